@@ -1,0 +1,45 @@
+//! What a developer runs: `cargo xtask ci`, `cross`, `fuzz`. One small file for each; this one only chooses.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a developer's tool runs outside the house: it starts programs and reads their times and sizes"
+)]
+
+use std::process::ExitCode;
+
+mod ci;
+mod cross;
+mod fuzz;
+mod steps;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  ci [--only STEP,... | --skip STEP,...]   all checks: fmt, clippy, test, corpus, doc, deny, advisories
+  cross                                    the release program for a Box (aarch64, one static file), with its size
+  fuzz [--seconds N] [TARGET ...]          every fuzz target, or those named, N seconds each (default 20; needs nightly)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["ci", rest @ ..] => ci::Choice::parse(rest).map(|choice| ci::run(&choice)),
+        ["cross"] => Some(cross::run()),
+        ["fuzz", rest @ ..] => fuzz::Choice::parse(rest).map(|choice| fuzz::run(&choice)),
+        _ => None,
+    };
+    match outcome {
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+        Some(Ok(true)) => ExitCode::SUCCESS,
+        Some(Ok(false)) => ExitCode::FAILURE,
+        Some(Err(error)) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Everything a snapshot consists of, as a stream of names; and bringing one keeper up to date with it.
+//!
+//! Pages and nodes are fetched from keepers, so this works on a Box that lost its own index. Memory: one page and one
+//! node a level.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use super::report::SnapshotReport;
+use crate::format::Malformed;
+use crate::format::head::{Manifest, SignedHead};
+use crate::format::index::{Node, Page};
+use crate::format::keys::DataKeys;
+use crate::format::record::{self, OpenError};
+use crate::keeper::placement::{place, ranking};
+use crate::keeper::{Ask, AskError, Keepers, MemberView};
+use crate::terms::limits::ASK_IDS_MAX;
+use crate::terms::{ChunkId, Kind, PeerKey};
+
+/// Why a keeper could not be brought up to date.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatchUpError {
+    /// It is no member, or not to be reached.
+    #[error("the keeper cannot be reached; it is brought up to date when it comes back")]
+    Away,
+    /// It went away or said no.
+    #[error("the keeper did not take its share: {0}; what it acknowledged before is safe")]
+    Ask(#[from] AskError),
+    /// A part of the index is on no keeper that can be reached.
+    #[error(
+        "chunk {0} of the snapshot's index is on no keeper that can be reached now; nothing was changed; try again when \
+         more of them are there"
+    )]
+    Missing(ChunkId),
+    /// A part of the index is not what it should be.
+    #[error("a part of the snapshot's index cannot be used ({0}); take a new snapshot")]
+    Malformed(#[from] Malformed),
+    /// A part of the index does not open.
+    #[error("a part of the snapshot's index cannot be opened ({0}); take a new snapshot")]
+    Open(#[from] OpenError),
+}
+
+/// What a keeper had and got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CaughtUp {
+    /// Chunks placed there.
+    pub needed: u64,
+    /// Of these, confirmed now.
+    pub confirmed: u64,
+    /// The fewest complete keepers that any chunk is on, this one among them if it is complete now.
+    pub copies: u8,
+    /// Whether it has the head now.
+    pub has_head: bool,
+}
+
+/// The names of a snapshot's closure: manifest, then each data set's tree from the root down.
+pub struct Closure<'a, K: Keepers> {
+    keepers: &'a K,
+    keys: &'a DataKeys,
+    author: PeerKey,
+    members: Vec<MemberView>,
+    manifest: Option<ChunkId>,
+    /// What is still to be opened: names and their levels (0 is a page).
+    stack: Vec<(ChunkId, u8)>,
+    ready: VecDeque<ChunkId>,
+}
+
+impl<'a, K: Keepers> Closure<'a, K> {
+    /// Of this snapshot.
+    pub fn new(keepers: &'a K, keys: &'a DataKeys, head: &SignedHead) -> Self {
+        Self {
+            keepers,
+            keys,
+            author: head.head.author,
+            members: keepers.members(),
+            manifest: Some(head.head.manifest),
+            stack: Vec::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The next name. A chunk that several pages refer to comes once for each.
+    pub async fn next(&mut self) -> Result<Option<ChunkId>, CatchUpError> {
+        if let Some(id) = self.manifest.take() {
+            let manifest = Manifest::decode(&self.fetch(id, Kind::Manifest).await?)?;
+            let roots = manifest.data_sets.iter().rev();
+            self.stack.extend(roots.map(|set| (set.root, set.level)));
+            return Ok(Some(id));
+        }
+        if let Some(id) = self.ready.pop_front() {
+            return Ok(Some(id));
+        }
+        let Some((id, level)) = self.stack.pop() else {
+            return Ok(None);
+        };
+        if level == 0 {
+            let page = Page::decode(&self.fetch(id, Kind::Page).await?)?;
+            self.ready.extend(page.chunks);
+        } else {
+            let node = Node::decode(&self.fetch(id, Kind::Node).await?)?;
+            if node.level != level {
+                return Err(crate::format::malformed(
+                    "page-tree node",
+                    "its level is not the one its parent names",
+                )
+                .into());
+            }
+            let children = node.children.iter().rev();
+            self.stack
+                .extend(children.map(|child| (child.id, level - 1)));
+        }
+        Ok(Some(id))
+    }
+
+    async fn fetch(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, CatchUpError> {
+        let record = self.record(id, None).await;
+        let (header, plain) = record::open(self.keys, record.ok_or(CatchUpError::Missing(id))?)?;
+        if header.kind != kind {
+            return Err(crate::format::malformed("index chunk", "it is of another kind").into());
+        }
+        Ok(plain)
+    }
+
+    /// A whole record from any keeper that can be reached, `but_not` this one.
+    async fn record(&self, id: ChunkId, but_not: Option<PeerKey>) -> Option<Vec<u8>> {
+        for peer in ranking(id, self.author, &self.members) {
+            if Some(peer) == but_not {
+                continue;
+            }
+            let Some(keeper) = self.keepers.reach(peer) else {
+                continue;
+            };
+            if let Ok(Some(bytes)) = keeper.get(id).await
+                && record::id_of(&bytes) == id
+            {
+                return Some(bytes);
+            }
+        }
+        None
+    }
+}
+
+/// Brings one keeper up to date with a snapshot: has it confirm, or fetch from others, everything placed there, then hands
+/// it the head. `complete` are the keepers known to have all of their share.
+pub async fn catch_up<K: Keepers>(
+    keepers: &K,
+    keys: &DataKeys,
+    head: &SignedHead,
+    complete: &BTreeSet<PeerKey>,
+    peer: PeerKey,
+) -> Result<CaughtUp, CatchUpError> {
+    let keeper = keepers.reach(peer).ok_or(CatchUpError::Away)?;
+    let author = head.head.author;
+    let members = keepers.members();
+    let (factor, _) = keepers.factors();
+    let mut closure = Closure::new(keepers, keys, head);
+    let mut done = CaughtUp::default();
+    // If this keeper turns out to be complete it counts, else it does not.
+    let (mut copies_without, mut copies_with) = (u8::MAX, u8::MAX);
+    let mut batch = Vec::new();
+    loop {
+        let next = closure.next().await?;
+        if let Some(id) = next {
+            let placed = place(id, author, &members, factor);
+            let others = placed
+                .iter()
+                .filter(|key| **key != peer && complete.contains(*key))
+                .count();
+            let others = u8::try_from(others).unwrap_or(u8::MAX);
+            let is_here = placed.contains(&peer);
+            copies_without = copies_without.min(others);
+            copies_with = copies_with.min(others.saturating_add(u8::from(is_here)));
+            if is_here {
+                batch.push(id);
+            }
+        }
+        if batch.len() == ASK_IDS_MAX || (next.is_none() && !batch.is_empty()) {
+            done.needed += batch.len() as u64;
+            let ids = std::mem::take(&mut batch);
+            let (held, missing) = confirm(&keeper, author, ids).await?;
+            done.confirmed += held;
+            for id in missing {
+                // It cannot reach whoever has this one; this Box may, so it goes through here.
+                if let Some(record) = closure.record(id, Some(peer)).await {
+                    keeper.put(id, Rc::new(record)).await?;
+                    done.confirmed += 1;
+                }
+            }
+        }
+        if next.is_none() {
+            break;
+        }
+    }
+    done.copies = copies_without;
+    if done.confirmed == done.needed {
+        done.copies = copies_with;
+        keeper.put_head(head.clone()).await?;
+        done.has_head = true;
+    }
+    Ok(done)
+}
+
+async fn confirm<A: Ask>(
+    keeper: &A,
+    author: PeerKey,
+    ids: Vec<ChunkId>,
+) -> Result<(u64, Vec<ChunkId>), CatchUpError> {
+    let asked = ids.len();
+    let held = keeper.have(author, ids.clone()).await?;
+    if held.len() != asked {
+        return Err(AskError::Nonsense.into());
+    }
+    let missing = not_held(ids, held);
+    if missing.is_empty() {
+        return Ok((asked as u64, missing));
+    }
+    let held = keeper.pull(author, missing.clone()).await?;
+    if held.len() != missing.len() {
+        return Err(AskError::Nonsense.into());
+    }
+    let missing = not_held(missing, held);
+    Ok(((asked - missing.len()) as u64, missing))
+}
+
+fn not_held(ids: Vec<ChunkId>, held: Vec<bool>) -> Vec<ChunkId> {
+    let both = ids.into_iter().zip(held);
+    both.filter_map(|(id, held)| (!held).then_some(id))
+        .collect()
+}
+
+impl SnapshotReport {
+    /// Keepers known to have all of their share.
+    #[must_use]
+    pub fn complete(&self) -> BTreeSet<PeerKey> {
+        self.keepers
+            .iter()
+            .filter(|keeper| keeper.is_complete())
+            .map(|keeper| keeper.key)
+            .collect()
+    }
+
+    /// Brings one keeper up to date with this snapshot and notes what it has: for a keeper that came back.
+    pub async fn catch_up<K: Keepers>(
+        &mut self,
+        keepers: &K,
+        keys: &DataKeys,
+        peer: PeerKey,
+    ) -> Result<(), CatchUpError> {
+        let done = catch_up(keepers, keys, &self.head, &self.complete(), peer).await;
+        let share = self.keepers.iter_mut().find(|share| share.key == peer);
+        match &done {
+            Ok(caught_up) => {
+                self.copies = self.copies.max(caught_up.copies);
+                if let Some(share) = share {
+                    share.needed = caught_up.needed;
+                    share.confirmed = caught_up.confirmed;
+                    share.has_head |= caught_up.has_head;
+                }
+            }
+            Err(CatchUpError::Ask(AskError::Refused(refusal))) => {
+                if let Some(share) = share {
+                    share.refusal = Some(*refusal);
+                }
+            }
+            Err(_) => {}
+        }
+        done.map(|_| ())
+    }
+}

@@ -1,0 +1,35 @@
+//! Where data enters: walk the data sets, cut, pack, seal, index, and see everything safely on other Boxes.
+//!
+//! The way of a byte: `walk` finds it, `read` and `gather` take it in, `cut` and `seal` make chunks, `index` makes
+//! pages of entries, `replicate` sees chunks onto keepers, `snapshot` signs the head and publishes it, `closure` brings
+//! keepers that were away up to date. `shelf` and `numbers` are what the author remembers until the next time.
+//!
+//! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, one listing a level of
+//! directories; nothing grows with the number of files or chunks.
+
+mod closure;
+mod cut;
+mod data_set;
+mod draft;
+mod gather;
+mod index;
+mod numbers;
+mod read;
+mod replicate;
+mod report;
+mod seal;
+mod shelf;
+mod sizes;
+mod snapshot;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use closure::{CatchUpError, CaughtUp, Closure, catch_up};
+pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
+pub use seal::SealError;
+pub use sizes::Sizes;
+pub use snapshot::{
+    AuthorIdentity, DataSetConfig, Options, SnapshotError, last_head, protect, publish, snapshot,
+};

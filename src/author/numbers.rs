@@ -1,0 +1,278 @@
+//! The author's memory of its own history: which snapshot was the last, and what comes next.
+//!
+//! A restored image must not use numbers again, so what keepers know counts as much as what this Box remembers.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use smol_str::SmolStr;
+
+use crate::format::head::SignedHead;
+use crate::format::{decode_file, encode_file};
+use crate::terms::{HeadHash, SnapshotNumber};
+use crate::world::Disk;
+
+const STATE: &str = "author's state";
+const DIR: &str = "author";
+const PATH: &str = "author/state";
+
+/// What a Box remembers of its last snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The last head that was signed, encoded.
+    pub head: Option<ByteBuf>,
+    /// The data sets of the last accepted snapshot.
+    pub accepted: Vec<AcceptedSet>,
+    /// What the last snapshot waits for a person to accept.
+    pub pending: Option<Loss>,
+}
+
+/// A data set as it was when nothing was suspicious.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedSet {
+    /// Its name.
+    pub name: SmolStr,
+    /// Its regular files.
+    pub files: u64,
+    /// `f_type` of the file system it was on.
+    pub magic: u64,
+}
+
+/// What a snapshot lost, suspiciously.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// Much is gone, or another file system is in its place; over when it is back.
+    Gone,
+    /// Much was rewritten at once; only a person can tell.
+    Rewritten,
+}
+
+impl State {
+    /// Reads it; what is missing or damaged is forgotten, which is safe: keepers are asked before anything is signed.
+    pub async fn load<D: Disk>(disk: &D) -> std::io::Result<Self> {
+        let bytes = disk.read_small(PATH).await?;
+        Ok(bytes
+            .and_then(|bytes| decode_file(STATE, &bytes).ok())
+            .unwrap_or_default())
+    }
+
+    /// Writes it, durable when it returns.
+    pub async fn store<D: Disk>(&self, disk: &D) -> std::io::Result<()> {
+        disk.make_dir(DIR).await?;
+        disk.replace_small(PATH, &encode_file(self), false).await
+    }
+
+    /// The last head that was signed.
+    #[must_use]
+    pub fn last(&self) -> Option<SignedHead> {
+        SignedHead::decode(self.head.as_ref()?).ok()
+    }
+}
+
+/// Where the next head stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// Its incarnation.
+    pub incarnation: [u8; 8],
+    /// Its number.
+    pub number: SnapshotNumber,
+    /// The one before it.
+    pub previous: Option<HeadHash>,
+}
+
+/// What comes after what this Box remembers and what keepers know. `fresh` is a random incarnation, used when this Box's
+/// memory is behind or contradicted.
+#[must_use]
+pub fn next(remembered: Option<&SignedHead>, known: &[SignedHead], fresh: [u8; 8]) -> Next {
+    let highest_known = known.iter().max_by_key(|head| head.head.number);
+    let is_contradicted = |mine: &SignedHead| {
+        known.iter().any(|other| {
+            other.head.number > mine.head.number
+                || (other.head.number == mine.head.number && other.hash() != mine.hash())
+        })
+    };
+    match remembered {
+        Some(mine) if !is_contradicted(mine) => Next {
+            incarnation: mine.head.incarnation,
+            number: SnapshotNumber(mine.head.number.0.saturating_add(1)),
+            previous: Some(mine.hash()),
+        },
+        remembered => {
+            let before = remembered
+                .into_iter()
+                .chain(highest_known)
+                .max_by_key(|head| head.head.number);
+            Next {
+                incarnation: fresh,
+                number: SnapshotNumber(
+                    before
+                        .map_or(0, |head| head.head.number.0)
+                        .saturating_add(1),
+                ),
+                previous: before.map(SignedHead::hash),
+            }
+        }
+    }
+}
+
+/// What the walk of all data sets saw, compared with the index before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Files of the index before.
+    pub files_before: u64,
+    /// Of these, no longer there.
+    pub gone: u64,
+    /// Of these, with other contents.
+    pub rewritten: u64,
+}
+
+/// Few enough to be an evening's work of tidying, whatever part of the whole.
+const FEW: u64 = 20;
+
+/// What is lost so suspiciously that `latest` must not mean this snapshot before a person looked.
+#[must_use]
+pub fn loss(state: &State, now: &[AcceptedSet], seen: Seen) -> Option<Loss> {
+    if state.pending == Some(Loss::Rewritten) {
+        return state.pending;
+    }
+    let is_less = |before: &AcceptedSet| {
+        now.iter()
+            .find(|set| set.name == before.name)
+            .is_some_and(|set| {
+                let is_emptied = set.files == 0 && before.files > 0;
+                let gone = before.files.saturating_sub(set.files);
+                is_emptied || is_much(gone, before.files, 10) || set.magic != before.magic
+            })
+    };
+    if state.accepted.iter().any(is_less) {
+        return Some(Loss::Gone);
+    }
+    // What is missing against the index of a snapshot that itself waits says nothing.
+    if state.pending.is_none() && is_much(seen.gone, seen.files_before, 10) {
+        return Some(Loss::Gone);
+    }
+    is_much(seen.rewritten, seen.files_before, 2).then_some(Loss::Rewritten)
+}
+
+/// More than one part in `part_of`, and more than a few.
+fn is_much(many: u64, of: u64, part_of: u64) -> bool {
+    many > FEW && many.saturating_mul(part_of) > of
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+    use crate::format::head::Head;
+    use crate::terms::{ChunkId, PeerKey, ReserveId, Stamp};
+
+    fn head(number: u64, manifest: u8) -> SignedHead {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let head = Head {
+            reserve: ReserveId([1; 16]),
+            author: PeerKey(key.verifying_key().to_bytes()),
+            incarnation: [4; 8],
+            number: SnapshotNumber(number),
+            previous: None,
+            manifest: ChunkId([manifest; 32]),
+            taken: Stamp::default(),
+            chunks: 1,
+            sealed_bytes: 1,
+            accepted: true,
+        };
+        SignedHead::sign(head, &key)
+    }
+
+    #[test]
+    fn a_box_that_remembers_goes_on_in_its_incarnation() {
+        let mine = head(7, 1);
+        let next = next(Some(&mine), &[head(6, 2), mine.clone()], [9; 8]);
+        assert_eq!(next.incarnation, [4; 8]);
+        assert_eq!(next.number, SnapshotNumber(8));
+        assert_eq!(next.previous, Some(mine.hash()));
+    }
+
+    #[test]
+    fn a_restored_image_never_uses_a_number_again() {
+        let newer = head(9, 2);
+        for remembered in [None, Some(&head(7, 1))] {
+            let next = next(remembered, &[head(3, 1), newer.clone()], [9; 8]);
+            assert_eq!(next.incarnation, [9; 8]);
+            assert_eq!(next.number, SnapshotNumber(10));
+            assert_eq!(next.previous, Some(newer.hash()));
+        }
+    }
+
+    #[test]
+    fn another_head_of_the_same_number_starts_a_new_incarnation() {
+        let next = next(Some(&head(7, 1)), &[head(7, 2)], [9; 8]);
+        assert_eq!((next.incarnation, next.number), ([9; 8], SnapshotNumber(8)));
+    }
+
+    #[test]
+    fn the_first_snapshot_is_number_one() {
+        let next = next(None, &[], [9; 8]);
+        assert_eq!((next.number, next.previous), (SnapshotNumber(1), None));
+    }
+
+    fn set(files: u64, magic: u64) -> AcceptedSet {
+        AcceptedSet {
+            name: "d".into(),
+            files,
+            magic,
+        }
+    }
+
+    fn seen(files_before: u64, gone: u64, rewritten: u64) -> Seen {
+        Seen {
+            files_before,
+            gone,
+            rewritten,
+        }
+    }
+
+    #[test]
+    fn much_gone_is_suspicious_and_a_little_is_not() {
+        let none = State::default();
+        assert_eq!(loss(&none, &[], seen(100, 21, 0)), Some(Loss::Gone));
+        assert_eq!(loss(&none, &[], seen(30, 20, 0)), None);
+        assert_eq!(loss(&none, &[], seen(1000, 100, 0)), None);
+        assert_eq!(loss(&none, &[], seen(100, 0, 51)), Some(Loss::Rewritten));
+        assert_eq!(loss(&none, &[], seen(100, 0, 50)), None);
+    }
+
+    #[test]
+    fn emptiness_and_another_file_system_are_suspicious_however_few_files_there_were() {
+        let state = State {
+            accepted: vec![set(3, 1)],
+            ..State::default()
+        };
+        assert_eq!(loss(&state, &[set(0, 1)], seen(3, 3, 0)), Some(Loss::Gone));
+        assert_eq!(loss(&state, &[set(3, 2)], seen(3, 0, 0)), Some(Loss::Gone));
+        assert_eq!(loss(&state, &[set(2, 1)], seen(3, 1, 0)), None);
+        assert_eq!(
+            loss(&state, &[], seen(3, 3, 0)),
+            None,
+            "a person removed the data set"
+        );
+    }
+
+    #[test]
+    fn what_is_gone_is_forgiven_when_it_is_back_and_what_was_rewritten_is_not() {
+        let gone = State {
+            accepted: vec![set(100, 1)],
+            pending: Some(Loss::Gone),
+            ..State::default()
+        };
+        assert_eq!(loss(&gone, &[set(50, 1)], seen(50, 0, 0)), Some(Loss::Gone));
+        assert_eq!(loss(&gone, &[set(100, 1)], seen(50, 0, 0)), None);
+        let rewritten = State {
+            pending: Some(Loss::Rewritten),
+            ..gone
+        };
+        assert_eq!(
+            loss(&rewritten, &[set(100, 1)], seen(100, 0, 0)),
+            Some(Loss::Rewritten)
+        );
+    }
+}

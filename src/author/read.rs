@@ -1,0 +1,265 @@
+//! Reading a file that does not go into a pack: streamed through one buffer, cut, sealed and handed on piece by piece.
+//!
+//! Each byte is read once, if the file holds still. A file that changes is read again, twice at most, then taken with its
+//! last read and named. A file so long that its pieces fill the list here is handed on in parts before its end is seen;
+//! if it fails after that, the rest is zeros, and it is named.
+
+use std::io;
+
+use super::cut::Cutter;
+use super::draft::{Draft, Made, MadePiece, Ref};
+use super::gather::Means;
+use super::report::add;
+use super::seal::Sealer;
+use super::sizes::Sizes;
+use super::snapshot::SnapshotError;
+use super::walk::joined;
+use crate::keeper::Keepers;
+use crate::world::{Stat, Tree, TreeFile, World};
+
+/// Bytes of the one buffer files are read through.
+const BUFFER_BYTES: usize = 3 << 20;
+/// Times a changing file is read again.
+const AGAIN_MAX: u32 = 2;
+/// Parts of a file whose pieces are held until its end is seen.
+const PARTS_HELD_MAX: usize = 16;
+
+/// The means of reading: a buffer, a cutter and a sealer.
+pub struct Reader {
+    /// Where it cuts.
+    pub cutter: Cutter,
+    /// How it seals.
+    pub sealer: Sealer,
+    /// How large everything is.
+    pub sizes: Sizes,
+    buffer: Vec<u8>,
+    buffer_bytes: usize,
+}
+
+/// What became of a file.
+pub enum Taken {
+    /// It is in the drafts.
+    Whole,
+    /// It is in the drafts, but changed while it was read.
+    Changed,
+    /// It is in the drafts, but the rest of it is zeros.
+    Cut(io::Error),
+    /// It could not be read.
+    Failed(io::Error),
+}
+
+struct Pieces {
+    held: Vec<MadePiece>,
+    parts: u32,
+    reach: u64,
+}
+
+impl Reader {
+    /// A reader with its buffer.
+    pub fn new(cutter: Cutter, sealer: Sealer, sizes: Sizes) -> Self {
+        let buffer_bytes = BUFFER_BYTES.min(4 * sizes.cut_bytes_max);
+        Self {
+            cutter,
+            sealer,
+            sizes,
+            buffer: Vec::with_capacity(buffer_bytes),
+            buffer_bytes,
+        }
+    }
+
+    /// Reads one file into drafts. `emit` takes drafts in order; its parts come one after another.
+    pub async fn read<W: World, K: Keepers>(
+        &mut self,
+        means: &Means<'_, W, K>,
+        path: &[u8],
+        mut emit: impl AsyncFnMut(Draft) -> Result<(), SnapshotError>,
+    ) -> Result<Taken, SnapshotError> {
+        let at = joined(means.base, path);
+        let mut tries = 0;
+        loop {
+            let file = match means.world.tree().open(&at).await {
+                Ok(file) => file,
+                Err(reason) => return Ok(Taken::Failed(reason)),
+            };
+            let before = match file.stat().await {
+                Ok(stat) if stat.kind == crate::world::FileKind::File => stat,
+                Ok(_) => {
+                    return Ok(Taken::Failed(io::Error::other("it is no longer a file")));
+                }
+                Err(reason) => return Ok(Taken::Failed(reason)),
+            };
+            let mut made = Pieces {
+                held: Vec::new(),
+                parts: 0,
+                reach: 0,
+            };
+            let model = Draft::new(path.to_vec(), &before, means.device, Made::Empty);
+            let ended = self
+                .stream(&file, before.size, means, &mut made, async |piece| {
+                    emit(part(&model, before.size, piece)).await
+                })
+                .await?;
+            let after = file.stat().await;
+            let is_still =
+                matches!(&after, Ok(after) if same_contents(&before, after)) && ended.is_ok();
+            let is_handed_on = made.parts > 0;
+            if !is_still && !is_handed_on && tries < AGAIN_MAX {
+                tries += 1;
+                continue;
+            }
+            let is_short = made.reach < before.size;
+            let mut bytes = before.size;
+            if let Err(reason) = ended {
+                if !is_handed_on {
+                    return Ok(Taken::Failed(reason));
+                }
+                made.hole(before.size - made.reach);
+                made.finish(&model, bytes, self.sizes.entry_pieces_max, &mut emit)
+                    .await?;
+                return Ok(Taken::Cut(reason));
+            }
+            if is_short {
+                if is_handed_on {
+                    made.hole(before.size - made.reach);
+                } else {
+                    bytes = made.reach;
+                }
+            }
+            made.finish(&model, bytes, self.sizes.entry_pieces_max, &mut emit)
+                .await?;
+            return Ok(if is_still && !is_short {
+                Taken::Whole
+            } else {
+                Taken::Changed
+            });
+        }
+    }
+
+    /// Reads up to `size` bytes; the outer error ends the snapshot, the inner one is the file's.
+    async fn stream<F: TreeFile, W: World, K: Keepers>(
+        &mut self,
+        file: &F,
+        size: u64,
+        means: &Means<'_, W, K>,
+        made: &mut Pieces,
+        mut hand_on: impl AsyncFnMut((u32, bool, Vec<MadePiece>)) -> Result<(), SnapshotError>,
+    ) -> Result<io::Result<()>, SnapshotError> {
+        let mut at = 0; // where the buffer's unused bytes start
+        self.buffer.clear();
+        let mut offset: u64 = 0;
+        let mut is_end = size == 0;
+        loop {
+            while !is_end && self.buffer.len() - at < self.sizes.cut_bytes_max {
+                if at > 0 {
+                    self.buffer.drain(..at);
+                    at = 0;
+                }
+                let room = self.buffer_bytes - self.buffer.len();
+                let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+                let buffer = std::mem::take(&mut self.buffer);
+                let (read, buffer) = file.read_at(buffer, room.min(left), offset).await;
+                self.buffer = buffer;
+                match read {
+                    Ok(0) => is_end = true,
+                    Ok(read) => {
+                        offset += read as u64;
+                        add(&means.progress.bytes_read, read as u64);
+                        is_end = offset >= size;
+                    }
+                    Err(reason) => return Ok(Err(reason)),
+                }
+            }
+            if at == self.buffer.len() {
+                return Ok(Ok(()));
+            }
+            let len = self.cutter.cut(&self.buffer[at..]);
+            let plain = &self.buffer[at..at + len];
+            at += len;
+            if is_zeros(plain) {
+                made.hole(len as u64);
+            } else {
+                let (id, record) = self.sealer.piece(plain)?;
+                let sealed_bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
+                means.progress.count_made(sealed_bytes);
+                means.out.submit(id, record).await?;
+                made.data(id, sealed_bytes, len);
+                // Sealing is the longest step; what waits behind it goes first now.
+                tokio::task::yield_now().await;
+            }
+            let many = self.sizes.entry_pieces_max;
+            while made.held.len() > many * PARTS_HELD_MAX {
+                let rest = made.held.split_off(many);
+                let first = std::mem::replace(&mut made.held, rest);
+                hand_on((made.parts, false, first)).await?;
+                made.parts += 1;
+            }
+        }
+    }
+}
+
+impl Pieces {
+    fn data(&mut self, id: crate::terms::ChunkId, sealed_bytes: u32, len: usize) {
+        let chunk = Ref {
+            id,
+            sealed_bytes,
+            reused: false,
+        };
+        let bytes = u32::try_from(len).expect("a piece is at most CUT_BYTES_MAX long");
+        self.held.push(MadePiece::Data(chunk, bytes));
+        self.reach += len as u64;
+    }
+
+    fn hole(&mut self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        self.reach += bytes;
+        match self.held.last_mut() {
+            Some(MadePiece::Hole(before)) => *before += bytes,
+            Some(MadePiece::Data(..)) | None => self.held.push(MadePiece::Hole(bytes)),
+        }
+    }
+
+    async fn finish(
+        mut self,
+        model: &Draft,
+        bytes: u64,
+        many: usize,
+        emit: &mut impl AsyncFnMut(Draft) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        if self.held.is_empty() && self.parts == 0 {
+            return emit(model.clone()).await;
+        }
+        while self.held.len() > many {
+            let rest = self.held.split_off(many);
+            let first = std::mem::replace(&mut self.held, rest);
+            emit(part(model, bytes, (self.parts, false, first))).await?;
+            self.parts += 1;
+        }
+        emit(part(model, bytes, (self.parts, true, self.held))).await
+    }
+}
+
+fn part(model: &Draft, bytes: u64, (part, last, pieces): (u32, bool, Vec<MadePiece>)) -> Draft {
+    Draft {
+        what: Made::Pieces {
+            bytes,
+            part,
+            last,
+            pieces,
+        },
+        ..model.clone()
+    }
+}
+
+/// Whether two looks at a file saw the same contents.
+#[must_use]
+pub fn same_contents(a: &Stat, b: &Stat) -> bool {
+    (a.size, a.mtime, a.ctime, a.inode) == (b.size, b.mtime, b.ctime, b.inode)
+}
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    chunks.iter().all(|chunk| u128::from_ne_bytes(*chunk) == 0)
+        && rest.iter().all(|byte| *byte == 0)
+}

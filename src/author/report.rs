@@ -1,0 +1,176 @@
+//! What people and the service are told of a snapshot: progress while it runs, a report at its end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use crate::format::head::{SignedHead, UNREAD_MAX};
+use crate::format::message::Refusal;
+use crate::terms::{HeadHash, PeerKey, SnapshotNumber};
+
+/// What a snapshot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Nothing yet.
+    #[default]
+    Starting,
+    /// Walking a data set.
+    Walking,
+    /// Waiting for keepers to confirm what they were sent.
+    Landing,
+    /// Handing the head to keepers.
+    Publishing,
+    /// Bringing keepers that were away up to date.
+    CatchingUp,
+    /// Finished.
+    Done,
+}
+
+/// Progress, shared with whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// What is being done.
+    pub phase: Cell<Phase>,
+    /// Regular files seen.
+    pub files: Cell<u64>,
+    /// Their bytes, read or taken over.
+    pub bytes: Cell<u64>,
+    /// Bytes read from files.
+    pub bytes_read: Cell<u64>,
+    /// Records made.
+    pub chunks_new: Cell<u64>,
+    /// Their bytes.
+    pub bytes_new: Cell<u64>,
+    /// Sealed bytes handed to keepers, all together.
+    pub bytes_sent: Cell<u64>,
+    /// Records handed to each keeper.
+    pub sent: RefCell<BTreeMap<PeerKey, u64>>,
+    /// Where the walk is.
+    pub path: RefCell<Vec<u8>>,
+}
+
+impl Progress {
+    pub(super) fn count_made(&self, bytes: u32) {
+        add(&self.chunks_new, 1);
+        add(&self.bytes_new, u64::from(bytes));
+    }
+
+    pub(super) fn count_sent(&self, peer: PeerKey, bytes: u64) {
+        add(&self.bytes_sent, bytes);
+        *self.sent.borrow_mut().entry(peer).or_default() += 1;
+    }
+}
+
+pub(super) fn add(cell: &Cell<u64>, more: u64) {
+    cell.set(cell.get().saturating_add(more));
+}
+
+/// One keeper's share of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeeperShare {
+    /// Who.
+    pub key: PeerKey,
+    /// Chunks placed there, as often as pages name them.
+    pub needed: u64,
+    /// Of these, confirmed as durable.
+    pub confirmed: u64,
+    /// Of these, refused.
+    pub refused: u64,
+    /// Why it takes no more, if it does not.
+    pub refusal: Option<Refusal>,
+    /// Whether it has the head, and so all of its share.
+    pub has_head: bool,
+}
+
+impl KeeperShare {
+    /// Whether everything placed there is confirmed.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.confirmed >= self.needed
+    }
+}
+
+/// Something that is not, or not surely, in the snapshot as it is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Which data set.
+    pub data_set: SmolStr,
+    /// Where in it.
+    pub path: Vec<u8>,
+    /// Why.
+    pub reason: SmolStr,
+}
+
+/// What a snapshot came to.
+#[derive(Debug, Clone)]
+pub struct SnapshotReport {
+    /// Its head.
+    pub head: SignedHead,
+    /// Its place in the author's history.
+    pub number: SnapshotNumber,
+    /// Its name.
+    pub hash: HeadHash,
+    /// Regular files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Records made for it (keepers may have had some already).
+    pub chunks_new: u64,
+    /// Their sealed bytes.
+    pub bytes_new: u64,
+    /// Files taken over without reading.
+    pub files_reused: u64,
+    /// Each other member's share.
+    pub keepers: Vec<KeeperShare>,
+    /// The fewest other Boxes that any of its chunks is confirmed on.
+    pub copies: u8,
+    /// How many it takes to be called protected.
+    pub copies_min: u8,
+    /// What could not be read or changed meanwhile, the first [`UNREAD_MAX`].
+    pub unread: Vec<Unread>,
+    /// How many there were.
+    pub unread_count: u64,
+    /// Sockets, pipes and devices, which hold no data; the first [`UNREAD_MAX`].
+    pub skipped: Vec<Unread>,
+    /// How many there were.
+    pub skipped_count: u64,
+    /// Whether this Box's own index of the previous snapshot was damaged, so that files were read again.
+    pub index_was_damaged: bool,
+}
+
+impl SnapshotReport {
+    /// Whether every chunk is on as many other Boxes as it takes, and the head that names them as well.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        let heads = self.keepers.iter().filter(|keeper| keeper.has_head).count();
+        self.copies > 0 && self.copies >= self.copies_min && heads >= usize::from(self.copies_min)
+    }
+
+    /// Keepers that are to be brought up to date: members that have not got the head (yet).
+    #[must_use]
+    pub fn behind(&self) -> Vec<PeerKey> {
+        self.keepers
+            .iter()
+            .filter(|keeper| !keeper.has_head)
+            .map(|keeper| keeper.key)
+            .collect()
+    }
+
+    pub(super) fn add_unread(&mut self, more: Vec<Unread>) {
+        let room = UNREAD_MAX.saturating_sub(self.unread.len());
+        self.unread.extend(more.into_iter().take(room));
+    }
+
+    pub(super) fn add_skipped(&mut self, more: Vec<Unread>) {
+        let room = UNREAD_MAX.saturating_sub(self.skipped.len());
+        self.skipped.extend(more.into_iter().take(room));
+    }
+
+    pub(super) fn push_bounded(list: &mut Vec<Unread>, count: &mut u64, what: Unread) {
+        *count += 1;
+        if list.len() < UNREAD_MAX {
+            list.push(what);
+        }
+    }
+}

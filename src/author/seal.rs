@@ -1,0 +1,186 @@
+//! From plaintext to a sealed record: the choice of the codec, the seal, and a look at the memory it was made in.
+//!
+//! Sealing stays deterministic: the choice depends on the plaintext alone. It knows nothing of where records go.
+
+use std::rc::Rc;
+
+use crate::format::keys::DataKeys;
+use crate::format::record;
+use crate::terms::limits::SEAL_CHECK_ONE_IN;
+use crate::terms::{ChunkId, Codec, Kind, Suite};
+
+/// A start of this length tells whether the rest is worth a try.
+const SAMPLE_BYTES: usize = 32 << 10;
+/// The compressed form must save one part in this many.
+const GAIN_ONE_IN: usize = 32;
+
+/// Why a record could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// What was sealed did not open to its source, twice.
+    #[error(
+        "this Box's memory is not reliable: a chunk it sealed did not open to what it was made of, twice; nothing was \
+         published, earlier snapshots are unchanged; have the Box's memory checked or replace the Box"
+    )]
+    MemoryUnreliable,
+}
+
+/// Seals chunks with one reserve's keys.
+pub struct Sealer {
+    keys: Rc<DataKeys>,
+    suite: Suite,
+    fast: zstd::bulk::Compressor<'static>,
+    thorough: zstd::bulk::Compressor<'static>,
+    made: u32,
+}
+
+impl Sealer {
+    /// A sealer. Compression contexts are made once, here.
+    pub fn new(keys: Rc<DataKeys>, suite: Suite) -> std::io::Result<Self> {
+        Ok(Self {
+            keys,
+            suite,
+            fast: zstd::bulk::Compressor::new(1)?,
+            thorough: zstd::bulk::Compressor::new(3)?,
+            made: 0,
+        })
+    }
+
+    /// A piece of a file.
+    pub fn piece(&mut self, plain: &[u8]) -> Result<(ChunkId, Vec<u8>), SealError> {
+        let sample = &plain[..plain.len().min(SAMPLE_BYTES)];
+        let promising = sample.len() == plain.len() || gain(&mut self.fast, sample).is_some();
+        let packed = if promising {
+            gain(&mut self.fast, plain)
+        } else {
+            None
+        };
+        self.record(Kind::Data, plain, packed)
+    }
+
+    /// Something small and textual: a pack, a page, a node, a manifest.
+    pub fn dense(&mut self, kind: Kind, plain: &[u8]) -> Result<(ChunkId, Vec<u8>), SealError> {
+        let packed = gain(&mut self.thorough, plain);
+        self.record(kind, plain, packed)
+    }
+
+    fn record(
+        &mut self,
+        kind: Kind,
+        plain: &[u8],
+        packed: Option<Vec<u8>>,
+    ) -> Result<(ChunkId, Vec<u8>), SealError> {
+        let (codec, body) = match &packed {
+            Some(packed) => (Codec::Zstd, packed.as_slice()),
+            None => (Codec::Plain, plain),
+        };
+        let make = || record::seal(&self.keys, self.suite, kind, codec, plain.len(), body);
+        let record = if self.made.is_multiple_of(SEAL_CHECK_ONE_IN) {
+            made_twice_at_most(make, |record| {
+                record::open(&self.keys, record.clone())
+                    .is_ok_and(|(header, opened)| header.kind == kind && opened.as_slice() == plain)
+            })?
+        } else {
+            make()
+        };
+        self.made = self.made.wrapping_add(1);
+        Ok((record::id_of(&record), record))
+    }
+}
+
+/// What `make` gives, if it holds; made once more if it does not.
+fn made_twice_at_most(
+    mut make: impl FnMut() -> Vec<u8>,
+    holds: impl Fn(&Vec<u8>) -> bool,
+) -> Result<Vec<u8>, SealError> {
+    for _ in 0..2 {
+        let record = make();
+        if holds(&record) {
+            return Ok(record);
+        }
+    }
+    Err(SealError::MemoryUnreliable)
+}
+
+/// The compressed form, if it saves enough.
+fn gain(compressor: &mut zstd::bulk::Compressor<'static>, plain: &[u8]) -> Option<Vec<u8>> {
+    let packed = compressor.compress(plain).ok()?;
+    (packed.len() + plain.len().div_ceil(GAIN_ONE_IN) <= plain.len()).then_some(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::keys::ReserveSecret;
+    use crate::format::record::{RecordHeader, open};
+    use crate::terms::KeyEpoch;
+
+    fn keys() -> Rc<DataKeys> {
+        Rc::new(DataKeys::derive(KeyEpoch(1), &ReserveSecret([7; 32])))
+    }
+
+    fn sealer() -> Sealer {
+        Sealer::new(keys(), Suite::ChaCha20Poly1305).expect("zstd has memory for a context")
+    }
+
+    fn noise(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_was_sealed_opens_to_what_it_was_made_of() {
+        let text = b"the basement floods ".repeat(9000);
+        for plain in [&text[..], &noise(100_000), b"x", b""] {
+            let (id, record) = sealer().piece(plain).expect("sealed");
+            assert_eq!(record::id_of(&record), id);
+            let (header, opened) = open(&keys(), record).expect("opened");
+            assert_eq!((header.kind, opened.as_slice()), (Kind::Data, plain));
+        }
+    }
+
+    #[test]
+    fn text_is_compressed_and_noise_is_not() {
+        let codec = |record: &[u8]| RecordHeader::of(record).map(|header| header.codec);
+        let text = b"the basement floods ".repeat(9000);
+        let (_, record) = sealer().piece(&text).expect("sealed");
+        assert_eq!(codec(&record), Ok(Codec::Zstd));
+        assert!(record.len() < text.len() / 10);
+        let (_, record) = sealer().dense(Kind::Page, &noise(100_000)).expect("sealed");
+        assert_eq!(codec(&record), Ok(Codec::Plain));
+        // Noise at the start decides for the rest.
+        let mut mixed = noise(SAMPLE_BYTES);
+        mixed.extend(text);
+        let (_, record) = sealer().piece(&mixed).expect("sealed");
+        assert_eq!(codec(&record), Ok(Codec::Plain));
+    }
+
+    #[test]
+    fn equal_plaintext_gives_equal_records_whatever_was_sealed_before() {
+        let text = b"equal ".repeat(9000);
+        let mut busy = sealer();
+        for at in 0..70 {
+            busy.piece(&noise(at * 100)).expect("sealed");
+        }
+        assert_eq!(
+            busy.piece(&text).expect("sealed"),
+            sealer().piece(&text).expect("sealed")
+        );
+    }
+
+    #[test]
+    fn a_bad_record_is_made_again_once_and_a_second_one_is_an_error() {
+        let mut times = 0;
+        let made = made_twice_at_most(
+            || {
+                times += 1;
+                vec![times]
+            },
+            |record| record == &[2],
+        );
+        assert_eq!(made, Ok(vec![2]));
+        let made = made_twice_at_most(|| vec![9], |_| false);
+        assert_eq!(made, Err(SealError::MemoryUnreliable));
+    }
+}

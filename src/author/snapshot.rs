@@ -1,0 +1,495 @@
+//! Taking a snapshot, from top to bottom: walk every data set, see its chunks on keepers, sign the head, publish it, and
+//! bring keepers that were away up to date.
+//!
+//! Nothing is signed before every chunk of the closure is durable on at least one other Box.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use serde_bytes::ByteBuf;
+use smol_str::SmolStr;
+
+use super::closure::CatchUpError;
+use super::cut::Cutter;
+use super::data_set::{TakenSet, take_data_set};
+use super::numbers::{self, AcceptedSet, Seen, State};
+use super::read::Reader;
+use super::replicate::{LOST_MAX, NobodyKeeps, Replicator};
+use super::report::{KeeperShare, Phase, Progress, SnapshotReport};
+use super::seal::{SealError, Sealer};
+use super::sizes::Sizes;
+use crate::format::head::{Head, Manifest, SignedHead};
+use crate::format::keys::DataKeys;
+use crate::format::message::Refusal;
+use crate::keeper::{Ask, AskError, Keepers};
+use crate::terms::limits::DATA_SETS_MAX;
+use crate::terms::{ChunkId, HeadHash, Kind, PeerKey, ReserveId, SnapshotNumber, Suite};
+use crate::world::{Clock, Disk, Entropy, World};
+
+/// Who the author is.
+#[derive(Clone)]
+pub struct AuthorIdentity {
+    /// Its identity's key.
+    pub signing: SigningKey,
+    /// Its reserve.
+    pub reserve: ReserveId,
+    /// What it seals with.
+    pub keys: Rc<DataKeys>,
+    /// The cipher that is fast on all Boxes.
+    pub suite: Suite,
+}
+
+impl AuthorIdentity {
+    /// Its public key.
+    #[must_use]
+    pub fn peer(&self) -> PeerKey {
+        PeerKey(self.signing.verifying_key().to_bytes())
+    }
+}
+
+/// A data set of this Box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataSetConfig {
+    /// The name a person gave it.
+    pub name: SmolStr,
+    /// Where it is: a directory or a single file.
+    pub path: Vec<u8>,
+}
+
+/// How a snapshot is to be taken.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Return when it is protected, or when no keeper that can be reached can make it so; else when its head is published.
+    pub wait_protected: bool,
+    /// Accept that much is gone or rewritten.
+    pub accept_loss: bool,
+    /// How large everything is.
+    pub sizes: Sizes,
+}
+
+/// Why there is no snapshot. Whatever it says, earlier snapshots are unchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Nothing to protect.
+    #[error("this Box has no data sets; name some with `reserve data add NAME=PATH`")]
+    NoDataSets,
+    /// The list of data sets is impossible.
+    #[error(
+        "there are two data sets of one name, or more than {DATA_SETS_MAX}; correct the list of data sets"
+    )]
+    BadDataSets,
+    /// Nobody to protect it.
+    #[error("there is no other Box in this reserve yet; take one in with `reserve invite`")]
+    NoOtherBox,
+    /// A data set is not there.
+    #[error(
+        "data set {name} could not be found ({reason}); no snapshot was taken and what keepers have is unchanged; see that \
+         its disk is connected, or remove it with `reserve data remove {name}`"
+    )]
+    DataSetMissing {
+        /// Which.
+        name: SmolStr,
+        /// Why.
+        reason: String,
+    },
+    /// This Box's own small files.
+    #[error(
+        "this Box's own state could not be read or written ({0}); no snapshot was taken; look at `reserve doctor`"
+    )]
+    State(#[from] std::io::Error),
+    /// What this Box kept of the previous index breaks off; the snapshot is begun again without it.
+    #[error(
+        "this Box's own index of the previous snapshot is damaged; what keepers have is unchanged; take the snapshot again"
+    )]
+    ShelfBroken,
+    /// Bad memory.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Every keeper of a chunk refused it.
+    #[error(
+        "no keeper took a chunk ({0}); the snapshot was not published; give the keepers more room"
+    )]
+    NobodyKeeps(Refusal),
+    /// Chunks vanish as fast as they are made.
+    #[error(
+        "chunks of this snapshot vanished from all keepers while it was taken, three times; it was not published; sweep the \
+         keepers with `reserve sweep --now`"
+    )]
+    Vanishing,
+    /// All chunks are safe, but nobody takes the head.
+    #[error(
+        "all chunks are on keepers, but none took the snapshot's head ({0}); it was not published; take it again"
+    )]
+    Unpublished(AskError),
+}
+
+impl From<NobodyKeeps> for SnapshotError {
+    fn from(NobodyKeeps(refusal): NobodyKeeps) -> Self {
+        Self::NobodyKeeps(refusal)
+    }
+}
+
+/// Whatever `changed` says, keepers that may help are asked again after this long.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// Times a snapshot is begun again because taken-over chunks turned out to be nowhere.
+const BEGIN_MAX: usize = 3;
+
+/// Takes a snapshot, publishes it and, if asked to, waits until it is protected.
+pub async fn snapshot<W: World, K: Keepers>(
+    world: &W,
+    keepers: &K,
+    identity: &AuthorIdentity,
+    data_sets: &[DataSetConfig],
+    options: &Options,
+    progress: &Rc<Progress>,
+) -> Result<SnapshotReport, SnapshotError> {
+    let mut report = publish(world, keepers, identity, data_sets, options, progress).await?;
+    if options.wait_protected {
+        protect(keepers, identity, &mut report, progress).await;
+    }
+    progress.phase.set(Phase::Done);
+    Ok(report)
+}
+
+/// Takes a snapshot and publishes its head to every keeper that has all of its share: to one at least.
+pub async fn publish<W: World, K: Keepers>(
+    world: &W,
+    keepers: &K,
+    identity: &AuthorIdentity,
+    data_sets: &[DataSetConfig],
+    options: &Options,
+    progress: &Rc<Progress>,
+) -> Result<SnapshotReport, SnapshotError> {
+    let mut data_sets = data_sets.to_vec();
+    data_sets.sort_by(|a, b| a.name.cmp(&b.name));
+    if data_sets.is_empty() {
+        return Err(SnapshotError::NoDataSets);
+    }
+    if data_sets.len() > DATA_SETS_MAX || data_sets.windows(2).any(|two| two[0].name == two[1].name)
+    {
+        return Err(SnapshotError::BadDataSets);
+    }
+    let me = identity.peer();
+    if keepers.members().iter().all(|member| member.key == me) {
+        return Err(SnapshotError::NoOtherBox);
+    }
+    let mut distrusted = BTreeSet::new();
+    let mut trusts_shelf = true;
+    for begun in 1..=BEGIN_MAX {
+        let mut taking = Taking {
+            world,
+            keepers,
+            identity,
+            options,
+            progress,
+            out: Replicator::start(world.clone(), keepers.clone(), progress.clone()),
+        };
+        let trust = Trust {
+            distrusted: &distrusted,
+            is_total: trusts_shelf && begun < BEGIN_MAX && distrusted.len() < LOST_MAX,
+        };
+        match taking.take(&data_sets, &trust).await {
+            Ok(Ok(report)) => return Ok(report),
+            Ok(Err(lost)) => distrusted.extend(lost),
+            Err(SnapshotError::ShelfBroken) if trusts_shelf => trusts_shelf = false,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(SnapshotError::Vanishing)
+}
+
+/// Which chunks of the previous snapshot may be taken over.
+pub(super) struct Trust<'a> {
+    /// Not these: nobody has them.
+    pub distrusted: &'a BTreeSet<ChunkId>,
+    /// All others.
+    pub is_total: bool,
+}
+
+struct Taking<'a, W: World, K: Keepers> {
+    world: &'a W,
+    keepers: &'a K,
+    identity: &'a AuthorIdentity,
+    options: &'a Options,
+    progress: &'a Rc<Progress>,
+    out: Replicator<W, K>,
+}
+
+impl<W: World, K: Keepers> Taking<'_, W, K> {
+    /// The inner error is the taken-over chunks that nobody has.
+    async fn take(
+        &mut self,
+        data_sets: &[DataSetConfig],
+        trust: &Trust<'_>,
+    ) -> Result<Result<SnapshotReport, BTreeSet<ChunkId>>, SnapshotError> {
+        let keys = &self.identity.keys;
+        let sizes = self.options.sizes;
+        let disk = self.world.disk();
+        let mut state = State::load(disk).await?;
+        let cutter = Cutter::new(keys.cut_seed(), &sizes);
+        let sealer = || Sealer::new(keys.clone(), self.identity.suite);
+        let mut reader = Reader::new(cutter, sealer()?, sizes);
+        let mut dense = sealer()?;
+
+        self.progress.phase.set(Phase::Walking);
+        let taken_at = self.world.clock().wall();
+        let mut sets = Vec::new();
+        for config in data_sets {
+            let set = take_data_set(
+                self.world,
+                &self.out,
+                keys,
+                self.progress,
+                (&mut reader, &mut dense),
+                config,
+                taken_at,
+                trust,
+            )
+            .await?;
+            sets.push(set);
+        }
+        drop(reader);
+        self.progress.phase.set(Phase::Landing);
+        let lost = self.out.land().await?;
+        if !lost.is_empty() {
+            return Ok(Err(lost));
+        }
+
+        let now: Vec<AcceptedSet> = sets
+            .iter()
+            .map(|set| AcceptedSet {
+                name: set.manifest.name.clone(),
+                files: set.manifest.files,
+                magic: set.manifest.file_system.magic,
+            })
+            .collect();
+        state.pending = if self.options.accept_loss {
+            None
+        } else {
+            numbers::loss(&state, &now, summed(&sets))
+        };
+        let fresh = self.world.entropy().bytes();
+        let known = self.heads().await;
+        let next = numbers::next(state.last().as_ref(), &known, fresh);
+        let manifest = Manifest {
+            author: self.identity.peer(),
+            number: next.number,
+            data_sets: sets.iter().map(|set| set.manifest.clone()).collect(),
+        };
+        let (manifest_id, record) = dense.dense(Kind::Manifest, &manifest.encode())?;
+        let manifest_bytes = record.len();
+        self.progress
+            .count_made(u32::try_from(manifest_bytes).unwrap_or(u32::MAX));
+        self.out.submit(manifest_id, record).await?;
+        self.out.land().await?;
+
+        let head = Head {
+            reserve: self.identity.reserve,
+            author: self.identity.peer(),
+            incarnation: next.incarnation,
+            number: next.number,
+            previous: next.previous,
+            manifest: manifest_id,
+            taken: taken_at,
+            chunks: 1 + sets.iter().map(|set| set.totals.chunks).sum::<u64>(),
+            sealed_bytes: manifest_bytes as u64
+                + sets.iter().map(|set| set.totals.sealed_bytes).sum::<u64>(),
+            accepted: state.pending.is_none(),
+        };
+        let head = SignedHead::sign(head, &self.identity.signing);
+        // Remembered before anybody sees it: a number is never signed twice.
+        state.head = Some(ByteBuf::from(head.encode()));
+        if state.pending.is_none() {
+            state.accepted = now;
+        }
+        state.store(disk).await?;
+
+        self.progress.phase.set(Phase::Publishing);
+        let mut report = self.report(head, &mut sets);
+        self.hand_out(&mut report).await?;
+        for set in sets {
+            // It only saves reading: the snapshot stands without it.
+            if let Err(error) = set.shelf.commit(set.manifest.files).await {
+                tracing::warn!(%error, "this Box's own index could not be kept: the next snapshot reads everything");
+            }
+        }
+        Ok(Ok(report))
+    }
+
+    /// The newest head of this author on every keeper that can be reached.
+    async fn heads(&self) -> Vec<SignedHead> {
+        let me = self.identity.peer();
+        let mut known = Vec::new();
+        for member in self.keepers.members() {
+            let Some(keeper) = self.keepers.reach(member.key) else {
+                continue;
+            };
+            if let Ok(heads) = keeper.heads(None, SnapshotNumber(0)).await {
+                known.extend(heads.into_iter().filter(|head| head.head.author == me));
+            }
+        }
+        known
+    }
+
+    fn report(&self, head: SignedHead, sets: &mut [TakenSet<W::Disk>]) -> SnapshotReport {
+        let outcome = self.out.outcome();
+        let mut report = SnapshotReport::bare(head, outcome.shares, self.keepers.factors().1);
+        report.copies = outcome.copies;
+        report.chunks_new = self.progress.chunks_new.get();
+        report.bytes_new = self.progress.bytes_new.get();
+        for set in sets {
+            report.files += set.manifest.files;
+            report.bytes += set.manifest.bytes;
+            report.files_reused += set.files_reused;
+            report.index_was_damaged |= set.index_was_damaged;
+            report.unread_count += set.manifest.unread_count;
+            report.skipped_count += set.skipped_count;
+            report.add_unread(std::mem::take(&mut set.unread));
+            report.add_skipped(std::mem::take(&mut set.skipped));
+        }
+        report
+    }
+
+    /// Publishes the head to keepers that are complete; if there is none, completes one.
+    async fn hand_out(&self, report: &mut SnapshotReport) -> Result<(), SnapshotError> {
+        for share in &mut report.keepers {
+            if !share.is_complete() {
+                continue;
+            }
+            let Some(keeper) = self.keepers.reach(share.key) else {
+                continue;
+            };
+            match keeper.put_head(report.head.clone()).await {
+                Ok(()) => share.has_head = true,
+                Err(AskError::Refused(refusal)) => share.refusal = Some(refusal),
+                Err(AskError::Gone | AskError::Nonsense) => {}
+            }
+        }
+        while report.keepers.iter().all(|share| !share.has_head) {
+            let pass = catch_up_reachable(self.keepers, self.identity, report).await;
+            if report.keepers.iter().any(|share| share.has_head) {
+                break;
+            }
+            if pass.index_is_nowhere {
+                return Err(SnapshotError::Vanishing);
+            }
+            if !pass.someone_is_away {
+                let refusal = report.keepers.iter().find_map(|share| share.refusal);
+                let why = refusal.map_or(AskError::Gone, AskError::Refused);
+                return Err(SnapshotError::Unpublished(why));
+            }
+            let news = self.keepers.changed();
+            self.world.clock().within(ASK_AGAIN, news).await;
+        }
+        Ok(())
+    }
+}
+
+struct Pass {
+    someone_is_away: bool,
+    /// A part of the index is on nobody that can be reached.
+    index_is_nowhere: bool,
+}
+
+/// Brings every keeper up to date that is behind and can be reached.
+async fn catch_up_reachable<K: Keepers>(
+    keepers: &K,
+    identity: &AuthorIdentity,
+    report: &mut SnapshotReport,
+) -> Pass {
+    let mut pass = Pass {
+        someone_is_away: false,
+        index_is_nowhere: false,
+    };
+    for peer in report.behind() {
+        match report.catch_up(keepers, &identity.keys, peer).await {
+            Ok(()) | Err(CatchUpError::Ask(AskError::Refused(_))) => {}
+            Err(CatchUpError::Away | CatchUpError::Ask(AskError::Gone | AskError::Nonsense)) => {
+                pass.someone_is_away = true
+            }
+            Err(CatchUpError::Missing(_)) => {
+                pass.someone_is_away = true;
+                pass.index_is_nowhere = true;
+            }
+            Err(reason @ (CatchUpError::Malformed(_) | CatchUpError::Open(_))) => {
+                tracing::error!(%peer, %reason, "a keeper could not be brought up to date");
+            }
+        }
+    }
+    pass
+}
+
+/// Brings keepers up to date until the snapshot is protected, or until none that may still come can make it so.
+pub async fn protect<K: Keepers>(
+    keepers: &K,
+    identity: &AuthorIdentity,
+    report: &mut SnapshotReport,
+    progress: &Progress,
+) {
+    progress.phase.set(Phase::CatchingUp);
+    loop {
+        let pass = catch_up_reachable(keepers, identity, report).await;
+        if report.is_protected() || !pass.someone_is_away {
+            return;
+        }
+        keepers.changed().await;
+    }
+}
+
+fn summed<D: Disk>(sets: &[TakenSet<D>]) -> Seen {
+    sets.iter().fold(Seen::default(), |sum, set| Seen {
+        files_before: sum.files_before + set.seen.files_before,
+        gone: sum.gone + set.seen.gone,
+        rewritten: sum.rewritten + set.seen.rewritten,
+    })
+}
+
+impl SnapshotReport {
+    fn bare(head: SignedHead, keepers: Vec<KeeperShare>, copies_min: u8) -> Self {
+        Self {
+            number: head.head.number,
+            hash: HeadHash(head.hash().0),
+            head,
+            files: 0,
+            bytes: 0,
+            chunks_new: 0,
+            bytes_new: 0,
+            files_reused: 0,
+            keepers,
+            copies: 0,
+            copies_min,
+            unread: Vec::new(),
+            unread_count: 0,
+            skipped: Vec::new(),
+            skipped_count: 0,
+            index_was_damaged: false,
+        }
+    }
+
+    /// The report of a snapshot of which nothing is proven (yet): what a Box that was started anew begins with.
+    #[must_use]
+    pub fn unproven<K: Keepers>(keepers: &K, head: SignedHead) -> Self {
+        let me = head.head.author;
+        let shares = keepers
+            .members()
+            .into_iter()
+            .filter(|member| member.key != me)
+            .map(|member| KeeperShare {
+                key: member.key,
+                needed: u64::MAX,
+                confirmed: 0,
+                refused: 0,
+                refusal: None,
+                has_head: false,
+            })
+            .collect();
+        Self::bare(head, shares, keepers.factors().1)
+    }
+}
+
+/// The last head this Box signed, if it remembers one.
+pub async fn last_head<W: World>(world: &W) -> Result<Option<SignedHead>, SnapshotError> {
+    Ok(State::load(world.disk()).await?.last())
+}

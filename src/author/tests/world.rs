@@ -1,0 +1,435 @@
+//! A world in memory: a tree of files that counts what is read, and a disk that keeps small files.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::terms::{FileSystemId, Stamp};
+use crate::world::{
+    Attributes, Buffer, Clock, DirEntry, Disk, DiskFile, Entropy, FileKind, Listener, Moment, Net,
+    NotSet, Stat, Tree, TreeFile, TreePath, World,
+};
+
+fn never() -> io::Error {
+    io::Error::other("an author never does this")
+}
+
+#[derive(Clone, Default)]
+pub struct Small {
+    pub tree: Files,
+    pub disk: SmallDisk,
+    pub entropy: Counter,
+}
+
+impl World for Small {
+    type Disk = SmallDisk;
+    type Tree = Files;
+    type Net = NoNet;
+    type Clock = Still;
+    type Entropy = Counter;
+
+    fn disk(&self) -> &SmallDisk {
+        &self.disk
+    }
+    fn tree(&self) -> &Files {
+        &self.tree
+    }
+    fn net(&self) -> &NoNet {
+        &NoNet
+    }
+    fn clock(&self) -> &Still {
+        &Still
+    }
+    fn entropy(&self) -> &Counter {
+        &self.entropy
+    }
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Moment {
+        Moment(Duration::ZERO)
+    }
+    fn wall(&self) -> Stamp {
+        Stamp {
+            seconds: 1_000_000,
+            nanos: 0,
+        }
+    }
+    async fn sleep(&self, _: Duration) {
+        std::future::pending().await
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Counter(Rc<Cell<u8>>);
+
+impl Entropy for Counter {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.set(self.0.get() + 1);
+        bytes.fill(self.0.get());
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct NoNet;
+
+impl Net for NoNet {
+    type Link = tokio::io::DuplexStream;
+    type Listener = NoListener;
+    async fn connect(&self, _: SocketAddr) -> io::Result<Self::Link> {
+        Err(never())
+    }
+    async fn listen(&self, _: SocketAddr) -> io::Result<NoListener> {
+        Err(never())
+    }
+}
+
+pub struct NoListener;
+
+impl Listener for NoListener {
+    type Link = tokio::io::DuplexStream;
+    async fn accept(&mut self) -> io::Result<(Self::Link, SocketAddr)> {
+        Err(never())
+    }
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(never())
+    }
+}
+
+/// Small files only.
+#[derive(Clone, Default)]
+pub struct SmallDisk(pub Rc<RefCell<BTreeMap<String, Vec<u8>>>>);
+
+pub struct NoBuffer;
+
+impl Deref for NoBuffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl DerefMut for NoBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut []
+    }
+}
+
+impl Buffer for NoBuffer {}
+
+#[derive(Clone)]
+pub struct NoFile;
+
+impl DiskFile for NoFile {
+    type Buffer = NoBuffer;
+    async fn read_at(
+        &self,
+        buffer: NoBuffer,
+        _: usize,
+        _: usize,
+        _: u64,
+    ) -> (io::Result<usize>, NoBuffer) {
+        (Err(never()), buffer)
+    }
+    async fn write_at(
+        &self,
+        buffer: NoBuffer,
+        _: usize,
+        _: usize,
+        _: u64,
+    ) -> (io::Result<()>, NoBuffer) {
+        (Err(never()), buffer)
+    }
+    async fn sync_data(&self) -> io::Result<()> {
+        Err(never())
+    }
+    async fn len(&self) -> io::Result<u64> {
+        Err(never())
+    }
+    async fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(never())
+    }
+}
+
+impl Disk for SmallDisk {
+    type Buffer = NoBuffer;
+    type File = NoFile;
+    async fn buffer(&self) -> NoBuffer {
+        NoBuffer
+    }
+    async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let files = self.0.borrow();
+        let names = files
+            .keys()
+            .filter_map(|path| path.strip_prefix(dir)?.strip_prefix('/'));
+        Ok(names.map(str::to_owned).collect())
+    }
+    async fn make_dir(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+    async fn open(&self, _: &str, _: bool) -> io::Result<NoFile> {
+        Err(never())
+    }
+    async fn read_small(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.borrow().get(path).cloned())
+    }
+    async fn replace_small(&self, path: &str, bytes: &[u8], _: bool) -> io::Result<()> {
+        self.0.borrow_mut().insert(path.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+    async fn remove(&self, path: &str) -> io::Result<()> {
+        self.0.borrow_mut().remove(path);
+        Ok(())
+    }
+    async fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(never())
+    }
+    async fn sync_dir(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+    async fn free_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+    fn is_rotational(&self) -> bool {
+        false
+    }
+}
+
+/// What stands at a path.
+#[derive(Clone)]
+pub enum Thing {
+    Dir,
+    File(Rc<Vec<u8>>),
+    Link(Vec<u8>),
+    Pipe,
+    /// A directory nobody may list, or a file nobody may open.
+    Locked(FileKind),
+}
+
+#[derive(Default)]
+pub struct FilesInner {
+    pub things: RefCell<BTreeMap<Vec<u8>, (Thing, Stat)>>,
+    pub next_inode: Cell<u64>,
+    pub files_read: Cell<u64>,
+    /// Reads after which a file at this path is touched once more.
+    pub restless: RefCell<BTreeMap<Vec<u8>, u32>>,
+}
+
+#[derive(Clone, Default)]
+pub struct Files(pub Rc<FilesInner>);
+
+impl Files {
+    pub fn add(&self, path: impl AsRef<[u8]>, thing: Thing) {
+        let inode = self.0.next_inode.get() + 1;
+        self.0.next_inode.set(inode);
+        let (kind, size) = match &thing {
+            Thing::Dir => (FileKind::Dir, 0),
+            Thing::File(bytes) => (FileKind::File, bytes.len() as u64),
+            Thing::Link(target) => (FileKind::Symlink, target.len() as u64),
+            Thing::Pipe => (FileKind::Fifo, 0),
+            Thing::Locked(kind) => (*kind, 10),
+        };
+        let stamp = Stamp {
+            seconds: i64::try_from(inode).expect("few files"),
+            nanos: 0,
+        };
+        let stat = Stat {
+            kind,
+            mode: 0o644,
+            uid: 1,
+            gid: 2,
+            size,
+            blocks: 0,
+            mtime: stamp,
+            ctime: stamp,
+            inode,
+            device: 5,
+            links: 1,
+            rdev: 0,
+        };
+        let path = path.as_ref().to_vec();
+        self.0.things.borrow_mut().insert(path, (thing, stat));
+    }
+
+    pub fn file(&self, path: impl AsRef<[u8]>, bytes: impl Into<Vec<u8>>) {
+        self.add(path, Thing::File(Rc::new(bytes.into())));
+    }
+
+    pub fn remove(&self, path: &str) {
+        self.0.things.borrow_mut().remove(path.as_bytes());
+    }
+
+    fn at(&self, path: &[u8]) -> io::Result<(Thing, Stat)> {
+        let things = self.0.things.borrow();
+        things
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Changes a restless file's time after a read.
+    fn stir(&self, path: &[u8]) {
+        let mut restless = self.0.restless.borrow_mut();
+        if let Some(left) = restless.get_mut(path)
+            && *left > 0
+        {
+            *left -= 1;
+            if let Some((_, stat)) = self.0.things.borrow_mut().get_mut(path) {
+                stat.mtime.nanos += 1;
+            }
+        }
+    }
+}
+
+fn denied() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
+
+impl Tree for Files {
+    type File = OpenFile;
+    type Root = ();
+
+    async fn stat(&self, path: &TreePath) -> io::Result<Stat> {
+        self.at(path).map(|(_, stat)| stat)
+    }
+    async fn list(&self, dir: &TreePath) -> io::Result<Vec<DirEntry>> {
+        match self.at(dir)?.0 {
+            Thing::Dir => {}
+            Thing::Locked(_) => return Err(denied()),
+            Thing::File(_) | Thing::Link(_) | Thing::Pipe => return Err(never()),
+        }
+        let things = self.0.things.borrow();
+        let below = things.iter().filter_map(|(path, (_, stat))| {
+            let name = path.strip_prefix(dir)?.strip_prefix(b"/")?;
+            (!name.contains(&b'/')).then(|| DirEntry {
+                name: name.to_vec(),
+                stat: Ok(*stat),
+            })
+        });
+        Ok(below.collect())
+    }
+    async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>> {
+        match self.at(path)?.0 {
+            Thing::Link(target) => Ok(target),
+            Thing::Dir | Thing::File(_) | Thing::Pipe | Thing::Locked(_) => Err(never()),
+        }
+    }
+    async fn open(&self, path: &TreePath) -> io::Result<OpenFile> {
+        match self.at(path)?.0 {
+            Thing::File(_) => {}
+            Thing::Dir | Thing::Link(_) | Thing::Pipe | Thing::Locked(_) => return Err(denied()),
+        }
+        self.0.files_read.set(self.0.files_read.get() + 1);
+        Ok(OpenFile {
+            files: self.clone(),
+            path: path.to_vec(),
+        })
+    }
+    async fn read_many(
+        &self,
+        paths: Vec<Vec<u8>>,
+        bytes_max: usize,
+    ) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+        let mut answers = Vec::new();
+        for path in paths {
+            self.0.files_read.set(self.0.files_read.get() + 1);
+            self.stir(&path);
+            answers.push(self.at(&path).and_then(|(thing, stat)| match thing {
+                Thing::File(bytes) => Ok((stat, bytes[..bytes.len().min(bytes_max)].to_vec())),
+                Thing::Dir | Thing::Link(_) | Thing::Pipe | Thing::Locked(_) => Err(denied()),
+            }));
+        }
+        answers
+    }
+    async fn file_system(&self, _: &TreePath) -> io::Result<FileSystemId> {
+        Ok(FileSystemId {
+            magic: 1,
+            device: 5,
+        })
+    }
+    async fn root(&self, _: &TreePath) -> io::Result<()> {
+        Err(never())
+    }
+    async fn root_is_empty(&self, (): &()) -> io::Result<bool> {
+        Err(never())
+    }
+    async fn make_dir(&self, (): &(), _: &TreePath) -> io::Result<()> {
+        Err(never())
+    }
+    async fn make_symlink(&self, (): &(), _: &TreePath, _: &[u8]) -> io::Result<()> {
+        Err(never())
+    }
+    async fn create(&self, (): &(), _: &TreePath) -> io::Result<OpenFile> {
+        Err(never())
+    }
+    async fn finish(
+        &self,
+        (): &(),
+        _: OpenFile,
+        _: &TreePath,
+        _: Attributes,
+    ) -> io::Result<NotSet> {
+        Err(never())
+    }
+    async fn write_many(
+        &self,
+        (): &(),
+        _: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
+    ) -> Vec<io::Result<NotSet>> {
+        Vec::new()
+    }
+    async fn discard(&self, (): &(), _: OpenFile) {}
+    async fn set(&self, (): &(), _: &TreePath, _: Attributes) -> io::Result<NotSet> {
+        Err(never())
+    }
+    async fn sync(&self, (): &()) -> io::Result<()> {
+        Err(never())
+    }
+}
+
+#[derive(Clone)]
+pub struct OpenFile {
+    files: Files,
+    path: Vec<u8>,
+}
+
+impl TreeFile for OpenFile {
+    async fn stat(&self) -> io::Result<Stat> {
+        self.files.stat(&self.path).await
+    }
+    async fn read_at(
+        &self,
+        mut into: Vec<u8>,
+        bytes_max: usize,
+        offset: u64,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        if offset == 0 {
+            self.files.stir(&self.path);
+        }
+        let Ok((Thing::File(bytes), _)) = self.files.at(&self.path) else {
+            return (Err(denied()), into);
+        };
+        let from = usize::try_from(offset).expect("small").min(bytes.len());
+        // Short reads are legal, so they are made.
+        let len = bytes_max.min(bytes.len() - from).min(1000);
+        into.extend_from_slice(&bytes[from..from + len]);
+        (Ok(len), into)
+    }
+    async fn write_at(&self, bytes: Vec<u8>, _: u64) -> (io::Result<()>, Vec<u8>) {
+        (Err(never()), bytes)
+    }
+    async fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(never())
+    }
+}

@@ -1,0 +1,138 @@
+//! Commands that ask the service of this Box and print what it says.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::cli::{Print, Snapshot};
+use super::client::{Client, NoService};
+use super::control::{Reply, SnapshotOutcome, Want};
+use super::fault::{Exit, Fault};
+use super::progress::Progress;
+use super::{setup, text};
+
+fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
+    Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
+}
+
+fn nonsense() -> Fault {
+    Fault::new(
+        "the keeper's answer is not understood",
+        "",
+        "The command and the keeper may be of different versions: restart the keeper.",
+    )
+}
+
+fn print<T: Serialize>(how: Print, value: &T, shown: impl FnOnce() -> String) -> Result<(), Fault> {
+    if how.json {
+        text::print_json(value)
+    } else {
+        text::print(&shown())
+    }
+}
+
+/// `reserve invite`
+pub fn invite(dir: &Path, how: Print) -> Result<Exit, Fault> {
+    match call(dir, Want::Invite {})?.reply()? {
+        Reply::Ticket(view) => {
+            print(how, &view, || view.ticket.clone())?;
+            text::tell(&format!(
+                "Good for one Box, for {} minutes: `reserve join --name NAME TICKET` there.",
+                view.seconds / 60
+            ));
+            Ok(Exit::Done)
+        }
+        _ => Err(nonsense()),
+    }
+}
+
+/// `reserve snapshot`
+pub fn snapshot(dir: &Path, args: &Snapshot) -> Result<Exit, Fault> {
+    let Reply::Job { id } = call(
+        dir,
+        Want::Snapshot {
+            accept_loss: args.accept_loss,
+        },
+    )?
+    .reply()?
+    else {
+        return Err(nonsense());
+    };
+    if !args.wait {
+        print(args.print, &serde_json::json!({ "job": id }), || {
+            format!("Snapshot begun (job {id}). `reserve status` shows how far it is.")
+        })?;
+        return Ok(Exit::Done);
+    }
+    let mut following = call(dir, Want::Follow { job: id })?;
+    let mut bar = Progress::begin("protecting", None);
+    let outcome = loop {
+        match following.reply() {
+            Ok(Reply::Progress(now)) => {
+                bar.at(now.bytes, now.files, &format!("{} {}", now.phase, now.path))
+            }
+            Ok(Reply::Snapshot(outcome)) => break Ok(outcome),
+            Ok(_) => break Err(nonsense()),
+            Err(fault) => break Err(fault),
+        }
+    };
+    bar.end();
+    let outcome: SnapshotOutcome = outcome?;
+    print(args.print, &outcome, || text::outcome(&outcome))?;
+    let is_safe = outcome.protected && outcome.unread_count == 0 && outcome.snapshot.accepted;
+    Ok(if is_safe { Exit::Done } else { Exit::NotSafe })
+}
+
+/// `reserve snapshots`
+pub fn snapshots(dir: &Path, how: Print) -> Result<Exit, Fault> {
+    let list = match Client::call(dir, Want::Snapshots {}) {
+        Ok(mut client) => match client.reply()? {
+            Reply::Snapshots(list) => list,
+            _ => return Err(nonsense()),
+        },
+        Err(NoService::NotRunning) => {
+            text::tell(&format!(
+                "No keeper runs for {}: these are the snapshots whose heads are on this Box itself.",
+                dir.display()
+            ));
+            setup::snapshots_at_rest(dir)?
+        }
+        Err(no) => return Err(no.fault(dir)),
+    };
+    print(how, &list, || text::snapshots(&list, text::now_seconds()))?;
+    Ok(Exit::Done)
+}
+
+/// `reserve peers`
+pub fn peers(dir: &Path, how: Print) -> Result<Exit, Fault> {
+    let list = match Client::call(dir, Want::Peers {}) {
+        Ok(mut client) => match client.reply()? {
+            Reply::Peers(list) => list,
+            _ => return Err(nonsense()),
+        },
+        Err(NoService::NotRunning) => {
+            text::tell(&format!(
+                "No keeper runs for {}: nobody is connected.",
+                dir.display()
+            ));
+            setup::status_at_rest(dir)?.peers
+        }
+        Err(no) => return Err(no.fault(dir)),
+    };
+    print(how, &list, || text::peers(&list))?;
+    Ok(Exit::Done)
+}
+
+/// `reserve status`
+pub fn status(dir: &Path, how: Print) -> Result<Exit, Fault> {
+    let view = match Client::call(dir, Want::Status {}) {
+        Ok(mut client) => match client.reply()? {
+            Reply::Status(view) => *view,
+            _ => return Err(nonsense()),
+        },
+        Err(NoService::NotRunning) => setup::status_at_rest(dir)?,
+        Err(no) => return Err(no.fault(dir)),
+    };
+    print(how, &view, || text::status(&view, text::now_seconds()))?;
+    Ok(if view.safe { Exit::Done } else { Exit::NotSafe })
+}

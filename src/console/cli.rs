@@ -1,0 +1,240 @@
+//! The command line's definition: what a person types. Nothing here acts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use smol_str::SmolStr;
+
+/// Keeps copies of what is on each of your Boxes on your other Boxes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "reserve",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// The Box's state directory.
+    #[arg(
+        long,
+        global = true,
+        env = "RESERVE_DIR",
+        default_value = "/var/lib/reserve",
+        value_name = "DIR"
+    )]
+    pub dir: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Rehearse a flood with real keeper processes on this machine: protect PATH, destroy the author, retrieve on a new Box, compare.
+    Drill(Drill),
+    /// Make this Box the first of a new reserve; shows the recovery words once.
+    Init(Init),
+    /// Print a one-time ticket that takes one new Box into the reserve.
+    Invite(Print),
+    /// Take this (new) Box into a reserve with a ticket.
+    Join(Join),
+    /// Add, remove or list the data sets this Box protects.
+    #[command(subcommand)]
+    Data(Data),
+    /// Run the service itself, in the foreground.
+    Keeper(Keeper),
+    /// Take a snapshot of this Box's data sets now.
+    Snapshot(Snapshot),
+    /// List what can be retrieved, newest first, of every author.
+    Snapshots(Print),
+    /// Get a snapshot's files back.
+    Retrieve(Retrieve),
+    /// Are my files safe now, how many copies, how old: one screen.
+    Status(Print),
+    /// The Boxes of this reserve and whether they can be reached.
+    Peers(Print),
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Print {
+    /// Print JSON for programs instead of text for people.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `reserve drill`
+#[derive(Debug, Args)]
+pub struct Drill {
+    /// What to protect (a file or a directory). It is only read. Without it a small mixed corpus is made.
+    pub path: Option<PathBuf>,
+    /// An existing directory with room, in which the drill makes one of its own and removes it at the end. Default: TMPDIR or /var/tmp.
+    #[arg(long, value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `NAME=PATH`
+#[derive(Debug, Clone)]
+pub struct NamedPath {
+    /// The data set's name.
+    pub name: SmolStr,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+fn named_path(text: &str) -> Result<NamedPath, String> {
+    let (name, path) = text
+        .split_once('=')
+        .ok_or("expected NAME=PATH, for example photos=/srv/photos")?;
+    if !crate::format::roster::name_is_legal(name) {
+        return Err(LEGAL_NAMES.into());
+    }
+    if path.is_empty() {
+        return Err("the path is empty".into());
+    }
+    Ok(NamedPath {
+        name: name.into(),
+        path: path.into(),
+    })
+}
+
+const LEGAL_NAMES: &str =
+    "a name has 1 to 63 letters, digits, '-', '_' or '.', and does not start with '-' or '.'";
+
+fn legal_name(text: &str) -> Result<SmolStr, String> {
+    if crate::format::roster::name_is_legal(text) {
+        Ok(text.into())
+    } else {
+        Err(LEGAL_NAMES.into())
+    }
+}
+
+/// `reserve init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// What to call this Box.
+    #[arg(long, value_parser = legal_name)]
+    pub name: SmolStr,
+    /// What to protect; may be given several times.
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub data: Vec<NamedPath>,
+    /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
+    #[arg(long, value_parser = legal_name)]
+    pub site: Option<SmolStr>,
+    /// Write the recovery words to this (new) file instead of the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub sheet: Option<PathBuf>,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `reserve join`
+#[derive(Debug, Args)]
+pub struct Join {
+    /// What to call this Box.
+    #[arg(long, value_parser = legal_name)]
+    pub name: SmolStr,
+    /// What to protect; may be given several times.
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub data: Vec<NamedPath>,
+    /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
+    #[arg(long, value_parser = legal_name)]
+    pub site: Option<SmolStr>,
+    /// The ticket `reserve invite` printed on a Box of the reserve; `-` reads it from standard input.
+    pub ticket: String,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `reserve data`
+#[derive(Debug, Subcommand)]
+pub enum Data {
+    /// Protect a path under a name.
+    Add {
+        /// The name and the path.
+        #[arg(value_name = "NAME=PATH", value_parser = named_path)]
+        data: NamedPath,
+    },
+    /// Protect it no longer; its snapshots stay.
+    Remove {
+        /// The name.
+        name: SmolStr,
+    },
+    /// What this Box protects.
+    List(Print),
+}
+
+/// `reserve keeper`
+#[derive(Debug, Args)]
+pub struct Keeper {
+    /// Where to wait for the other Boxes; port 0 takes any free one.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Where the others reach this Box, if that differs; may be given several times.
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Vec<SocketAddr>,
+    /// End when the process that started this one ends.
+    #[arg(long, hide = true)]
+    pub end_with_parent: bool,
+}
+
+/// `reserve snapshot`
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// Return when the snapshot is protected.
+    #[arg(long)]
+    pub wait: bool,
+    /// Accept that much is gone or rewritten since the last snapshot, so that `latest` means the new one.
+    #[arg(long)]
+    pub accept_loss: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `reserve retrieve`
+#[derive(Debug, Args)]
+pub struct Retrieve {
+    /// Whose files: a Box's name. Default: this Box's own, or the only author there is.
+    #[arg(long, value_name = "NAME")]
+    pub author: Option<String>,
+    /// Which snapshot: `latest`, a number, or the start of an ID from `reserve snapshots`.
+    #[arg(long, value_name = "ID", default_value = "latest")]
+    pub snapshot: String,
+    /// Only this path inside the snapshot (with what is below it); may be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<std::ffi::OsString>,
+    /// Where to put the files: a new or empty directory.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_data_set_needs_a_legal_name_and_a_path() {
+        assert!(named_path("photos=/srv/photos").is_ok_and(|data| data.name == "photos"));
+        for bad in ["photos", "=x", "a b=/x", "photos="] {
+            assert!(named_path(bad).is_err(), "{bad}");
+        }
+    }
+}

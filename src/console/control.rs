@@ -1,0 +1,359 @@
+//! The control protocol: versioned JSON, one document a line, over the Box's control socket.
+//!
+//! A command sends one [`Call`]; the service answers with [`Reply`] lines. Long work is a job that survives the command
+//! that started it. After `Retrieve` is answered the connection carries chunk requests and plaintext in binary
+//! ([`FETCH_BYTES`], [`CHUNK_HEADER_BYTES`]), since a JSON line is no place for a video.
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::Fault;
+use crate::terms::{ChunkId, Kind};
+
+/// The protocol's version.
+pub const VERSION: u32 = 1;
+/// The longest line either side accepts.
+pub const LINE_BYTES_MAX: u64 = 8 << 20;
+/// The socket's name in the state directory.
+pub const SOCKET: &str = "control.sock";
+
+/// What a command sends.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// [`VERSION`].
+    pub v: u32,
+    /// What is wanted.
+    pub want: Want,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Want {
+    /// A ticket.
+    Invite {},
+    /// Start a snapshot, or follow the one that is about to start.
+    Snapshot {
+        /// Accept that much is gone or rewritten.
+        accept_loss: bool,
+    },
+    /// Follow a job to its end, or (`until_published`) until its snapshot can be retrieved.
+    Follow {
+        /// Which.
+        job: u64,
+    },
+    /// What can be retrieved.
+    Snapshots {},
+    /// One screen.
+    Status {},
+    /// The Boxes.
+    Peers {},
+    /// A manifest, then chunks.
+    Retrieve {
+        /// A Box's name.
+        author: Option<String>,
+        /// `latest`, a number or the start of an id.
+        snapshot: String,
+    },
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It was not done.
+    Fault(Fault),
+    /// The ticket.
+    Ticket(TicketView),
+    /// The job that works on it.
+    Job {
+        /// Its number.
+        id: u64,
+    },
+    /// How far a job is.
+    Progress(ProgressView),
+    /// A snapshot job's end.
+    Snapshot(SnapshotOutcome),
+    /// What can be retrieved.
+    Snapshots(Vec<SnapshotView>),
+    /// One screen.
+    Status(Box<StatusView>),
+    /// The Boxes.
+    Peers(Vec<PeerView>),
+    /// What is about to be retrieved; binary follows.
+    Retrieve(RetrieveView),
+}
+
+/// A ticket and how long it is good for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketView {
+    /// One line of text.
+    pub ticket: String,
+    /// Seconds from now.
+    pub seconds: u64,
+}
+
+/// How far a snapshot is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// What it does now, as a person would say it.
+    pub phase: String,
+    /// Files seen.
+    pub files: u64,
+    /// Bytes of files seen.
+    pub bytes: u64,
+    /// Bytes read because they were new or changed.
+    pub bytes_read: u64,
+    /// Sealed bytes sent, all keepers together.
+    pub bytes_sent: u64,
+    /// Where it is.
+    pub path: String,
+}
+
+/// A snapshot job's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotOutcome {
+    /// The snapshot.
+    pub snapshot: SnapshotView,
+    /// Whether at least the minimum number of other Boxes confirmed all of it.
+    pub protected: bool,
+    /// Other Boxes that hold each chunk, at least.
+    pub copies: u32,
+    /// Below this nothing is called protected.
+    pub factor_min: u32,
+    /// Files read, since they were new or changed.
+    pub files_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// Sealed bytes sent, all keepers together.
+    pub bytes_sent: u64,
+    /// Chunks sealed anew.
+    pub chunks_new: u64,
+    /// What could not be read or changed meanwhile: path and reason, bounded.
+    pub unread: Vec<(String, String)>,
+    /// How many.
+    pub unread_count: u64,
+    /// Sockets and the like, left out on purpose.
+    pub skipped: u64,
+    /// What each keeper confirmed.
+    pub keepers: Vec<KeeperShare>,
+}
+
+/// What a keeper confirmed of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperShare {
+    /// The Box.
+    pub name: String,
+    /// Chunks placed there.
+    pub needed: u64,
+    /// Chunks it confirmed.
+    pub confirmed: u64,
+    /// Why it refused some, if it did.
+    pub refused: Option<String>,
+}
+
+/// A snapshot as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotView {
+    /// The start of its head's hash, enough to tell it apart.
+    pub id: String,
+    /// Its author's name.
+    pub author: String,
+    /// Its author's key.
+    pub author_key: String,
+    /// Its place in the author's history.
+    pub number: u64,
+    /// What the author's clock said, RFC 3339 in UTC.
+    pub taken: String,
+    /// The same, seconds since 1970.
+    pub taken_seconds: i64,
+    /// Chunks in its closure.
+    pub chunks: u64,
+    /// Their sealed bytes.
+    pub sealed_bytes: u64,
+    /// Names of the Boxes in reach that have its head.
+    pub held_by: Vec<String>,
+    /// Whether `latest` may mean it.
+    pub accepted: bool,
+}
+
+/// A Box as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+    /// Where it stands.
+    pub site: String,
+    /// Where it can be reached.
+    pub addresses: Vec<String>,
+    /// This Box itself.
+    pub is_me: bool,
+    /// A session with it is alive (of this Box itself: the keeper runs).
+    pub connected: bool,
+    /// Its program's version, while connected.
+    pub version: Option<String>,
+}
+
+/// One screen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The answer in one sentence.
+    pub sentence: String,
+    /// What to do, if something is to be done.
+    pub todo: String,
+    /// Whether all files of the newest snapshot are protected.
+    pub safe: bool,
+    /// This Box's name.
+    pub name: String,
+    /// Whether this comes from a running keeper.
+    pub running: bool,
+    /// The newest snapshot of this Box.
+    pub latest: Option<SnapshotView>,
+    /// Other Boxes that hold each of its chunks, at least.
+    pub copies: u32,
+    /// How many should.
+    pub factor: u32,
+    /// Below this nothing is called protected.
+    pub factor_min: u32,
+    /// Since when it is as it is, seconds since 1970.
+    pub since_seconds: Option<i64>,
+    /// When keepers last confirmed it, seconds since 1970.
+    pub proven_seconds: Option<i64>,
+    /// Data sets of this Box: name and path.
+    pub data: Vec<(String, String)>,
+    /// The Boxes.
+    pub peers: Vec<PeerView>,
+    /// What this Box keeps for the others.
+    pub store: Option<StoreView>,
+    /// Memory of the service in bytes: now, and at most since its start.
+    pub memory_bytes: Option<(u64, u64)>,
+    /// The job that runs, if one does.
+    pub job: Option<ProgressView>,
+    /// Why the last snapshot of this run of the keeper failed, if it did.
+    pub last_failure: Option<String>,
+    /// Things the last snapshot could not read.
+    pub unread_count: u64,
+}
+
+/// What a Box keeps for the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreView {
+    /// Chunks kept.
+    pub chunks: u64,
+    /// Chunks there is room for in the table.
+    pub chunks_max: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes still free for data.
+    pub free_bytes: u64,
+    /// Chunks found not whole.
+    pub damaged: u64,
+    /// Times the disk was asked to make bytes durable, since the start.
+    pub syncs: u64,
+}
+
+/// What is about to be retrieved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetrieveView {
+    /// The snapshot.
+    pub snapshot: SnapshotView,
+    /// The encoded manifest, hexadecimal.
+    pub manifest: String,
+    /// Boxes that could not be asked: they may know a newer snapshot.
+    pub not_asked: Vec<String>,
+}
+
+/// Bytes of a chunk request: tag `u32`, kind `u8`, id; little-endian.
+pub const FETCH_BYTES: usize = 37;
+/// Bytes before each answer: tag `u32`, status `u8` (0 plaintext follows, 1 a reason in words follows), length `u32`.
+pub const CHUNK_HEADER_BYTES: usize = 9;
+
+/// One chunk request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetch {
+    /// Comes back with the answer.
+    pub tag: u32,
+    /// What the chunk must hold.
+    pub kind: Kind,
+    /// Which.
+    pub id: ChunkId,
+}
+
+impl Fetch {
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; FETCH_BYTES] {
+        let mut bytes = [0; FETCH_BYTES];
+        bytes[..4].copy_from_slice(&self.tag.to_le_bytes());
+        bytes[4] = self.kind.byte();
+        bytes[5..].copy_from_slice(&self.id.0);
+        bytes
+    }
+
+    /// Reads one; `None` if the kind is not known.
+    #[must_use]
+    pub fn decode(bytes: &[u8; FETCH_BYTES]) -> Option<Self> {
+        let [a, b, c, d, kind, id @ ..] = *bytes;
+        Some(Self {
+            tag: u32::from_le_bytes([a, b, c, d]),
+            kind: Kind::from_byte(kind)?,
+            id: ChunkId(id),
+        })
+    }
+}
+
+/// The header of one chunk answer.
+#[must_use]
+pub fn chunk_header(tag: u32, is_chunk: bool, bytes: u32) -> [u8; CHUNK_HEADER_BYTES] {
+    let mut header = [0; CHUNK_HEADER_BYTES];
+    header[..4].copy_from_slice(&tag.to_le_bytes());
+    header[4] = u8::from(!is_chunk);
+    header[5..].copy_from_slice(&bytes.to_le_bytes());
+    header
+}
+
+/// Reads the header of one chunk answer: tag, whether a chunk follows, how many bytes.
+#[must_use]
+pub fn read_chunk_header(header: &[u8; CHUNK_HEADER_BYTES]) -> (u32, bool, u32) {
+    let [a, b, c, d, status, e, f, g, h] = *header;
+    (
+        u32::from_le_bytes([a, b, c, d]),
+        status == 0,
+        u32::from_le_bytes([e, f, g, h]),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_and_its_answer_read_back() {
+        let fetch = Fetch {
+            tag: 7,
+            kind: Kind::Page,
+            id: ChunkId([9; 32]),
+        };
+        assert_eq!(Fetch::decode(&fetch.encode()), Some(fetch));
+        assert_eq!(
+            read_chunk_header(&chunk_header(7, true, 123)),
+            (7, true, 123)
+        );
+    }
+
+    #[test]
+    fn a_call_is_one_line_of_json() {
+        let call = Call {
+            v: VERSION,
+            want: Want::Retrieve {
+                author: None,
+                snapshot: "latest".into(),
+            },
+        };
+        let line = serde_json::to_string(&call).expect("plain data");
+        assert!(!line.contains('\n'));
+        assert!(serde_json::from_str::<Call>(&line).is_ok_and(|back| back.want == call.want));
+        assert!(serde_json::from_str::<Call>(r#"{"v":1,"want":{"explode":{}}}"#).is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! How people reach it: the command line, the control socket, and the composition of the rooms into the service.
+//!
+//! The command line is a process of its own: it may block, read clocks and touch files directly. What runs inside the
+//! service is under `service`.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a command is the caller's own process, not the ring's thread"
+)]
+
+pub mod cli;
+pub mod control;
+pub mod fault;
+
+mod ask;
+mod client;
+mod drill;
+mod memory;
+mod progress;
+mod retrieve;
+mod service;
+mod setup;
+mod text;
+
+use cli::{Cli, Command};
+use fault::{Exit, Fault};
+
+/// Carries out a command.
+pub fn run(cli: Cli) -> Result<Exit, Fault> {
+    let dir = std::path::absolute(&cli.dir).map_err(|error| {
+        Fault::new(
+            format!("{}: {error}", cli.dir.display()),
+            "",
+            "Name the Box's state directory with --dir.",
+        )
+        .exit(Exit::Usage)
+    })?;
+    match cli.command {
+        Command::Drill(args) => drill::run(&args),
+        Command::Init(args) => setup::init(&dir, args),
+        Command::Join(args) => setup::join(&dir, args),
+        Command::Data(args) => setup::data(&dir, args),
+        Command::Keeper(args) => service::run(&dir, args),
+        Command::Invite(print) => ask::invite(&dir, print),
+        Command::Snapshot(args) => ask::snapshot(&dir, &args),
+        Command::Snapshots(print) => ask::snapshots(&dir, print),
+        Command::Status(print) => ask::status(&dir, print),
+        Command::Peers(print) => ask::peers(&dir, print),
+        Command::Retrieve(args) => retrieve::run(&dir, &args),
+    }
+}

@@ -1,0 +1,262 @@
+//! The service's end of the control socket.
+//!
+//! Who may open the socket is the file system's business: it belongs to a group. One task a connection; a command that goes away
+//! takes nothing with it but its own answer.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Mutex;
+
+use super::Service;
+use super::job::Job;
+use crate::console::control::{
+    Call, FETCH_BYTES, Fetch, ProgressView, Reply, SOCKET, SnapshotOutcome, VERSION, Want,
+    chunk_header,
+};
+use crate::console::fault::{Exit, Fault};
+use crate::retriever::Source;
+use crate::terms::SnapshotNumber;
+use crate::world::{Clock, World};
+
+/// The longest call.
+const CALL_BYTES_MAX: u64 = 64 << 10;
+/// How often a follower hears of a job.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// A command that does not read for this long is left alone.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Opens the socket in a state directory; what an ended service left there is replaced (the caller holds the directory's lock).
+pub fn open(dir: &Path) -> std::io::Result<UnixListener> {
+    let opened = std::fs::File::open(dir)?;
+    // A socket's path has room for 108 bytes, a state directory's may be longer.
+    let path = format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd());
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Answers commands for as long as the service runs.
+pub async fn serve<W: World>(service: Service<W>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let caller = service.clone();
+                service.world().spawn(async move {
+                    // The command went away: its own business.
+                    let _ = answer(caller, stream).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a command could not be heard");
+                service.world().clock().sleep(PROGRESS_EVERY).await;
+            }
+        }
+    }
+}
+
+async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::with_capacity(4 << 10, reader);
+    let mut line = String::new();
+    (&mut reader)
+        .take(CALL_BYTES_MAX)
+        .read_line(&mut line)
+        .await?;
+    let want = match serde_json::from_str::<Call>(&line) {
+        Ok(Call { v: VERSION, want }) => want,
+        Ok(Call { v, .. }) => return say(&mut writer, &Reply::Fault(other_version(v))).await,
+        Err(error) => return say(&mut writer, &Reply::Fault(not_understood(&error))).await,
+    };
+    let reply = match want {
+        Want::Invite {} => service.invite().await.map(Reply::Ticket),
+        Want::Snapshot { accept_loss } => service
+            .begin_snapshot(accept_loss)
+            .await
+            .map(|job| Reply::Job { id: job.id }),
+        Want::Follow { job } => return follow(&service, job, &mut writer).await,
+        Want::Snapshots {} => Ok(Reply::Snapshots(service.snapshots().await)),
+        Want::Status {} => Ok(Reply::Status(Box::new(service.status().await))),
+        Want::Peers {} => Ok(Reply::Peers(service.peers())),
+        Want::Retrieve { author, snapshot } => {
+            match service.find(author.as_deref(), &snapshot).await {
+                Ok(view) => {
+                    say(&mut writer, &Reply::Retrieve(view)).await?;
+                    return chunks(&service, reader, writer).await;
+                }
+                Err(fault) => Err(fault),
+            }
+        }
+    };
+    say(&mut writer, &reply.unwrap_or_else(Reply::Fault)).await
+}
+
+async fn say(writer: &mut OwnedWriteHalf, reply: &Reply) -> std::io::Result<()> {
+    let mut line = serde_json::to_string(reply).map_err(std::io::Error::other)?;
+    line.push('\n');
+    writer.write_all(line.as_bytes()).await
+}
+
+async fn follow<W: World>(
+    service: &Service<W>,
+    id: u64,
+    writer: &mut OwnedWriteHalf,
+) -> std::io::Result<()> {
+    let Some(job) = service.job(id) else {
+        let fault = Fault::new(
+            format!("there is no job {id}"),
+            "",
+            "`reserve status` shows what runs.",
+        )
+        .exit(Exit::Usage);
+        return say(writer, &Reply::Fault(fault)).await;
+    };
+    loop {
+        match service
+            .world()
+            .clock()
+            .within(PROGRESS_EVERY, job.ended())
+            .await
+        {
+            None => say(writer, &Reply::Progress(job.view())).await?,
+            Some(end) => {
+                say(writer, &Reply::Progress(job.view())).await?;
+                let outcome = match end {
+                    Ok(outcome) => outcome,
+                    Err(fault) => return say(writer, &Reply::Fault(fault)).await,
+                };
+                return say_when_protected(service, &job, outcome, writer).await;
+            }
+        }
+    }
+}
+
+/// A keeper that was away may come back any time: says so while it waits, and notices when nobody listens any more.
+async fn say_when_protected<W: World>(
+    service: &Service<W>,
+    job: &Job,
+    outcome: SnapshotOutcome,
+    writer: &mut OwnedWriteHalf,
+) -> std::io::Result<()> {
+    let number = outcome.snapshot.number;
+    let mut waiting = std::pin::pin!(service.until_protected(outcome));
+    loop {
+        match service
+            .world()
+            .clock()
+            .within(PROGRESS_EVERY, waiting.as_mut())
+            .await
+        {
+            Some(outcome) => return say(writer, &Reply::Snapshot(outcome)).await,
+            None => {
+                let open = service.unconfirmed(SnapshotNumber(number));
+                let named = |(name, is_reached): &(String, bool)| {
+                    if *is_reached {
+                        name.clone()
+                    } else {
+                        format!("{name} (out of reach)")
+                    }
+                };
+                let open = open.iter().map(named).collect::<Vec<_>>().join(" and ");
+                let phase = format!(
+                    "published; waiting for {open} to confirm it (ctrl-C does not stop that)"
+                );
+                say(
+                    writer,
+                    &Reply::Progress(ProgressView {
+                        phase,
+                        ..job.view()
+                    }),
+                )
+                .await?;
+            }
+        }
+    }
+}
+
+/// Hands out verified plaintext for as long as the command asks.
+async fn chunks<W: World>(
+    service: &Service<W>,
+    mut reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+) -> std::io::Result<()> {
+    // Nobody is there any more once it is taken out.
+    let writer = Rc::new(Mutex::new(Some(writer)));
+    loop {
+        let mut request = [0; FETCH_BYTES];
+        reader.read_exact(&mut request).await?;
+        let fetch = Fetch::decode(&request).ok_or(std::io::ErrorKind::InvalidData)?;
+        // Held until the answer is written: commands that ask for everything at once cost a bounded amount of memory.
+        let permit = Arc::clone(&service.0.chunks_out)
+            .acquire_owned()
+            .await
+            .map_err(std::io::Error::other)?;
+        if writer.lock().await.is_none() {
+            return Ok(());
+        }
+        let (service, writer) = (service.clone(), Rc::clone(&writer));
+        service.clone().world().spawn(async move {
+            let fetched = service.gather().fetch(fetch.id, fetch.kind).await;
+            let (is_chunk, body) = match fetched {
+                Ok(plain) => (true, plain),
+                Err(error) => (false, error.to_string().into_bytes()),
+            };
+            let mut place = writer.lock().await;
+            // A command that went away, or stopped reading, is left alone: its connection closes here.
+            if let Some(mut out) = place.take() {
+                let writing = write_chunk(&mut out, fetch.tag, is_chunk, &body);
+                let written = service
+                    .world()
+                    .clock()
+                    .within(COMMAND_PATIENCE, writing)
+                    .await;
+                if matches!(written, Some(Ok(()))) {
+                    *place = Some(out);
+                }
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn write_chunk(
+    out: &mut OwnedWriteHalf,
+    tag: u32,
+    is_chunk: bool,
+    body: &[u8],
+) -> std::io::Result<()> {
+    let bytes = u32::try_from(body.len()).map_err(std::io::Error::other)?;
+    out.write_all(&chunk_header(tag, is_chunk, bytes)).await?;
+    out.write_all(body).await
+}
+
+fn other_version(v: u32) -> Fault {
+    Fault::new(
+        format!(
+            "the command speaks version {v} of the control protocol, the keeper version {VERSION}"
+        ),
+        "",
+        "Restart the keeper with the program you call.",
+    )
+    .exit(Exit::Usage)
+}
+
+fn not_understood(error: &serde_json::Error) -> Fault {
+    Fault::new(
+        format!("the call is not understood: {error}"),
+        "",
+        "The command and the keeper may be of different versions: restart the keeper.",
+    )
+    .exit(Exit::Usage)
+}

@@ -1,0 +1,246 @@
+//! Which snapshot a person means, and its manifest.
+
+use std::time::Duration;
+
+use super::Service;
+use super::views::{name_of, snapshot_id, snapshot_view};
+use crate::console::control::RetrieveView;
+use crate::console::fault::{Exit, Fault};
+use crate::format::head::{Manifest, SignedHead};
+use crate::keeper::Keepers;
+use crate::retriever::{Heads, Source};
+use crate::terms::{Kind, PeerKey};
+use crate::world::{Clock, World};
+
+/// How long a Box that has just started is given to reach the others before "nobody has it" is believed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long after its start a Box is still meeting the others.
+const JUST_STARTED: Duration = Duration::from_secs(10);
+/// How long they are given then.
+const ARRIVAL: Duration = Duration::from_secs(1);
+/// Heads of an author that are looked through for an id.
+const LOOKED_THROUGH_MAX: usize = 10_000;
+
+impl<W: World> Service<W> {
+    /// The snapshot a person means, with its manifest.
+    pub async fn find(&self, author: Option<&str>, wanted: &str) -> Result<RetrieveView, Fault> {
+        self.let_others_arrive().await;
+        let patience = self.world().clock();
+        let found = patience
+            .within(PATIENCE, self.find_patiently(author, wanted))
+            .await;
+        let (signed, not_asked) = match found {
+            Some(found) => found?,
+            // Time is up: whoever can be reached now has the last word.
+            None => self
+                .find_now(author, wanted)
+                .await?
+                .map_err(|missing| not_found(author, wanted, &missing))?,
+        };
+        let manifest = self
+            .gather()
+            .fetch(signed.head.manifest, Kind::Manifest)
+            .await
+            .map_err(|error| {
+                Fault::new(
+                    format!("the manifest of snapshot {}: {error}", snapshot_id(&signed)),
+                    "Nothing was written.",
+                    "",
+                )
+                .exit(Exit::Damaged)
+            })?;
+        let is_right = Manifest::decode(&manifest).is_ok_and(|manifest| {
+            manifest.author == signed.head.author && manifest.number == signed.head.number
+        });
+        if !is_right {
+            return Err(Fault::new(
+                format!(
+                    "the manifest of snapshot {} is not what its author signed",
+                    snapshot_id(&signed)
+                ),
+                "Nothing was written.",
+                "Choose an older snapshot: `reserve snapshots`.",
+            )
+            .exit(Exit::Damaged));
+        }
+        Ok(RetrieveView {
+            snapshot: snapshot_view(&self.roster(), &signed, &[]),
+            manifest: data_encoding::HEXLOWER.encode(&manifest),
+            not_asked,
+        })
+    }
+
+    /// A Box that has just started may have reached one keeper and not yet the one that knows the newest snapshot.
+    async fn let_others_arrive(&self) {
+        let clock = self.world().clock();
+        if clock.now().since(self.0.began) > JUST_STARTED {
+            return;
+        }
+        let all_are_there = async {
+            loop {
+                let keepers = self.keepers();
+                if keepers
+                    .members()
+                    .iter()
+                    .all(|member| keepers.reach(member.key).is_some())
+                {
+                    return;
+                }
+                keepers.changed().await;
+            }
+        };
+        // Whoever does not come in time is named to the person who asks.
+        clock.within(ARRIVAL, all_are_there).await;
+    }
+
+    /// Looks again whenever a keeper comes, until the snapshot is found.
+    async fn find_patiently(
+        &self,
+        author: Option<&str>,
+        wanted: &str,
+    ) -> Result<(SignedHead, Vec<String>), Fault> {
+        loop {
+            let keepers = self.keepers();
+            match self.find_now(author, wanted).await? {
+                Ok(found) => return Ok(found),
+                Err(missing) if missing.is_empty() => {
+                    return Err(not_found(author, wanted, &missing));
+                }
+                Err(_) => keepers.changed().await,
+            }
+        }
+    }
+
+    /// Looks once. Comes with, or as its inner error, the names of members that were not reached and may know more.
+    async fn find_now(
+        &self,
+        author: Option<&str>,
+        wanted: &str,
+    ) -> Result<Result<(SignedHead, Vec<String>), Vec<String>>, Fault> {
+        let heads = Heads::new(self.keepers(), self.world().clone());
+        let names = |missing: &[PeerKey]| {
+            missing
+                .iter()
+                .map(|peer| name_of(&self.roster(), *peer))
+                .collect::<Vec<_>>()
+        };
+        let author = match author {
+            Some(name) => self.author_called(name)?,
+            None => {
+                let all = heads.of_all_authors().await;
+                match self.obvious_author(&all.heads)? {
+                    Some(author) => author,
+                    None => return Ok(Err(names(&all.missing))),
+                }
+            }
+        };
+        let collected = if wanted == "latest" {
+            heads.latest(author).await
+        } else {
+            heads.of(author, LOOKED_THROUGH_MAX).await
+        };
+        let mut fitting: Vec<SignedHead> = collected
+            .heads
+            .into_iter()
+            .filter(|signed| fits(signed, wanted))
+            .collect();
+        match fitting.len() {
+            0 => Ok(Err(names(&collected.missing))),
+            1 => Ok(Ok((fitting.remove(0), names(&collected.missing)))),
+            _ => {
+                let ids = fitting
+                    .iter()
+                    .map(snapshot_id)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Err(Fault::new(
+                    format!("several snapshots fit \"{wanted}\": {ids}"),
+                    "Nothing was written.",
+                    "Choose one with --snapshot ID.",
+                )
+                .exit(Exit::Usage))
+            }
+        }
+    }
+
+    fn author_called(&self, name: &str) -> Result<PeerKey, Fault> {
+        let roster = self.roster();
+        let former = roster
+            .former()
+            .into_iter()
+            .find(|member| member.name == name || member.key.to_string() == name);
+        roster
+            .by_name(name)
+            .or(former)
+            .map(|member| member.key)
+            .ok_or_else(|| {
+                let known = roster
+                    .members()
+                    .iter()
+                    .map(|member| member.name.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Fault::new(
+                    format!("no Box of this reserve is called \"{name}\""),
+                    "Nothing was written.",
+                    format!("Choose one of: {known}."),
+                )
+                .exit(Exit::Usage)
+            })
+    }
+
+    /// Without a name: this Box's own snapshots, or those of the only author there is.
+    fn obvious_author(&self, newest: &[SignedHead]) -> Result<Option<PeerKey>, Fault> {
+        let mut authors: Vec<_> = newest.iter().map(|signed| signed.head.author).collect();
+        authors.sort_unstable();
+        authors.dedup();
+        if authors.contains(&self.me()) {
+            return Ok(Some(self.me()));
+        }
+        match authors.as_slice() {
+            [] => Ok(None),
+            [only] => Ok(Some(*only)),
+            several => {
+                let names = several
+                    .iter()
+                    .map(|author| name_of(&self.roster(), *author))
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Err(Fault::new(
+                    "there are snapshots of several Boxes",
+                    "Nothing was written.",
+                    format!("Choose one with --author: {names}."),
+                )
+                .exit(Exit::Usage))
+            }
+        }
+    }
+}
+
+/// Whether a person who typed `wanted` may mean this snapshot.
+fn fits(signed: &SignedHead, wanted: &str) -> bool {
+    wanted == "latest"
+        || wanted.parse() == Ok(signed.head.number.0)
+        || (wanted.len() >= 4
+            && signed
+                .hash()
+                .to_string()
+                .starts_with(&wanted.to_ascii_lowercase()))
+}
+
+fn not_found(author: Option<&str>, wanted: &str, missing: &[String]) -> Fault {
+    let whose = author.map_or_else(String::new, |name| format!(" of {name}"));
+    let todo = if missing.is_empty() {
+        "`reserve snapshots` shows what there is.".to_owned()
+    } else {
+        format!(
+            "These Boxes are out of reach and may know more: {}.",
+            missing.join(", ")
+        )
+    };
+    Fault::new(
+        format!("no snapshot \"{wanted}\"{whose} was found"),
+        "Nothing was written.",
+        todo,
+    )
+}

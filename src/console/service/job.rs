@@ -1,0 +1,76 @@
+//! Long work that survives the command that started it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use crate::author;
+use crate::console::control::{ProgressView, SnapshotOutcome};
+use crate::console::fault::Fault;
+
+/// A snapshot being taken, or taken.
+pub struct Job {
+    /// Its number; counts from the start of the service.
+    pub id: u64,
+    /// How far it is.
+    pub progress: Rc<author::Progress>,
+    /// A person accepts that much is gone.
+    pub accept_loss: bool,
+    begun: Cell<bool>,
+    end: RefCell<Option<Result<SnapshotOutcome, Fault>>>,
+    ended: Notify,
+}
+
+impl Job {
+    /// Waits for its turn.
+    pub fn new(id: u64, accept_loss: bool) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            progress: Rc::default(),
+            accept_loss,
+            begun: Cell::new(false),
+            end: RefCell::default(),
+            ended: Notify::new(),
+        })
+    }
+
+    /// Whether it waits for its turn.
+    pub fn waits(&self) -> bool {
+        !self.begun.get()
+    }
+
+    /// Begins.
+    pub fn begin(&self) {
+        self.begun.set(true);
+    }
+
+    /// Ends.
+    pub fn finish(&self, end: Result<SnapshotOutcome, Fault>) {
+        *self.end.borrow_mut() = Some(end);
+        self.ended.notify_waiters();
+    }
+
+    /// How it ended, if it did.
+    pub fn end(&self) -> Option<Result<SnapshotOutcome, Fault>> {
+        self.end.borrow().clone()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&self) -> Result<SnapshotOutcome, Fault> {
+        loop {
+            let notified = self.ended.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if let Some(end) = self.end() {
+                return end;
+            }
+            notified.await;
+        }
+    }
+
+    /// How far it is, for people.
+    pub fn view(&self) -> ProgressView {
+        super::views::progress(&self.progress)
+    }
+}

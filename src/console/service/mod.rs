@@ -1,0 +1,200 @@
+//! The rooms put together: one Box's service on one ring.
+//!
+//! `Service` is the hub the rooms' small host interfaces lead to; it decides nothing that a room could decide. It is generic over the
+//! world, so the simulated one runs the same composition; only `process` and `control` are of this machine.
+
+mod control;
+mod directory;
+mod find;
+mod gate;
+mod job;
+mod listing;
+mod process;
+mod protection;
+mod proving;
+mod taking;
+mod views;
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::console::control::TicketView;
+use crate::console::fault::Fault;
+use crate::format::message::Refusal;
+use crate::keeper::{Server, Store};
+use crate::path::Mesh;
+use crate::retriever::Gather;
+use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
+use crate::session::Pool;
+use crate::terms::limits::{RECEIVE_POOL_BYTES, TICKET_SECONDS};
+use crate::terms::{KeyEpoch, PeerKey};
+use crate::world::{Clock, Entropy, Moment, World};
+
+pub use directory::Directory;
+pub use gate::{has_fast_aes, session_suite};
+pub use process::{lock, open_store, run};
+pub use views::{peer_view, snapshot_view};
+
+use job::Job;
+use protection::Protection;
+
+/// Chunks of plaintext on their way to commands at once, over all of them: 2 MiB each at most, 1 usually.
+const CHUNKS_OUT_MAX: usize = 8;
+
+struct Inner<W: World> {
+    world: W,
+    name: SmolStr,
+    identity: Identity,
+    secrets: Secrets,
+    roster: RefCell<Rc<Roster>>,
+    roster_changed: Notify,
+    /// Rosters are replaced one after the other.
+    roster_turn: tokio::sync::Mutex<()>,
+    invitations: Invitations,
+    store: Store<W>,
+    pool: Pool,
+    boot: u64,
+    began: Moment,
+    mesh: OnceCell<Mesh<W, Service<W>>>,
+    gather: OnceCell<Gather<Directory<W>, W>>,
+    server: OnceCell<Server<W, Service<W>>>,
+    protection: RefCell<Protection>,
+    proven: Notify,
+    /// Keepers that said why they take no more.
+    refusing: RefCell<BTreeMap<PeerKey, Refusal>>,
+    /// Which process of a peer was met last.
+    boots: RefCell<BTreeMap<PeerKey, u64>>,
+    /// Keepers that are being asked for their share now.
+    proving: RefCell<BTreeSet<PeerKey>>,
+    jobs: RefCell<VecDeque<Rc<Job>>>,
+    snapshot_turn: tokio::sync::Mutex<()>,
+    data: RefCell<Vec<DataSet>>,
+    /// Chunks on their way to commands, all together.
+    chunks_out: Arc<Semaphore>,
+    /// Places in the store that were found damaged at the start.
+    damaged_at_start: u64,
+    latest: RefCell<Option<crate::format::head::SignedHead>>,
+}
+
+/// One Box's service.
+pub struct Service<W: World>(Rc<Inner<W>>);
+
+impl<W: World> Clone for Service<W> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<W: World> Service<W> {
+    /// Puts the rooms together; nobody is called and no call answered before [`Service::start`].
+    pub fn new(
+        world: W,
+        loaded: LoadedBox,
+        store: Store<W>,
+        invitations: Invitations,
+        damaged_at_start: u64,
+    ) -> Self {
+        let boot = u64::from_le_bytes(world.entropy().bytes());
+        let service = Self(Rc::new(Inner {
+            world: world.clone(),
+            name: loaded.config.name,
+            identity: loaded.identity,
+            secrets: loaded.secrets,
+            roster: RefCell::new(Rc::new(loaded.roster)),
+            roster_changed: Notify::new(),
+            roster_turn: tokio::sync::Mutex::new(()),
+            invitations,
+            store: store.clone(),
+            pool: Pool::new(RECEIVE_POOL_BYTES),
+            boot,
+            began: world.clock().now(),
+            mesh: OnceCell::new(),
+            gather: OnceCell::new(),
+            server: OnceCell::new(),
+            protection: RefCell::default(),
+            proven: Notify::new(),
+            refusing: RefCell::default(),
+            boots: RefCell::default(),
+            proving: RefCell::default(),
+            jobs: RefCell::default(),
+            snapshot_turn: tokio::sync::Mutex::new(()),
+            data: RefCell::new(loaded.config.data.clone()),
+            chunks_out: Arc::new(Semaphore::new(CHUNKS_OUT_MAX)),
+            damaged_at_start,
+            latest: RefCell::default(),
+        }));
+        let keyring = {
+            let service = service.clone();
+            move |epoch: KeyEpoch| service.0.secrets.data_keys_of(epoch)
+        };
+        // Each is set here and nowhere else.
+        let _ = service
+            .0
+            .gather
+            .set(Gather::new(service.keepers(), world.clone(), keyring));
+        let _ = service
+            .0
+            .server
+            .set(Server::new(world, store, service.clone()));
+        service
+    }
+
+    /// Begins to answer and to call.
+    pub fn start(&self, listener: <W::Net as crate::world::Net>::Listener) {
+        // Set here and nowhere else; a second start would be a mistake of the caller's that changes nothing.
+        let _ = self
+            .0
+            .mesh
+            .set(Mesh::start(self.0.world.clone(), self.clone(), listener));
+        self.world().spawn(self.clone().keep_proving());
+    }
+
+    pub(super) fn world(&self) -> &W {
+        &self.0.world
+    }
+
+    pub(super) fn me(&self) -> PeerKey {
+        self.0.identity.peer()
+    }
+
+    pub(super) fn store(&self) -> &Store<W> {
+        &self.0.store
+    }
+
+    /// The roster as it is now; a later change makes a new one.
+    pub(super) fn roster(&self) -> Rc<Roster> {
+        Rc::clone(&self.0.roster.borrow())
+    }
+
+    pub(super) fn mesh(&self) -> Option<&Mesh<W, Self>> {
+        self.0.mesh.get()
+    }
+
+    pub(super) fn keepers(&self) -> Directory<W> {
+        Directory::new(self.clone())
+    }
+
+    pub(super) fn gather(&self) -> Gather<Directory<W>, W> {
+        self.0.gather.get().expect("set in new").clone()
+    }
+
+    /// Replaces the roster by one that was made durable.
+    pub(super) fn roster_is(&self, roster: Roster) {
+        *self.0.roster.borrow_mut() = Rc::new(roster);
+        self.0.roster_changed.notify_waiters();
+    }
+
+    /// A one-time ticket.
+    pub(super) async fn invite(&self) -> Result<TicketView, Fault> {
+        let ticket = self.new_ticket().await?;
+        Ok(TicketView {
+            ticket: ticket.to_text(),
+            seconds: TICKET_SECONDS,
+        })
+    }
+}

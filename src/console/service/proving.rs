@@ -1,0 +1,299 @@
+//! What makes a snapshot count: heads that travel to every keeper, and keepers that confirm their share anew whenever they return.
+
+use std::time::Duration;
+
+use super::Service;
+use super::gate::told_of;
+use super::protection::Now;
+use super::views::name_of;
+use crate::author::{self, CatchUpError, SnapshotReport};
+use crate::console::control::SnapshotOutcome;
+use crate::format::head::SignedHead;
+use crate::format::message::Refusal;
+use crate::keeper::{Ask, AskError, Keepers, RemoteKeeper};
+use crate::session::Session;
+use crate::terms::{PeerKey, SnapshotNumber};
+use crate::world::{Clock, World};
+
+/// Heads of an author that are compared at the start of a session, besides new ones.
+const HEADS_LOOKED_BACK: u64 = 100;
+/// How long a keeper that did not confirm its share is left alone.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+impl<W: World> Service<W> {
+    /// Tells where this Box is reached, if that is news. That it cannot be written down (a full disk) or told (no network yet) is no
+    /// reason not to serve what is kept.
+    pub(super) async fn announce(&self, addresses: &[std::net::SocketAddr]) {
+        if addresses.is_empty() {
+            tracing::warn!(
+                "this machine has no address yet that others could call; what they knew before stays"
+            );
+            return;
+        }
+        let mut roster = self.roster().as_ref().clone();
+        let told = match roster.set_addresses(&self.0.identity, addresses) {
+            Ok(false) => return,
+            Ok(true) => self.keep_roster(roster).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "where this Box is could not be written down; it calls the others itself");
+        }
+    }
+
+    /// Fetches the heads a peer knows and we do not, so that any one keeper knows of every snapshot.
+    pub(super) async fn take_heads(&self, session: &Session) {
+        let keeper = RemoteKeeper::new(session.clone());
+        for (author, theirs) in &session.hello().heads {
+            let ours = told_of(&self.store().newest_heads(), *author);
+            // A little further back than what is known: a head that was missed meanwhile is filled in.
+            let mut after = SnapshotNumber(ours.0.min(theirs.0).saturating_sub(HEADS_LOOKED_BACK));
+            while after < *theirs {
+                let Ok(heads) = keeper.heads(Some(*author), after).await else {
+                    return;
+                };
+                let last = heads.iter().map(|head| head.head.number).max();
+                let Some(last) = last.filter(|last| *last > after) else {
+                    break;
+                };
+                for head in &heads {
+                    self.take_head(head).await;
+                }
+                after = last;
+            }
+        }
+    }
+
+    /// Keeps a head another keeper knows. One that cannot be kept is told, and stops no other.
+    async fn take_head(&self, head: &SignedHead) {
+        if head.head.reserve != self.roster().reserve() {
+            return;
+        }
+        if let Err(error) = self.store().put_head(head).await {
+            tracing::warn!(author = %head.head.author.short(), number = head.head.number.0, %error, "a head could not be kept");
+        }
+    }
+
+    /// A snapshot was taken: what was confirmed counts, and whoever did not confirm is asked until it does.
+    pub(super) fn snapshot_taken(&self, report: &SnapshotReport) {
+        *self.0.latest.borrow_mut() = Some(report.head.clone());
+        for share in &report.keepers {
+            if share.has_head {
+                self.proven(share.key, report.number);
+            } else if let Some(refusal) = share.refusal {
+                self.0.refusing.borrow_mut().insert(share.key, refusal);
+            }
+        }
+        for peer in report.behind() {
+            let service = self.clone();
+            self.world()
+                .spawn(async move { service.prove_to_peer(peer).await });
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let clock = self.world().clock();
+        Now {
+            wall: clock.wall(),
+            moment: clock.now(),
+        }
+    }
+
+    fn proven(&self, peer: PeerKey, number: SnapshotNumber) {
+        self.0
+            .protection
+            .borrow_mut()
+            .proven(peer, number, self.now());
+        self.0.proven.notify_waiters();
+    }
+
+    /// This Box's newest snapshot: of this run, or the last it remembers.
+    async fn newest_of_mine(&self) -> Option<SignedHead> {
+        let known = self.0.latest.borrow().clone();
+        if known.is_some() {
+            return known;
+        }
+        let newest = match author::last_head(self.world()).await {
+            Ok(newest) => newest?,
+            Err(error) => {
+                tracing::warn!(%error, "the author's state cannot be read");
+                return None;
+            }
+        };
+        Some(self.0.latest.borrow_mut().get_or_insert(newest).clone())
+    }
+
+    /// Has a keeper confirm its share of our newest snapshot, fetching what it lacks from the others.
+    pub(super) async fn prove_to_peer(&self, peer: PeerKey) {
+        // The snapshot that runs sees to every keeper when it ends; one question at a time is enough for the rest.
+        if self.running_job().is_some() || !self.0.proving.borrow_mut().insert(peer) {
+            return;
+        }
+        self.ask_for_share(peer).await;
+        self.0.proving.borrow_mut().remove(&peer);
+    }
+
+    async fn ask_for_share(&self, peer: PeerKey) {
+        let Some(head) = self.newest_of_mine().await else {
+            return;
+        };
+        let identity = self.author_identity();
+        let number = head.head.number;
+        let complete = self.0.protection.borrow().complete(number);
+        match author::catch_up(&self.keepers(), &identity.keys, &head, &complete, peer).await {
+            Ok(done) if done.has_head => {
+                self.0.refusing.borrow_mut().remove(&peer);
+                self.proven(peer, number);
+                tracing::info!(peer = %peer.short(), number = number.0, "confirmed its share of the newest snapshot");
+            }
+            Ok(done) => {
+                tracing::warn!(peer = %peer.short(), needed = done.needed, confirmed = done.confirmed, "has not all of its share");
+                self.lacks_something(peer, None);
+            }
+            Err(CatchUpError::Away | CatchUpError::Ask(AskError::Gone)) => {}
+            Err(error) => {
+                tracing::warn!(peer = %peer.short(), %error, "could not confirm its share");
+                let refusal = match error {
+                    CatchUpError::Ask(AskError::Refused(refusal)) => Some(refusal),
+                    _ => None,
+                };
+                self.lacks_something(peer, refusal);
+            }
+        }
+    }
+
+    fn lacks_something(&self, peer: PeerKey, refusal: Option<Refusal>) {
+        self.0.protection.borrow_mut().disproven(peer);
+        let mut refusing = self.0.refusing.borrow_mut();
+        match refusal {
+            Some(refusal) => refusing.insert(peer, refusal),
+            None => refusing.remove(&peer),
+        };
+        drop(refusing);
+        self.0.proven.notify_waiters();
+    }
+
+    /// A session with a peer began. A process that was started anew says again what it has before its word counts.
+    pub(super) fn met_again(&self, peer: PeerKey, boot: u64) {
+        let before = self.0.boots.borrow_mut().insert(peer, boot);
+        if before.is_some_and(|before| before != boot) {
+            self.0.protection.borrow_mut().disproven(peer);
+        }
+    }
+
+    /// Asks again from time to time: a keeper may have room again, its disk may work again, or the one it has to fetch from came.
+    pub(super) async fn keep_proving(self) {
+        loop {
+            self.world().clock().sleep(ASK_AGAIN).await;
+            let Some(head) = self.newest_of_mine().await else {
+                continue;
+            };
+            let complete = self.0.protection.borrow().complete(head.head.number);
+            for session in self
+                .mesh()
+                .map(crate::path::Mesh::sessions)
+                .unwrap_or_default()
+            {
+                let peer = session.peer();
+                self.0
+                    .protection
+                    .borrow_mut()
+                    .seen(peer, self.world().clock().now());
+                if !complete.contains(&peer) {
+                    self.prove_to_peer(peer).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until enough other Boxes confirmed a snapshot, or cannot any more since they have no room, and tells how it stands then.
+    pub(super) async fn until_protected(&self, mut outcome: SnapshotOutcome) -> SnapshotOutcome {
+        loop {
+            let proven = self.0.proven.notified();
+            tokio::pin!(proven);
+            proven.as_mut().enable();
+            let (willing, refused) = self.willing();
+            for share in &mut outcome.keepers {
+                share.refused = refused
+                    .iter()
+                    .find(|(name, _)| *name == share.name)
+                    .map(|(_, why)| why.to_string());
+            }
+            if outcome.protected || willing < outcome.factor_min as usize {
+                return outcome;
+            }
+            if let Some((head, standing)) = self.standing().await
+                && head.head.number.0 >= outcome.snapshot.number
+                && standing.copies >= outcome.factor_min
+            {
+                outcome.protected = true;
+                outcome.copies = standing.copies;
+                let complete = self.0.protection.borrow().complete(head.head.number);
+                let names: Vec<_> = complete
+                    .iter()
+                    .map(|peer| name_of(&self.roster(), *peer))
+                    .collect();
+                for share in outcome
+                    .keepers
+                    .iter_mut()
+                    .filter(|share| names.contains(&share.name))
+                {
+                    share.confirmed = share.needed;
+                }
+                return outcome;
+            }
+            proven.await;
+        }
+    }
+
+    /// How many other Boxes take what they are sent, and which do not and why.
+    fn willing(&self) -> (usize, Vec<(String, Refusal)>) {
+        let roster = self.roster();
+        let refusing = self.0.refusing.borrow();
+        let refused: Vec<_> = refusing
+            .iter()
+            .map(|(peer, why)| (name_of(&roster, *peer), *why))
+            .collect();
+        let others = roster.members().len().saturating_sub(1);
+        (others.saturating_sub(refused.len()), refused)
+    }
+
+    /// Names of the other Boxes that have not confirmed this Box's newest snapshot, and whether they are in reach.
+    pub(super) fn unconfirmed(&self, number: SnapshotNumber) -> Vec<(String, bool)> {
+        let complete = self.0.protection.borrow().complete(number);
+        let me = self.me();
+        let members = self.roster().members();
+        let open = members
+            .iter()
+            .filter(|member| member.key != me && !complete.contains(&member.key));
+        let is_reached =
+            |peer: PeerKey| self.mesh().is_some_and(|mesh| mesh.session(peer).is_some());
+        open.map(|member| (member.name.to_string(), is_reached(member.key)))
+            .collect()
+    }
+
+    /// How this Box's newest snapshot stands.
+    pub(super) async fn standing(&self) -> Option<(SignedHead, super::protection::Standing)> {
+        let head = self.newest_of_mine().await?;
+        let me = self.me();
+        let others: Vec<_> = self
+            .keepers()
+            .members()
+            .into_iter()
+            .map(|member| member.key)
+            .filter(|key| *key != me)
+            .collect();
+        let (factor, _) = self.keepers().factors();
+        let mut protection = self.0.protection.borrow_mut();
+        let now = self.now();
+        for session in self
+            .mesh()
+            .map(crate::path::Mesh::sessions)
+            .unwrap_or_default()
+        {
+            protection.seen(session.peer(), now.moment);
+        }
+        let standing = protection.standing(head.head.number, &others, u32::from(factor), now);
+        Some((head, standing))
+    }
+}

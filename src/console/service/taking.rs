@@ -1,0 +1,135 @@
+//! Snapshots as jobs: one at a time, in the order asked for.
+//!
+//! Whoever asks while one waits for its turn follows that one; whoever asks while one runs gets a new one, since the walk may have
+//! passed by what was changed a moment ago.
+
+use std::rc::Rc;
+
+use super::job::Job;
+use super::{Service, views};
+use crate::author::{self, AuthorIdentity, DataSetConfig, Options};
+use crate::console::control::SnapshotOutcome;
+use crate::console::fault::Fault;
+use crate::roster::{Config, DataSet};
+use crate::world::World;
+
+/// Jobs that are remembered for those who follow them.
+const REMEMBERED_MAX: usize = 8;
+
+impl<W: World> Service<W> {
+    pub(super) fn author_identity(&self) -> AuthorIdentity {
+        AuthorIdentity {
+            signing: self.0.identity.signing.clone(),
+            reserve: self.roster().reserve(),
+            keys: Rc::new(self.0.secrets.data_keys()),
+            suite: self.roster().chunk_suite(),
+        }
+    }
+
+    /// Takes up what `box.toml` names now.
+    async fn read_data_sets(&self) -> Result<Vec<DataSet>, Fault> {
+        let config = Config::load(self.world().disk())
+            .await
+            .map_err(|error| Fault::new(error.to_string(), "No snapshot was taken.", ""))?;
+        self.0.data.borrow_mut().clone_from(&config.data);
+        Ok(config.data)
+    }
+
+    /// Starts a snapshot, or gives the one that is about to start.
+    pub(super) async fn begin_snapshot(&self, accept_loss: bool) -> Result<Rc<Job>, Fault> {
+        if self.read_data_sets().await?.is_empty() {
+            return Err(Fault::new(
+                "this Box has no data sets",
+                "Nothing was changed.",
+                "Name what to protect with `reserve data add NAME=PATH`.",
+            ));
+        }
+        let waiting = self
+            .0
+            .jobs
+            .borrow()
+            .iter()
+            .find(|job| job.waits() && job.accept_loss == accept_loss)
+            .cloned();
+        if let Some(job) = waiting {
+            return Ok(job);
+        }
+        let job = {
+            let mut jobs = self.0.jobs.borrow_mut();
+            let job = Job::new(jobs.back().map_or(1, |last| last.id + 1), accept_loss);
+            if jobs.len() == REMEMBERED_MAX {
+                jobs.pop_front();
+            }
+            jobs.push_back(Rc::clone(&job));
+            job
+        };
+        let (service, running) = (self.clone(), Rc::clone(&job));
+        self.world().spawn(async move {
+            let _turn = service.0.snapshot_turn.lock().await;
+            running.begin();
+            let end = service.take_snapshot(&running).await;
+            if let Err(fault) = &end {
+                tracing::warn!(%fault, "the snapshot was not taken");
+            }
+            running.finish(end);
+        });
+        Ok(job)
+    }
+
+    async fn take_snapshot(&self, job: &Job) -> Result<SnapshotOutcome, Fault> {
+        let sets: Vec<_> = self
+            .read_data_sets()
+            .await?
+            .into_iter()
+            .map(|set| DataSetConfig {
+                name: set.name,
+                path: set.path.into_bytes(),
+            })
+            .collect();
+        let options = Options {
+            accept_loss: job.accept_loss,
+            ..Options::default()
+        };
+        let report = author::publish(
+            self.world(),
+            &self.keepers(),
+            &self.author_identity(),
+            &sets,
+            &options,
+            &job.progress,
+        )
+        .await
+        .map_err(|error| Fault::new(error.to_string(), "", ""))?;
+        self.snapshot_taken(&report);
+        Ok(views::outcome(
+            &self.roster(),
+            &report,
+            &job.progress,
+            sets.len(),
+        ))
+    }
+
+    /// The snapshot that is being taken.
+    pub(super) fn running_job(&self) -> Option<Rc<Job>> {
+        self.0
+            .jobs
+            .borrow()
+            .iter()
+            .find(|job| !job.waits() && job.end().is_none())
+            .cloned()
+    }
+
+    /// How the last snapshot ended.
+    pub(super) fn last_end(&self) -> Option<Result<SnapshotOutcome, Fault>> {
+        self.0.jobs.borrow().iter().rev().find_map(|job| job.end())
+    }
+
+    pub(super) fn job(&self, id: u64) -> Option<Rc<Job>> {
+        self.0
+            .jobs
+            .borrow()
+            .iter()
+            .find(|job| job.id == id)
+            .cloned()
+    }
+}

@@ -1,0 +1,413 @@
+//! Commands that need no running keeper: making this directory a Box, its data sets, and a look at a Box at rest.
+
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_bytes::ByteArray;
+
+use super::cli::{self, NamedPath};
+use super::control::{PeerView, SnapshotView, StatusView};
+use super::fault::{Exit, Fault};
+use super::service::{self, has_fast_aes, peer_view, session_suite, snapshot_view};
+use super::text;
+use crate::format;
+use crate::format::message::{JoinGrant, JoinRequest, Message, Refusal};
+use crate::format::ticket::Ticket;
+use crate::roster::{self, Config, DataSet, Founded, Founding, Identity, LoadedBox, RosterError};
+use crate::session::{self, Pool, Session, Side};
+use crate::terms::SnapshotNumber;
+use crate::terms::limits::RECEIVE_POOL_BYTES;
+use crate::world::uring::{self, Uring};
+use crate::world::{Clock, Net, World};
+
+/// How long an address of the inviter may take to answer at all before the next one is tried.
+const CALL_PATIENCE: Duration = Duration::from_secs(5);
+
+fn told(error: &RosterError) -> Fault {
+    Fault::new(error.to_string(), "", "")
+}
+
+fn in_world<T>(dir: &Path, work: impl AsyncFnOnce(Uring) -> Result<T, Fault>) -> Result<T, Fault> {
+    let cannot = |error: &std::io::Error| Fault::new(error.to_string(), "Nothing was changed.", "");
+    uring::run(async {
+        let world = Uring::new(dir).map_err(|error| cannot(&error))?;
+        work(world).await
+    })
+    .map_err(|error| cannot(&error))?
+}
+
+/// The state directory: its owner's, and its socket's group may pass through.
+fn make_dir(dir: &Path) -> Result<(), Fault> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(dir)
+        .map_err(|error| {
+            Fault::new(
+                format!("{}: {error}", dir.display()),
+                "Nothing was changed.",
+                "Name a directory you may make with --dir, or run this as root.",
+            )
+        })
+}
+
+/// A Box's configuration as named on the command line; paths are made absolute here, where the caller stands.
+fn config(name: &str, data: &[NamedPath]) -> Result<Config, Fault> {
+    let mut config = Config::new(name);
+    for set in data {
+        config
+            .push(data_set(set)?)
+            .map_err(|what| Fault::new(what, "Nothing was changed.", "").exit(Exit::Usage))?;
+    }
+    Ok(config)
+}
+
+fn data_set(set: &NamedPath) -> Result<DataSet, Fault> {
+    let path = std::fs::canonicalize(&set.path).map_err(|error| {
+        Fault::new(
+            format!("{}: {error}", set.path.display()),
+            "Nothing was changed.",
+            "Name a path that is there.",
+        )
+        .exit(Exit::Usage)
+    })?;
+    DataSet::from_bytes(&set.name, path.as_os_str().as_bytes())
+        .map_err(|error| told(&error).exit(Exit::Usage))
+}
+
+/// `reserve init`
+pub fn init(dir: &Path, args: cli::Init) -> Result<Exit, Fault> {
+    let founding = Founding {
+        config: config(&args.name, &args.data)?,
+        site: args.site.clone(),
+        fast_aes: has_fast_aes(),
+    };
+    make_dir(dir)?;
+    let _lock = service::lock(dir)?;
+    // Opened first: words that cannot be shown must not be made.
+    let mut sheet = args.sheet.as_deref().map(new_sheet).transpose()?;
+    let founded = in_world(dir, async |world| {
+        let show =
+            |words: &roster::RecoveryWords| show_words(words.text(), sheet.as_mut(), &args.name);
+        roster::init(world.disk(), world.entropy(), founding, show)
+            .await
+            .map_err(|error| told(&error))
+    });
+    if !matches!(founded, Ok(Founded::New(_)))
+        && let Some(sheet) = &args.sheet
+    {
+        // It is empty and was made by us a moment ago.
+        let _ = std::fs::remove_file(sheet);
+    }
+    match founded? {
+        Founded::New(_) => text::tell(&format!(
+            "{} is the first Box of a new reserve. Next: `reserve keeper` here, then `reserve invite`.",
+            args.name
+        )),
+        Founded::Already => text::tell(&format!(
+            "{} was made before; nothing was changed, its data sets included. Its recovery words were shown then.",
+            args.name
+        )),
+    }
+    if args.print.json {
+        text::print_json(&serde_json::json!({ "name": args.name, "dir": dir }))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn new_sheet(path: &Path) -> Result<std::fs::File, Fault> {
+    std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| {
+            Fault::new(
+                format!("the sheet {}: {error}", path.display()),
+                "Nothing was changed; no words were made.",
+                "Name a new file with --sheet.",
+            )
+            .exit(Exit::Usage)
+        })
+}
+
+fn show_words(words: &str, sheet: Option<&mut std::fs::File>, name: &str) -> std::io::Result<()> {
+    let mut text = format!(
+        "Recovery words of the reserve that began with {name}.\nWith them and any one Box everything can be retrieved. They are shown once and kept nowhere.\n\n"
+    );
+    for (at, word) in words.split(' ').enumerate() {
+        let end = if at % 6 == 5 { '\n' } else { ' ' };
+        text.push_str(&format!("{:>2}. {word:<9}{end}", at + 1));
+    }
+    if let Some(sheet) = sheet {
+        return sheet
+            .write_all(text.as_bytes())
+            .and_then(|()| sheet.sync_all());
+    }
+    // With --json standard output is for programs.
+    let mut out = std::io::stderr().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush())
+}
+
+/// `reserve join`
+pub fn join(dir: &Path, args: cli::Join) -> Result<Exit, Fault> {
+    let ticket = Ticket::from_text(&ticket_text(&args.ticket)?).map_err(|error| {
+        Fault::new(
+            format!("this is no ticket: {error}"),
+            "Nothing was changed.",
+            "Copy the whole line `reserve invite` printed.",
+        )
+        .exit(Exit::Usage)
+    })?;
+    let config = config(&args.name, &args.data)?;
+    make_dir(dir)?;
+    let _lock = service::lock(dir)?;
+    in_world(dir, async |world| {
+        let identity = roster::prepare_join(world.disk(), world.entropy())
+            .await
+            .map_err(|error| told(&error))?;
+        let grant = ask_in(&world, &identity, &ticket, &args).await?;
+        roster::accept(world.disk(), &grant, identity, config)
+            .await
+            .map_err(|error| told(&error))
+    })?;
+    text::tell(&format!(
+        "{} belongs to the reserve now. Next: `reserve keeper`.",
+        args.name
+    ));
+    if args.print.json {
+        text::print_json(&serde_json::json!({ "name": args.name, "dir": dir }))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn ticket_text(argument: &str) -> Result<String, Fault> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .take(4096)
+        .read_to_string(&mut text)
+        .map_err(|error| {
+            Fault::new(
+                format!("standard input: {error}"),
+                "Nothing was changed.",
+                "",
+            )
+        })?;
+    Ok(text)
+}
+
+/// Asks the inviter to take this Box in.
+async fn ask_in(
+    world: &Uring,
+    identity: &Identity,
+    ticket: &Ticket,
+    args: &cli::Join,
+) -> Result<JoinGrant, Fault> {
+    let session = reach_inviter(world, identity, ticket).await?;
+    let proof = session::prove(&identity.signing, session.handshake_hash(), Side::Initiator);
+    let site = args.site.clone().unwrap_or_else(|| args.name.clone());
+    let request = JoinRequest {
+        peer: identity.peer(),
+        proof: ByteArray::new(proof),
+        name: args.name.clone(),
+        site,
+        fast_aes: has_fast_aes(),
+    };
+    let answer = session.ask(Message::Join(request), None).await;
+    session.close();
+    match answer {
+        Ok((Message::Welcome, body)) => format::decode("join grant", &body).map_err(|error| {
+            Fault::new(
+                format!("the inviter's answer is unusable: {error}"),
+                "This Box is unchanged.",
+                "Are both programs of the same version? Ask for a new ticket.",
+            )
+        }),
+        Ok((Message::Refused(Refusal::NameTaken), _)) => Err(Fault::new(
+            Refusal::NameTaken.to_string(),
+            "This Box is unchanged; the ticket is still good.",
+            "",
+        )
+        .exit(Exit::Usage)),
+        Ok((Message::Refused(refusal), _)) => Err(Fault::new(
+            refusal.to_string(),
+            "This Box is unchanged.",
+            "",
+        )),
+        Ok(_) | Err(_) => Err(Fault::new(
+            "the inviter hung up",
+            "This Box is unchanged.",
+            "Repeat the command; if the ticket is spent, ask for a new one.",
+        )),
+    }
+}
+
+async fn reach_inviter(
+    world: &Uring,
+    identity: &Identity,
+    ticket: &Ticket,
+) -> Result<Session, Fault> {
+    let pool = Pool::new(RECEIVE_POOL_BYTES);
+    // The ticket does not say what the inviter is fast at; a join is a few hundred bytes.
+    let suite = session_suite(false, false);
+    let mut reasons = Vec::new();
+    for address in &ticket.addresses {
+        let called = world
+            .clock()
+            .within(CALL_PATIENCE, world.net().connect(*address))
+            .await;
+        let link = match called.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into())) {
+            Ok(link) => link,
+            Err(error) => {
+                reasons.push(format!("{address}: {error}"));
+                continue;
+            }
+        };
+        match session::join(world, link, &identity.noise, ticket, suite, &pool).await {
+            Ok(session) => return Ok(session),
+            Err(session::OpenError::HungUp) => {
+                reasons.push(format!(
+                    "{address}: it does not know this ticket: used, expired, or of another Box"
+                ));
+            }
+            Err(error) => reasons.push(format!("{address}: {error}")),
+        }
+    }
+    Err(Fault::new(
+        format!(
+            "this ticket did not open the way into the reserve ({})",
+            reasons.join("; ")
+        ),
+        "This Box is unchanged.",
+        "A ticket is good for one Box and ten minutes, while the inviter's keeper runs: ask for a new one with `reserve invite`.",
+    ))
+}
+
+/// `reserve data`
+pub fn data(dir: &Path, args: cli::Data) -> Result<Exit, Fault> {
+    match args {
+        cli::Data::Add { data } => {
+            let set = data_set(&data)?;
+            in_world(dir, async |world| {
+                roster::add_data_set(world.disk(), set)
+                    .await
+                    .map_err(|error| told(&error))
+            })?;
+            text::tell(&format!(
+                "{} is protected from the next snapshot on.",
+                data.name
+            ));
+        }
+        cli::Data::Remove { name } => {
+            in_world(dir, async |world| {
+                roster::remove_data_set(world.disk(), &name)
+                    .await
+                    .map_err(|error| told(&error))
+            })?;
+            text::tell(&format!(
+                "{name} is left out from the next snapshot on; its snapshots stay."
+            ));
+        }
+        cli::Data::List(print) => {
+            let sets = in_world(dir, async |world| {
+                roster::list_data_sets(world.disk())
+                    .await
+                    .map_err(|error| told(&error))
+            })?;
+            if print.json {
+                let list: Vec<_> = sets
+                    .iter()
+                    .map(|set| serde_json::json!({ "name": set.name, "path": set.path }))
+                    .collect();
+                text::print_json(&list)?;
+            } else {
+                for set in sets {
+                    text::print(&format!("{} = {}", set.name, set.path))?;
+                }
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What can be said of a Box whose keeper does not run.
+pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
+    let loaded = in_world(dir, async |world| {
+        LoadedBox::load(world.disk())
+            .await
+            .map_err(|error| told(&error))
+    })?;
+    let me = loaded.identity.peer();
+    let (factor, factor_min) = loaded.roster.factors();
+    let peers: Vec<PeerView> = loaded
+        .roster
+        .members()
+        .iter()
+        .map(|member| peer_view(member, me, false, None))
+        .collect();
+    Ok(StatusView {
+        sentence: "The keeper of this Box does not run: nothing is being protected, and how safe your files are is not known.".into(),
+        todo: "Start it with `reserve keeper`.".into(),
+        safe: false,
+        name: loaded.config.name.to_string(),
+        running: false,
+        latest: None,
+        copies: 0,
+        factor: u32::from(factor),
+        factor_min: u32::from(factor_min),
+        since_seconds: None,
+        proven_seconds: None,
+        data: loaded.config.data.iter().map(|set| (set.name.to_string(), set.path.clone())).collect(),
+        peers,
+        store: None,
+        memory_bytes: None,
+        job: None,
+        last_failure: None,
+        unread_count: 0,
+    })
+}
+
+/// Snapshots whose heads are on this Box itself, while its keeper does not run.
+pub fn snapshots_at_rest(dir: &Path) -> Result<Vec<SnapshotView>, Fault> {
+    let _lock = service::lock(dir)?;
+    in_world(dir, async |world| {
+        let loaded = LoadedBox::load(world.disk())
+            .await
+            .map_err(|error| told(&error))?;
+        let (store, _) = service::open_store(&world, &loaded.config).await?;
+        let me = [loaded.identity.peer()];
+        let mut found = Vec::new();
+        for (author, _) in store.newest_heads() {
+            let mut after = SnapshotNumber(0);
+            loop {
+                let heads = store
+                    .heads(Some(author), after)
+                    .await
+                    .map_err(|error| Fault::new(error.to_string(), "", ""))?;
+                let Some(last) = heads
+                    .iter()
+                    .map(|head| head.head.number)
+                    .max()
+                    .filter(|last| *last > after)
+                else {
+                    break;
+                };
+                found.extend(
+                    heads
+                        .iter()
+                        .map(|head| snapshot_view(&loaded.roster, head, &me)),
+                );
+                after = last;
+            }
+        }
+        found.sort_by_key(|view| std::cmp::Reverse((view.taken_seconds, view.number)));
+        store.close().await;
+        Ok(found)
+    })
+}

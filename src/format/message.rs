@@ -1,0 +1,235 @@
+//! What Boxes say to each other inside a session: a small header, and for some messages a body.
+//!
+//! On the wire the header's length (u16, little-endian), the header and the body follow each other through as many Noise
+//! messages as they need; the next message starts a new one.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use smol_str::SmolStr;
+
+use super::{Malformed, decode, encode, malformed};
+use crate::terms::limits::{ASK_IDS_MAX, BODY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
+
+const MESSAGE: &str = "message";
+
+/// A message's header on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Which request it is or answers; the asking side counts. 0 for messages that want no answer.
+    pub request: u32,
+    /// What is said.
+    pub message: Message,
+    /// Bytes that follow the header.
+    pub body_bytes: u32,
+}
+
+/// What is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// First in each direction.
+    Hello(Hello),
+    /// Asks for a sign of life.
+    Ping,
+    /// Gives one.
+    Pong,
+    /// The receiver has room for so many more bytes of `Put` bodies.
+    Credit {
+        /// Bytes.
+        bytes: u32,
+    },
+    /// Which of these do you have, verified? A yes is a durable claim of the author.
+    Have {
+        /// Who claims.
+        author: PeerKey,
+        /// At most `ASK_IDS_MAX`.
+        ids: Vec<ChunkId>,
+    },
+    /// Keep this; the body is a sealed record. The speaker is its author and claims it.
+    Put {
+        /// Its name.
+        id: ChunkId,
+    },
+    /// Give me this.
+    Get {
+        /// Its name.
+        id: ChunkId,
+    },
+    /// Fetch these from other keepers and keep them; the author claims them.
+    Pull {
+        /// Who claims.
+        author: PeerKey,
+        /// At most `ASK_IDS_MAX`.
+        ids: Vec<ChunkId>,
+    },
+    /// Keep this head; the body is a signed head.
+    PutHead,
+    /// Which heads do you have? The answer's body is a list of at most a hundred, oldest first, each a byte string.
+    Heads {
+        /// Of one author, or of all.
+        author: Option<PeerKey>,
+        /// Only those after this one (with one author).
+        after: SnapshotNumber,
+    },
+    /// My roster is in the body: merge it. The answer is `Done`.
+    Roster,
+    /// A new Box asks to be taken in (join sessions only).
+    Join(JoinRequest),
+
+    /// Answers `Have` and `Pull`: bit i (from the least significant of byte 0) is 1 if the i-th chunk is here, durable.
+    Held {
+        /// One bit for each name asked.
+        bits: ByteBuf,
+    },
+    /// Answers `Put`, `PutHead`, `Roster`: it is durable.
+    Done,
+    /// Answers `Get`: the body is the record.
+    Record,
+    /// Answers `Get`: it is not here, or not whole.
+    Absent,
+    /// Answers `Heads`: the body is an encoded list of signed heads.
+    HeadList,
+    /// Answers `Join`: the body is an encoded [`JoinGrant`].
+    Welcome,
+    /// The request was not carried out.
+    Refused(Refusal),
+}
+
+/// First in each direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The speaker.
+    pub peer: PeerKey,
+    /// By the speaker's key over the session's handshake hash: the Noise key and the identity belong together.
+    pub proof: ByteArray<64>,
+    /// Drawn at process start: tells a restarted peer from one whose old connection still hangs.
+    pub boot: u64,
+    /// The program's version, for people.
+    pub version: SmolStr,
+    /// BLAKE3 of the speaker's encoded roster.
+    pub roster: [u8; 32],
+    /// Bytes of `Put` bodies the speaker has room for.
+    pub credit_bytes: u32,
+    /// The newest head of each author the speaker knows.
+    pub heads: Vec<(PeerKey, SnapshotNumber)>,
+}
+
+/// A new Box asks to be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The new Box's key.
+    pub peer: PeerKey,
+    /// By that key over the session's handshake hash.
+    pub proof: ByteArray<64>,
+    /// What people call it.
+    pub name: SmolStr,
+    /// Where it stands.
+    pub site: SmolStr,
+    /// Whether it has AES instructions.
+    pub fast_aes: bool,
+}
+
+/// What a new Box is given.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinGrant {
+    /// The encoded roster, the new Box in it.
+    pub roster: ByteBuf,
+    /// Each epoch's secret, oldest first.
+    pub secrets: Vec<(u32, ByteArray<32>)>,
+    /// Where the inviter sees the new Box come from.
+    pub seen_from: SocketAddr,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Not the bytes its name says.
+    #[error("what arrived is not what its name says; it was not kept")]
+    Damaged,
+    /// The chunk table is full.
+    #[error("the keeper's chunk table is full; nothing it holds is affected")]
+    TableFull,
+    /// The disk is full.
+    #[error("the keeper's disk is full; nothing it holds is affected")]
+    DiskFull,
+    /// The disk failed.
+    #[error("the keeper's disk failed; what it acknowledged before is checked again")]
+    DiskFailed,
+    /// The list of heads is full.
+    #[error("the keeper's list of snapshots is full")]
+    HeadsFull,
+    /// Two different heads of one author and number.
+    #[error(
+        "the keeper has another snapshot of this author and number; both sides keep what they have"
+    )]
+    HeadConflict,
+    /// The ticket was used, ran out, or was never given.
+    #[error("the ticket is not valid (any more); ask for a new one with `reserve invite`")]
+    TicketInvalid,
+    /// A member of that name is there.
+    #[error("a Box of that name is in the reserve already; choose another with --name")]
+    NameTaken,
+    /// The reserve has as many Boxes as it can.
+    #[error("the reserve has as many Boxes as it can have")]
+    ReserveFull,
+    /// The request makes no sense here.
+    #[error("the request makes no sense here")]
+    NotUnderstood,
+}
+
+impl Envelope {
+    /// The header's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a header; its body is not longer than [`BODY_BYTES_MAX`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(malformed(MESSAGE, "its header is too long"));
+        }
+        let envelope: Self = decode(MESSAGE, bytes)?;
+        if envelope.body_bytes as usize > BODY_BYTES_MAX {
+            return Err(malformed(MESSAGE, "its body is too long"));
+        }
+        let asks_little = |ids: &Vec<ChunkId>| !ids.is_empty() && ids.len() <= ASK_IDS_MAX;
+        match &envelope.message {
+            Message::Have { ids, .. } | Message::Pull { ids, .. } if !asks_little(ids) => {
+                Err(malformed(MESSAGE, "it asks for nothing or too much"))
+            }
+            _ => Ok(envelope),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_question_fits() {
+        let message = Message::Have {
+            author: PeerKey([1; 32]),
+            ids: vec![ChunkId([255; 32]); ASK_IDS_MAX],
+        };
+        let envelope = Envelope {
+            request: u32::MAX,
+            message,
+            body_bytes: 0,
+        };
+        assert_eq!(Envelope::decode(&envelope.encode()), Ok(envelope));
+    }
+
+    #[test]
+    fn a_body_longer_than_a_record_is_refused() {
+        let envelope = Envelope {
+            request: 1,
+            message: Message::Record,
+            body_bytes: u32::MAX,
+        };
+        assert!(Envelope::decode(&envelope.encode()).is_err());
+    }
+}

@@ -1,0 +1,34 @@
+//! Bytes that cross a wall: disk, wire, paper. `FORMAT.md` beside this file is normative; one file here per record.
+//!
+//! Each file keeps the raw view of bytes apart from their legal meaning, and every parser is total: any bytes whatever
+//! give a value or [`Malformed`], never a panic and never more memory than the limits allow.
+
+pub mod head;
+pub mod index;
+pub mod keys;
+pub mod message;
+pub mod opening;
+pub mod record;
+pub mod roster;
+pub mod sealed_note;
+pub mod segment;
+pub mod ticket;
+
+mod envelope;
+
+pub use envelope::{decode, decode_file, encode, encode_file};
+
+/// Bytes that are not what they should be. The fact says which record and which rule; nothing was changed by finding out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {record}: {rule}")]
+pub struct Malformed {
+    /// Which record of FORMAT.md it should have been.
+    pub record: &'static str,
+    /// The rule it breaks.
+    pub rule: &'static str,
+}
+
+/// Shorthand for an error of one record.
+pub(crate) const fn malformed(record: &'static str, rule: &'static str) -> Malformed {
+    Malformed { record, rule }
+}

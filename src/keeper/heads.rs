@@ -1,0 +1,129 @@
+//! Which snapshots' heads are in the store and where: author, number, place; the heads themselves stay on disk.
+
+use crate::format::segment::Location;
+use crate::terms::limits::HEADS_MAX;
+use crate::terms::{AuthorIndex, SnapshotNumber};
+
+/// One head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeadPlace {
+    /// Whose.
+    pub author: AuthorIndex,
+    /// Its place in the author's history; an author that lost its memory may have used it twice.
+    pub number: SnapshotNumber,
+    /// Where its frame starts.
+    pub location: Location,
+}
+
+/// All of them, sorted by author, number and place; room for all is taken at start.
+pub struct HeadList(Vec<HeadPlace>);
+
+impl HeadList {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(HEADS_MAX))
+    }
+
+    /// Adds one at the end while the store is being opened; [`Self::sort`] must follow. False if the list is full.
+    pub fn push(&mut self, head: HeadPlace) -> bool {
+        let room = self.0.len() < HEADS_MAX;
+        if room {
+            self.0.push(head);
+        }
+        room
+    }
+
+    /// Brings those pushed into order.
+    pub fn sort(&mut self) {
+        self.0.sort_unstable();
+    }
+
+    /// Adds one in its place. False if the list is full.
+    pub fn insert(&mut self, head: HeadPlace) -> bool {
+        let room = self.0.len() < HEADS_MAX;
+        if room {
+            let at = self.0.partition_point(|other| *other < head);
+            self.0.insert(at, head);
+        }
+        room
+    }
+
+    /// Those of one author with exactly this number.
+    #[must_use]
+    pub fn at(&self, author: AuthorIndex, number: SnapshotNumber) -> &[HeadPlace] {
+        self.between(
+            |head| (head.author, head.number) < (author, number),
+            |head| (head.author, head.number) <= (author, number),
+        )
+    }
+
+    /// Those of one author after a number, oldest first.
+    #[must_use]
+    pub fn after(&self, author: AuthorIndex, number: SnapshotNumber) -> &[HeadPlace] {
+        self.between(
+            |head| (head.author, head.number) <= (author, number),
+            |head| head.author <= author,
+        )
+    }
+
+    /// All of one author, oldest first.
+    #[must_use]
+    pub fn of(&self, author: AuthorIndex) -> &[HeadPlace] {
+        self.between(|head| head.author < author, |head| head.author <= author)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn between(
+        &self,
+        before: impl Fn(&HeadPlace) -> bool,
+        until: impl Fn(&HeadPlace) -> bool,
+    ) -> &[HeadPlace] {
+        let from = self.0.partition_point(before);
+        let to = self.0.partition_point(until);
+        &self.0[from..to]
+    }
+}
+
+impl Default for HeadList {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(author: u16, number: u64, at: u64) -> HeadPlace {
+        HeadPlace {
+            author: AuthorIndex(author),
+            number: SnapshotNumber(number),
+            location: Location::new(1, at * 32).expect("it fits"),
+        }
+    }
+
+    #[test]
+    fn heads_are_found_by_author_and_number_in_whatever_order_they_came() {
+        let mut list = HeadList::new();
+        for head in [place(1, 2, 0), place(0, 9, 1), place(1, 1, 2)] {
+            assert!(list.push(head));
+        }
+        list.sort();
+        assert!(list.insert(place(1, 2, 3)));
+        assert!(list.insert(place(2, 1, 4)));
+        assert_eq!(
+            list.at(AuthorIndex(1), SnapshotNumber(2)),
+            [place(1, 2, 0), place(1, 2, 3)]
+        );
+        assert_eq!(list.after(AuthorIndex(1), SnapshotNumber(1)).len(), 2);
+        assert_eq!(list.after(AuthorIndex(1), SnapshotNumber(2)), []);
+        assert_eq!(list.of(AuthorIndex(0)), [place(0, 9, 1)]);
+        assert_eq!((list.of(AuthorIndex(7)).len(), list.count()), (0, 5));
+    }
+}

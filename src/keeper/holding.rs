@@ -1,0 +1,369 @@
+//! What is on the disk under which name: opens segments, compares full names, reads records and heads, flags what rotted.
+//!
+//! Reads only; a read holds one buffer of the disk and no borrow of the state while it waits.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use super::queue::{Answer, Shared, What, stride_of};
+use super::reading::{Segment, Window};
+use super::refuse::StoreError;
+use super::table::{Entry, prefix_of};
+use super::writing::path_of;
+use crate::format::decode;
+use crate::format::head::SignedHead;
+use crate::format::record::id_of;
+use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location};
+use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, STORE_FILES_MAX};
+use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
+use crate::world::{Disk, World};
+
+/// Entries of an equal prefix that are looked at; more than one is a wonder already.
+const MATCHES_MAX: usize = 8;
+/// Headers closer together than this are read at once.
+const CLOSE_BYTES: usize = 64 << 10;
+
+/// What the store's calls and its writer share.
+pub(super) struct Inner<W: World> {
+    pub(super) world: W,
+    pub(super) shared: Shared,
+    files: RefCell<heapless::Vec<Segment<W::Disk>, STORE_FILES_MAX>>,
+    /// A segment whose write failed and that is being read again.
+    doubt: Cell<Option<u32>>,
+}
+
+/// What was found under a name.
+pub(super) struct Found {
+    pub(super) held: Option<Entry>,
+    pub(super) damaged: Option<Location>,
+}
+
+enum Check {
+    Held,
+    Damaged,
+    Other,
+}
+
+impl<W: World> Inner<W> {
+    pub(super) fn new(world: W, shared: Shared) -> Self {
+        Self {
+            world,
+            shared,
+            files: RefCell::new(heapless::Vec::new()),
+            doubt: Cell::new(None),
+        }
+    }
+
+    /// An open segment; a few stay open.
+    pub(super) async fn segment(&self, number: u32) -> io::Result<Segment<W::Disk>> {
+        let known = {
+            let mut files = self.files.borrow_mut();
+            let at = files.iter().position(|(known, _)| *known == number);
+            at.map(|at| {
+                files[at..].rotate_left(1);
+                files.last().cloned()
+            })
+        };
+        if let Some(Some(segment)) = known {
+            return Ok(segment);
+        }
+        let file = self.world.disk().open(&path_of(number), false).await?;
+        let mut files = self.files.borrow_mut();
+        if files.is_full() {
+            files.remove(0);
+        }
+        // Full it is not, as one was just removed.
+        let _ = files.push((number, file.clone()));
+        Ok((number, file))
+    }
+
+    /// Closes a segment's file: it is opened anew when it is read again.
+    pub(super) fn forget_file(&self, number: u32) {
+        self.files
+            .borrow_mut()
+            .retain(|(known, _)| *known != number);
+    }
+
+    pub(super) fn begin_doubt(&self, number: u32) {
+        self.forget_file(number);
+        self.doubt.set(Some(number));
+    }
+
+    pub(super) fn end_doubt(&self) {
+        self.doubt.set(None);
+    }
+
+    /// Reads acknowledged frames again from the device and flags chunks that are not whole.
+    pub(super) async fn read_again(&self, number: u32, entries: &[FooterEntry]) {
+        let mut window = Window::new(self.world.disk()).await;
+        for entry in entries {
+            if entry.frame != FrameType::Chunk {
+                continue;
+            }
+            let offset = u64::from(entry.offset);
+            let whole = match self.segment(number).await {
+                Ok(segment) => {
+                    window
+                        .is_whole(&segment, offset, entry.payload_bytes, &entry.id)
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            if let (Ok(false) | Err(_), Some(location)) = (whole, Location::new(number, offset)) {
+                self.flag(&entry.id, location);
+            }
+        }
+    }
+
+    pub(super) async fn refresh_free(&self) {
+        // When it cannot be told, the last answer stands and the disk itself says no.
+        if let Ok(bytes) = self.world.disk().free_bytes().await {
+            self.shared.state.borrow_mut().free_bytes = bytes;
+        }
+    }
+
+    pub(super) fn author(&self, key: PeerKey) -> Result<AuthorIndex, StoreError> {
+        let mut state = self.shared.state.borrow_mut();
+        state.authors.index_of(key).ok_or(StoreError::TableFull)
+    }
+
+    /// Queues a claim; `None` if it is durable already.
+    pub(super) fn claim(
+        &self,
+        who: AuthorIndex,
+        key: PeerKey,
+        id: ChunkId,
+    ) -> Result<Option<Answer>, StoreError> {
+        if self.shared.state.borrow().is_claimed(&id, who) {
+            return Ok(None);
+        }
+        if !self.shared.has_room(stride_of(0), false) {
+            return Err(StoreError::DiskFull);
+        }
+        self.shared.queue(What::Claim, who, key, id).map(Some)
+    }
+
+    pub(super) fn candidates(&self, id: &ChunkId) -> heapless::Vec<Entry, MATCHES_MAX> {
+        let state = self.shared.state.borrow();
+        state.table.matches(id).take(MATCHES_MAX).collect()
+    }
+
+    /// A chunk that is not whole no longer counts.
+    pub(super) fn flag(&self, id: &ChunkId, location: Location) {
+        let mut state = self.shared.state.borrow_mut();
+        let mut is_new = false;
+        state.table.update(id, location, |entry| {
+            is_new = !entry.damaged;
+            entry.damaged = true;
+        });
+        state.damaged += u64::from(is_new);
+        if is_new {
+            tracing::warn!(chunk = %id, segment = location.segment(), offset = location.offset(), "a chunk is damaged");
+        }
+    }
+
+    /// The chunk of this very name, compared on the disk.
+    pub(super) async fn find(&self, id: &ChunkId) -> Result<Found, StoreError> {
+        let mut found = Found {
+            held: None,
+            damaged: None,
+        };
+        let mut window = None;
+        for entry in self.candidates(id) {
+            if entry.damaged {
+                found.damaged = Some(entry.location);
+                continue;
+            }
+            let window = match &mut window {
+                Some(window) => window,
+                None => window.insert(Window::new(self.world.disk()).await),
+            };
+            match self.check(window, &entry, id, BLOCK_BYTES).await? {
+                Check::Held => found.held = Some(entry),
+                Check::Damaged => found.damaged = Some(entry.location),
+                Check::Other => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::find`], in the order in which the chunks lie on the disk.
+    pub(super) async fn find_many(
+        &self,
+        ids: &[ChunkId],
+        held: &mut [bool],
+    ) -> Result<(), StoreError> {
+        let mut places: Vec<(Entry, usize)> = Vec::with_capacity(ids.len());
+        for (at, id) in ids.iter().enumerate() {
+            let whole = self
+                .candidates(id)
+                .into_iter()
+                .filter(|entry| !entry.damaged);
+            places.extend(whole.map(|entry| (entry, at)));
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        places.sort_unstable_by_key(|(entry, at)| (entry.location, *at));
+        let mut window = Window::new(self.world.disk()).await;
+        for (turn, (entry, at)) in places.iter().enumerate() {
+            let next = places.get(turn + 1).map(|(next, _)| next.location);
+            let ahead = match next {
+                Some(next) if is_close(entry.location, next) => CLOSE_BYTES,
+                _ => BLOCK_BYTES,
+            };
+            let check = self.check(&mut window, entry, &ids[*at], ahead).await?;
+            held[*at] |= matches!(check, Check::Held);
+        }
+        Ok(())
+    }
+
+    /// Whether the frame of an entry is of this name; its body is read only while its segment is in doubt.
+    async fn check(
+        &self,
+        window: &mut Window<W::Disk>,
+        entry: &Entry,
+        id: &ChunkId,
+        ahead: usize,
+    ) -> Result<Check, StoreError> {
+        let location = entry.location;
+        let Some(segment) = self.segment_or_none(location.segment()).await? else {
+            self.flag(id, location);
+            return Ok(Check::Damaged);
+        };
+        let header = window
+            .header(&segment, location.offset(), ahead)
+            .await
+            .ok()
+            .flatten()
+            .filter(|header| {
+                header.store == self.shared.store
+                    && header.frame == FrameType::Chunk
+                    && prefix_of(&header.id) == entry.prefix
+            });
+        let is_whole = match header {
+            Some(header) if header.id != *id => return Ok(Check::Other),
+            Some(header) if header.payload_bytes != entry.record_bytes => false,
+            Some(_) if self.doubt.get() == Some(segment.0) => window
+                .is_whole(&segment, location.offset(), entry.record_bytes, id)
+                .await
+                .unwrap_or(false),
+            Some(_) => true,
+            None => false,
+        };
+        if is_whole {
+            return Ok(Check::Held);
+        }
+        self.flag(id, location);
+        Ok(Check::Damaged)
+    }
+
+    /// A segment's file, or `None` if it is gone. Other errors say nothing about what is in it.
+    async fn segment_or_none(&self, number: u32) -> Result<Option<Segment<W::Disk>>, StoreError> {
+        match self.segment(number).await {
+            Ok(segment) => Ok(Some(segment)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("open a segment")(error)),
+        }
+    }
+
+    /// A frame of this store with its payload; `None` if it cannot be read. `ahead` says how long it probably is.
+    pub(super) async fn read_frame(
+        &self,
+        location: Location,
+        ahead: usize,
+    ) -> Result<Option<(FrameHeader, Vec<u8>)>, StoreError> {
+        let Some(segment) = self.segment_or_none(location.segment()).await? else {
+            return Ok(None);
+        };
+        let mut window = Window::new(self.world.disk()).await;
+        let frame = frame_in(&mut window, &segment, location.offset(), ahead).await;
+        Ok(frame.filter(|(header, _)| header.store == self.shared.store))
+    }
+
+    pub(super) async fn read_head(
+        &self,
+        location: Location,
+    ) -> Result<Option<SignedHead>, StoreError> {
+        let Some(segment) = self.segment_or_none(location.segment()).await? else {
+            return Ok(None);
+        };
+        let mut window = Window::new(self.world.disk()).await;
+        Ok(head_in(&mut window, &segment, location.offset()).await)
+    }
+
+    /// The newest head of an author that can be read.
+    pub(super) async fn newest_head(
+        &self,
+        author: PeerKey,
+    ) -> Result<Option<SignedHead>, StoreError> {
+        let mut before = usize::MAX;
+        loop {
+            let place = {
+                let state = self.shared.state.borrow();
+                let places = match state.authors.find(author) {
+                    Some(who) => state.heads.of(who),
+                    None => return Ok(None),
+                };
+                before = before.min(places.len());
+                let Some(at) = before.checked_sub(1) else {
+                    return Ok(None);
+                };
+                before = at;
+                places[at]
+            };
+            if let Some(head) = self.read_head(place.location).await? {
+                return Ok(Some(head));
+            }
+        }
+    }
+}
+
+fn is_close(one: Location, next: Location) -> bool {
+    one.segment() == next.segment() && next.offset() - one.offset() < CLOSE_BYTES as u64
+}
+
+/// A frame with its payload; `None` if it cannot be read. `ahead` says how long it probably is.
+async fn frame_in<D: Disk>(
+    window: &mut Window<D>,
+    segment: &Segment<D>,
+    offset: u64,
+    ahead: usize,
+) -> Option<(FrameHeader, Vec<u8>)> {
+    let header = window.header(segment, offset, ahead).await.ok()??;
+    let len = header.payload_bytes as usize;
+    let mut payload = Vec::with_capacity(len);
+    let from = offset + FRAME_HEADER_BYTES as u64;
+    let there = window
+        .stream(segment, from, len, |piece| payload.extend_from_slice(piece))
+        .await
+        .ok()?;
+    there.then_some((header, payload))
+}
+
+/// The head in a frame, its signature checked; `None` if it cannot be read.
+async fn head_in<D: Disk>(
+    window: &mut Window<D>,
+    segment: &Segment<D>,
+    offset: u64,
+) -> Option<SignedHead> {
+    let (header, payload) = frame_in(window, segment, offset, BLOCK_BYTES).await?;
+    (header.frame == FrameType::Head)
+        .then(|| SignedHead::decode(&payload).ok())
+        .flatten()
+}
+
+/// The number of the head in a frame. Its signature was checked when it was put; here its bytes are compared with their hash,
+/// which is a hundred times faster.
+pub(super) async fn head_number_in<D: Disk>(
+    window: &mut Window<D>,
+    segment: &Segment<D>,
+    offset: u64,
+) -> Option<SnapshotNumber> {
+    let (header, payload) = frame_in(window, segment, offset, BLOCK_BYTES).await?;
+    if header.frame != FrameType::Head || id_of(&payload) != header.id {
+        return None;
+    }
+    let signed: SignedHead = decode("head", &payload).ok()?;
+    Some(signed.head.number)
+}

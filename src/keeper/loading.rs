@@ -1,0 +1,307 @@
+//! Taking in the segments at a start, one after the other: by its footer if it has a whole one, frame by frame otherwise.
+//!
+//! Changes nothing on the disk (it makes durable what a killed process left unsynced, which is no change to any reader).
+
+use std::rc::Rc;
+
+use super::heads::HeadPlace;
+use super::holding::{Inner, head_number_in};
+use super::open::{DamageKind, OpenReport};
+use super::queue::stride_of;
+use super::reading::{Segment, Window};
+use super::refuse::StoreError;
+use super::scan::{Scanned, scan};
+use super::writing::{footer_room, path_of};
+use crate::format::segment::{
+    FOOTER_ENTRY_BYTES, FooterEntry, FrameType, Location, SegmentHeader, TRAILER_BYTES, Trailer,
+};
+use crate::terms::limits::{BLOCK_BYTES, RECORD_BYTES_MAX, SEGMENT_FRAMES_MAX};
+use crate::terms::{AuthorIndex, PeerKey};
+use crate::world::{Disk, DiskFile, World};
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+/// What is read at once at a segment's end: the footer of chunks of average size.
+const FOOTER_AHEAD_BYTES: u64 = 16 << 10;
+
+/// What the last segment needs before it can be appended to.
+pub(super) struct Tail {
+    pub(super) number: u32,
+    pub(super) len: u64,
+    pub(super) scanned: Scanned,
+    pub(super) is_header_whole: bool,
+}
+
+/// The header in a segment's first block, if it can be read.
+pub(super) async fn header_of<D: Disk>(
+    window: &mut Window<D>,
+    segment: &Segment<D>,
+) -> Option<SegmentHeader> {
+    let block = window.bytes(segment, 0, BLOCK_BYTES, BLOCK_BYTES).await;
+    block
+        .ok()
+        .and_then(|block| SegmentHeader::decode(block).ok())
+}
+
+/// What has been taken in so far.
+pub(super) struct Loading<'a, W: World> {
+    inner: &'a Rc<Inner<W>>,
+    window: Window<W::Disk>,
+    pub(super) report: OpenReport,
+    /// The last commit seen.
+    pub(super) commit: u64,
+    /// Reused for each footer.
+    footer: Vec<u8>,
+}
+
+impl<'a, W: World> Loading<'a, W> {
+    pub(super) async fn new(inner: &'a Rc<Inner<W>>) -> Self {
+        Self {
+            inner,
+            window: Window::new(inner.world.disk()).await,
+            report: OpenReport::default(),
+            commit: 0,
+            footer: Vec::new(),
+        }
+    }
+
+    /// Takes in one segment. The last one's state is returned if it can go on.
+    pub(super) async fn segment(
+        &mut self,
+        number: u32,
+        is_last: bool,
+    ) -> Result<Option<Tail>, StoreError> {
+        let inner = self.inner;
+        let segment = inner.segment(number).await;
+        let segment = segment.map_err(StoreError::io("open a segment"))?;
+        let len = segment.1.len().await;
+        let len = len.map_err(StoreError::io("ask for a segment's length"))?;
+        {
+            let mut state = inner.shared.state.borrow_mut();
+            state.segments += 1;
+            state.disk_bytes += len;
+        }
+        let ours = inner.shared.store;
+        let header = header_of(&mut self.window, &segment).await;
+        if let Some(SegmentHeader { store: found, .. }) = header
+            && found != ours
+        {
+            return Err(StoreError::ForeignStore {
+                path: path_of(number),
+                found,
+                ours,
+            });
+        }
+        let is_header_whole = header.is_some_and(|header| header.number == number);
+        if let Some(trailer) = self.footer(&segment, len).await {
+            if !is_header_whole {
+                self.report.tell(number, 0, BLOCK, DamageKind::Header);
+            }
+            self.commit = self.commit.max(trailer.commit);
+            self.take_footer(number, &trailer).await?;
+            return Ok(None);
+        }
+        // What a process that was killed wrote is there for readers, but not yet for the next power cut.
+        let is_synced = segment.1.sync_data().await.is_ok();
+        if !is_synced {
+            self.report.tell(number, 0, len, DamageKind::Unwritable);
+        }
+        let torn_bytes_max = inner.shared.sizes.commit_bytes_max
+            + stride_of(RECORD_BYTES_MAX)
+            + footer_room(SEGMENT_FRAMES_MAX);
+        let scanned = scan(
+            &mut self.window,
+            &segment,
+            len,
+            ours,
+            torn_bytes_max,
+            |key| inner.shared.state.borrow_mut().authors.index_of(key),
+        )
+        .await;
+        self.commit = self.commit.max(scanned.commit);
+        // The last one may never have been begun.
+        let is_unbegun = is_last && scanned.entries.is_empty() && len <= BLOCK;
+        if !is_header_whole && !is_unbegun {
+            self.report.tell(number, 0, BLOCK, DamageKind::Header);
+        }
+        for gap in &scanned.gaps {
+            let kind = if gap.in_last_commit {
+                DamageKind::LastCommit
+            } else {
+                DamageKind::Frames
+            };
+            self.report.tell(number, gap.from, gap.to - gap.from, kind);
+        }
+        if !is_last {
+            let bytes = len.saturating_sub(scanned.end);
+            self.report
+                .tell(number, scanned.end, bytes, DamageKind::Footer);
+        }
+        let authors = inner.shared.state.borrow().authors.keys().to_vec();
+        for entry in &scanned.entries {
+            self.entry(number, entry, &authors).await?;
+        }
+        Ok((is_last && is_synced).then_some(Tail {
+            number,
+            len,
+            scanned,
+            is_header_whole,
+        }))
+    }
+
+    /// Reads the footer into `self.footer`; `None` if there is none, or not a whole one.
+    async fn footer(&mut self, segment: &Segment<W::Disk>, len: u64) -> Option<Trailer> {
+        if len < 2 * BLOCK || !len.is_multiple_of(BLOCK) {
+            return None;
+        }
+        let window = &mut self.window;
+        // What stands before the trailer is probably the footer: a second read would be a second way to the disk.
+        let tail_bytes = len.min(FOOTER_AHEAD_BYTES);
+        let tail = usize::try_from(tail_bytes).ok()?;
+        let end = window.bytes(segment, len - tail_bytes, tail, tail).await;
+        let trailer = match end.ok().map(Trailer::decode) {
+            Some(trailer) => trailer,
+            None => {
+                // Perhaps only what stands before it cannot be read.
+                let block = window
+                    .bytes(segment, len - BLOCK, BLOCK_BYTES, BLOCK_BYTES)
+                    .await;
+                Trailer::decode(block.ok()?)
+            }
+        };
+        let trailer = trailer.ok()?;
+        let start = u64::from(trailer.footer_offset);
+        let bytes = trailer.footer_bytes();
+        let is_ours = trailer.store == self.inner.shared.store
+            && trailer.number == segment.0
+            && trailer.entries as usize <= SEGMENT_FRAMES_MAX
+            && start >= BLOCK
+            && start + bytes + TRAILER_BYTES as u64 <= len;
+        if !is_ours {
+            return None;
+        }
+        let bytes = usize::try_from(bytes).ok()?;
+        let footer = &mut self.footer;
+        footer.clear();
+        footer.reserve(bytes);
+        let there = window
+            .stream(segment, start, bytes, |piece| {
+                footer.extend_from_slice(piece);
+            })
+            .await;
+        let is_whole =
+            there.is_ok_and(|there| there) && crc32fast::hash(footer) == trailer.footer_sum;
+        is_whole.then_some(trailer)
+    }
+
+    async fn take_footer(&mut self, number: u32, trailer: &Trailer) -> Result<(), StoreError> {
+        let footer = std::mem::take(&mut self.footer);
+        let (authors, entries) = footer.split_at(32 * trailer.authors as usize);
+        let (authors, _) = authors.as_chunks::<32>();
+        let authors: Vec<PeerKey> = authors.iter().copied().map(PeerKey).collect();
+        let (entries, _) = entries.as_chunks::<FOOTER_ENTRY_BYTES>();
+        for (at, bytes) in entries.iter().enumerate() {
+            match FooterEntry::decode(bytes) {
+                Ok(entry) => self.entry(number, &entry, &authors).await?,
+                Err(_) => {
+                    let offset = trailer.footer_offset as usize + at * FOOTER_ENTRY_BYTES;
+                    let bytes = FOOTER_ENTRY_BYTES as u64;
+                    self.report
+                        .tell(number, offset as u64, bytes, DamageKind::Footer);
+                }
+            }
+        }
+        self.footer = footer;
+        Ok(())
+    }
+
+    /// Takes in one frame; later ones of the same name win.
+    async fn entry(
+        &mut self,
+        number: u32,
+        entry: &FooterEntry,
+        authors: &[PeerKey],
+    ) -> Result<(), StoreError> {
+        let offset = u64::from(entry.offset);
+        let bytes = u64::from(entry.payload_bytes);
+        let place = Location::new(number, offset);
+        let key = authors.get(usize::from(entry.author)).copied();
+        let (Some(location), Some(key)) = (place, key) else {
+            self.report.tell(number, offset, bytes, DamageKind::Footer);
+            return Ok(());
+        };
+        let too_small = |_| StoreError::TableTooSmall {
+            chunks_max: self.inner.shared.state.borrow().table.chunks_max(),
+        };
+        let author = {
+            let mut state = self.inner.shared.state.borrow_mut();
+            state.authors.index_of(key).ok_or(StoreError::TableFull)?
+        };
+        match entry.frame {
+            FrameType::Chunk if entry.payload_bytes == 0 => {
+                self.report.tell(number, offset, bytes, DamageKind::Footer);
+            }
+            FrameType::Chunk => {
+                let old = self.same_before(entry).await?;
+                let mut state = self.inner.shared.state.borrow_mut();
+                let entered = state.enter(&entry.id, author, location, entry.payload_bytes, old);
+                drop(state);
+                entered.map_err(too_small)?;
+            }
+            FrameType::Claim => {
+                let mut state = self.inner.shared.state.borrow_mut();
+                // A claim of a chunk that was lost: the chunk's loss is what is told.
+                let _there = state.claim(&entry.id, author)?;
+            }
+            FrameType::Head => self.head(author, location, bytes).await?,
+        }
+        Ok(())
+    }
+
+    /// Where an earlier frame of the same chunk is: names equal in the table are compared on the disk.
+    async fn same_before(&mut self, entry: &FooterEntry) -> Result<Option<Location>, StoreError> {
+        let inner = self.inner;
+        let before: heapless::Vec<Location, 8> = {
+            let state = inner.shared.state.borrow();
+            let matches = state.table.matches(&entry.id);
+            matches.take(8).map(|entry| entry.location).collect()
+        };
+        for location in before {
+            let segment = inner.segment(location.segment()).await;
+            let segment = segment.map_err(StoreError::io("open a segment"))?;
+            let header = self
+                .window
+                .header(&segment, location.offset(), BLOCK_BYTES)
+                .await;
+            // What cannot be read any more is replaced by what came later.
+            match header.ok().flatten() {
+                Some(header) if header.id != entry.id => {}
+                _ => return Ok(Some(location)),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn head(
+        &mut self,
+        author: AuthorIndex,
+        location: Location,
+        bytes: u64,
+    ) -> Result<(), StoreError> {
+        let inner = self.inner;
+        let segment = inner.segment(location.segment()).await;
+        let segment = segment.map_err(StoreError::io("open a segment"))?;
+        let number = head_number_in(&mut self.window, &segment, location.offset()).await;
+        let Some(number) = number else {
+            let (number, offset) = (location.segment(), location.offset());
+            self.report.tell(number, offset, bytes, DamageKind::Head);
+            return Ok(());
+        };
+        let mut state = inner.shared.state.borrow_mut();
+        let pushed = state.heads.push(HeadPlace {
+            author,
+            number,
+            location,
+        });
+        pushed.then_some(()).ok_or(StoreError::HeadsFull)
+    }
+}

@@ -1,0 +1,289 @@
+//! The one task that appends: gathers what waits into a commit, writes it, makes it durable, then tells all who waited.
+//!
+//! Invariants: nobody is told yes before fdatasync returned Ok; one commit is written at a time, so frames of a later commit
+//! on the disk prove that all earlier ones are whole; a block with acknowledged bytes is never written again; a file whose
+//! write or sync failed is never appended to again.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::holding::Inner;
+use super::queue::{Job, Shared};
+use super::refuse::StoreError;
+use super::writing::{Footer, Stage, begin_segment, close_segment, footer_room};
+use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location, SEGMENT_NUMBER_MAX};
+use crate::terms::limits::{
+    BLOCK_BYTES, COMMIT_FRAMES_MAX, COMMIT_WAIT_DISK_MS, COMMIT_WAIT_SSD_MS, FRAME_ALIGN_BYTES,
+    SEGMENT_FRAMES_MAX,
+};
+use crate::world::{Clock, Disk, DiskFile, World};
+
+/// The segment that is appended to.
+pub(super) struct OpenSegment<W: World> {
+    pub(super) number: u32,
+    pub(super) file: <W::Disk as Disk>::File,
+    /// Where the next commit begins.
+    pub(super) end: u64,
+    /// What the footer will list.
+    pub(super) entries: Vec<FooterEntry>,
+    /// Something behind the last frame is not ours to trust: only a footer may follow.
+    pub(super) must_close: bool,
+}
+
+/// The task.
+pub(super) struct Writer<W: World> {
+    pub(super) inner: Rc<Inner<W>>,
+    pub(super) segment: Option<OpenSegment<W>>,
+    pub(super) next_number: u32,
+    pub(super) next_commit: u64,
+}
+
+/// Whether a frame fits: its segment must keep room for the footer.
+fn fits(sizes_segment: u64, position: u64, frames: usize, stride: u64) -> bool {
+    let end = (position + stride).next_multiple_of(BLOCK_BYTES as u64);
+    frames < SEGMENT_FRAMES_MAX && end + footer_room(frames + 1) <= sizes_segment
+}
+
+impl<W: World> Writer<W> {
+    /// Writes until the store closes.
+    pub(super) async fn run(mut self) {
+        while self.inner.shared.wait_for_work().await {
+            match self.ready_segment().await {
+                Ok(segment) => self.commit(segment).await,
+                Err(error) => self.refuse_all(&error),
+            }
+            self.inner.refresh_free().await;
+            self.inner.shared.end_commit();
+        }
+        self.inner.shared.end_writing();
+    }
+
+    /// A segment that the first waiting frame fits in.
+    async fn ready_segment(&mut self) -> Result<OpenSegment<W>, StoreError> {
+        let sizes = self.inner.shared.sizes;
+        if let Some(segment) = self.segment.take() {
+            let room = self.inner.shared.first_job(|job| {
+                fits(
+                    sizes.segment_bytes,
+                    segment.end,
+                    segment.entries.len(),
+                    job.stride(),
+                )
+            });
+            if room != Some(false) && !segment.must_close {
+                return Ok(segment);
+            }
+            self.close(segment).await;
+        }
+        let number = self.next_number;
+        if number > SEGMENT_NUMBER_MAX {
+            return Err(StoreError::SegmentsFull);
+        }
+        let begun = begin_segment(&self.inner.world, self.inner.shared.store, number).await;
+        let file = match begun {
+            Ok(file) => file,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    // Left by an attempt that could not even be undone.
+                    self.next_number += 1;
+                }
+                tracing::error!(number, %error, "could not begin a segment");
+                return Err(StoreError::io("begin a segment")(error));
+            }
+        };
+        self.next_number += 1;
+        let mut state = self.inner.shared.state.borrow_mut();
+        state.fdatasyncs += 1;
+        state.segments += 1;
+        state.disk_bytes += BLOCK_BYTES as u64;
+        Ok(OpenSegment {
+            number,
+            file,
+            end: BLOCK_BYTES as u64,
+            entries: Vec::new(),
+            must_close: false,
+        })
+    }
+
+    /// Gathers, writes and settles one commit.
+    async fn commit(&mut self, mut segment: OpenSegment<W>) {
+        let mut taken = Vec::new();
+        let written = self.gather(&segment, &mut taken).await;
+        let shared = &self.inner.shared;
+        // Written or not, the number is used: what is on the disk of it is never mistaken for another commit.
+        self.next_commit += 1;
+        let end = match written {
+            Ok(end) => end,
+            Err(error) => {
+                tracing::error!(segment = segment.number, %error, "a commit failed; its segment is left as it is");
+                self.abandon(segment, taken, &error).await;
+                return;
+            }
+        };
+        {
+            let mut state = shared.state.borrow_mut();
+            state.fdatasyncs += 1;
+            state.commits += 1;
+            state.disk_bytes += end - segment.end;
+        }
+        segment.end = end;
+        for (job, offset) in taken {
+            match (
+                Location::new(segment.number, offset),
+                entry_of(&job, offset),
+            ) {
+                (Some(location), Some(entry)) => {
+                    segment.entries.push(entry);
+                    shared.fulfil(job, location);
+                }
+                _ => shared.fail(job, StoreError::DiskFull),
+            }
+        }
+        self.segment = Some(segment);
+    }
+
+    /// Appends what waits until the commit is large, the segment is full, nobody else is coming, or the first waiter has
+    /// waited long enough; then makes it durable. What it took is in `taken`, also when it fails.
+    async fn gather(
+        &self,
+        segment: &OpenSegment<W>,
+        taken: &mut Vec<(Job, u64)>,
+    ) -> io::Result<u64> {
+        let Inner { world, shared, .. } = &*self.inner;
+        let wait = commit_wait(world.disk().is_rotational());
+        let began = world.clock().now();
+        let mut stage = Stage::new(world, segment.file.clone(), segment.end);
+        loop {
+            while let Some(job) = self.next_job(segment, &stage, taken.len()) {
+                let offset = stage.position();
+                let header = FrameHeader {
+                    frame: job.frame(),
+                    payload_bytes: u32::try_from(job.payload().len())
+                        .expect("put and put_head refuse what is longer than a record"),
+                    store: shared.store,
+                    commit: self.next_commit,
+                    id: job.id,
+                    author: job.key,
+                };
+                // Before the first wait, so that a failure reaches whoever waits for it.
+                taken.push((job, offset));
+                stage.push(&header.encode()).await?;
+                if let Some((job, _)) = taken.last() {
+                    stage.push(job.payload()).await?;
+                }
+                stage.pad(FRAME_ALIGN_BYTES).await?;
+            }
+            if !shared.is_queue_empty() {
+                break;
+            }
+            tokio::task::yield_now().await;
+            if !shared.is_queue_empty() {
+                continue;
+            }
+            let waited = world.clock().now().since(began);
+            if !shared.is_busy() || waited >= wait {
+                break;
+            }
+            let company = world
+                .clock()
+                .within(wait - waited, shared.wait_for_company());
+            if company.await.is_none() {
+                break;
+            }
+        }
+        stage.finish().await
+    }
+
+    fn next_job(&self, segment: &OpenSegment<W>, stage: &Stage<W>, taken: usize) -> Option<Job> {
+        let Shared { sizes, .. } = self.inner.shared;
+        let position = stage.position();
+        if taken >= COMMIT_FRAMES_MAX || position - segment.end >= sizes.commit_bytes_max {
+            return None;
+        }
+        let frames = segment.entries.len() + taken;
+        self.inner
+            .shared
+            .next_job(|job| fits(sizes.segment_bytes, position, frames, job.stride()))
+    }
+
+    /// After a failed write or sync: the waiters are told, and what was acknowledged in the file is read again.
+    async fn abandon(&self, segment: OpenSegment<W>, taken: Vec<(Job, u64)>, error: &io::Error) {
+        self.inner.begin_doubt(segment.number);
+        for (job, _) in taken {
+            self.inner.shared.fail(job, failure_of(error));
+        }
+        // Frames nobody was told of must not be found by a later start that cannot know. If this fails too, that start compares
+        // them with their names.
+        let _ = segment.file.set_len(segment.end).await;
+        if let Ok(len) = segment.file.len().await {
+            self.inner.shared.state.borrow_mut().disk_bytes += len.saturating_sub(segment.end);
+        }
+        self.inner
+            .read_again(segment.number, &segment.entries)
+            .await;
+        self.inner.end_doubt();
+    }
+
+    async fn close(&mut self, segment: OpenSegment<W>) {
+        let authors = self.inner.shared.state.borrow().authors.keys().to_vec();
+        let footer = Footer {
+            store: self.inner.shared.store,
+            number: segment.number,
+            commit: self.next_commit.saturating_sub(1),
+            authors: &authors,
+            entries: &segment.entries,
+        };
+        let world = &self.inner.world;
+        match close_segment(world, segment.file.clone(), segment.end, &footer).await {
+            Ok(end) => {
+                let mut state = self.inner.shared.state.borrow_mut();
+                state.fdatasyncs += 1;
+                state.disk_bytes += end - segment.end;
+            }
+            Err(error) => {
+                // Without a footer it is read frame by frame at the next start.
+                tracing::error!(segment = segment.number, %error, "could not close a segment");
+                self.abandon(segment, Vec::new(), &error).await;
+            }
+        }
+    }
+
+    fn refuse_all(&self, error: &StoreError) {
+        while let Some(job) = self.inner.shared.next_job(|_| true) {
+            let told = match error {
+                StoreError::SegmentsFull => StoreError::SegmentsFull,
+                StoreError::DiskFull => StoreError::DiskFull,
+                _ => StoreError::DiskFailed,
+            };
+            self.inner.shared.fail(job, told);
+        }
+    }
+}
+
+fn failure_of(error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull,
+        _ => StoreError::DiskFailed,
+    }
+}
+
+/// How long the first waiter of a commit waits for others.
+fn commit_wait(is_rotational: bool) -> Duration {
+    Duration::from_millis(if is_rotational {
+        COMMIT_WAIT_DISK_MS
+    } else {
+        COMMIT_WAIT_SSD_MS
+    })
+}
+
+fn entry_of(job: &Job, offset: u64) -> Option<FooterEntry> {
+    let frame: FrameType = job.frame();
+    Some(FooterEntry {
+        frame,
+        author: u8::try_from(job.author.0).ok()?,
+        payload_bytes: u32::try_from(job.payload().len()).ok()?,
+        offset: u32::try_from(offset).ok()?,
+        id: job.id,
+    })
+}

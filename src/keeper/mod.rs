@@ -1,0 +1,38 @@
+//! Where data rests: the fixed-memory chunk table, segments, admission, placement.
+//!
+//! Others speak to a keeper, the local one too, through [`Ask`]; they find keepers through [`Keepers`].
+
+mod ask;
+#[cfg(test)]
+mod damage_tests;
+mod heads;
+mod holding;
+mod loading;
+mod local;
+mod log;
+#[cfg(test)]
+mod mock_nothing;
+#[cfg(test)]
+mod mock_world;
+mod open;
+pub mod placement;
+mod queue;
+mod reading;
+mod refuse;
+mod remote;
+mod scan;
+mod serve;
+pub mod sets;
+mod store;
+#[cfg(test)]
+mod store_tests;
+pub mod table;
+mod writing;
+
+pub use ask::{Ask, AskError, Keepers, MemberView};
+pub use local::AnyKeeper;
+pub use open::{Damage, DamageKind, OpenReport};
+pub use refuse::StoreError;
+pub use remote::{RemoteKeeper, read_head_list};
+pub use serve::{Host, Server};
+pub use store::{Store, StoreConfig, StoreFigures};

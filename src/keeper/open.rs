@@ -1,0 +1,286 @@
+//! Starting a store: builds the table from footers and, where there is none, from the frames themselves.
+//!
+//! Nothing is changed before everything is read: a foreign or too large store is left as it is. Then only a tail of the last
+//! segment that holds nothing whole is cut. Damage with whole frames behind it is never cut, only told.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::holding::Inner;
+use super::loading::{Loading, Tail, header_of};
+use super::log::{OpenSegment, Writer};
+use super::queue::{Shared, Sizes, State};
+use super::reading::Window;
+use super::refuse::StoreError;
+use super::store::{Store, StoreConfig};
+use super::writing::{STORE_DIR, number_of, path_of};
+use crate::format::{Malformed, decode_file, encode_file};
+use crate::terms::StoreId;
+use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX};
+use crate::world::{Disk, DiskFile, Entropy, World};
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+const ID_PATH: &str = "store/id";
+const FORMAT_VERSION: u16 = 1;
+
+/// What a start found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Chunks in the table.
+    pub chunks: usize,
+    /// Heads of snapshots.
+    pub heads: usize,
+    /// Segment files.
+    pub segments: usize,
+    /// Bytes of a commit that was never finished, and was therefore never acknowledged.
+    pub torn_bytes_cut: u64,
+    /// The first places that are not as they should be.
+    pub damaged: Vec<Damage>,
+    /// How many there are.
+    pub damaged_count: u64,
+}
+
+/// A place that is not as it should be. Nothing was changed there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// In which segment.
+    pub segment: u32,
+    /// From where.
+    pub offset: u64,
+    /// How far.
+    pub bytes: u64,
+    /// What it is.
+    pub kind: DamageKind,
+}
+
+/// What is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DamageKind {
+    /// The segment's first block.
+    Header,
+    /// The footer of a closed segment is missing or damaged: its frames were found one by one.
+    Footer,
+    /// Something acknowledged stood here and cannot be read.
+    Frames,
+    /// Here too, but it may be a commit that a power cut left unfinished.
+    LastCommit,
+    /// The segment could not be made durable or cut: what is in it is still read, nothing more is appended to it.
+    Unwritable,
+    /// A head that does not read.
+    Head,
+}
+
+impl OpenReport {
+    pub(super) fn tell(&mut self, segment: u32, offset: u64, bytes: u64, kind: DamageKind) {
+        self.damaged_count += 1;
+        if self.damaged.len() < DAMAGE_FACTS_MAX {
+            self.damaged.push(Damage {
+                segment,
+                offset,
+                bytes,
+                kind,
+            });
+        }
+    }
+}
+
+/// The small file that names a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    store: StoreId,
+    /// Chunks the table was made for when the store was last opened.
+    table_chunks: u64,
+    format: u16,
+}
+
+/// Whether the small file must be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// It is right as it is.
+    Known,
+    /// Its name is right, the rest is not.
+    Stale,
+    /// It is not there or cannot be read.
+    Needed,
+}
+
+impl<W: World> Store<W> {
+    /// Opens the store in the Box's state directory, making it if there is none.
+    pub async fn open(world: W, config: StoreConfig) -> Result<(Self, OpenReport), StoreError> {
+        Self::open_sized(world, config, Sizes::default()).await
+    }
+
+    pub(super) async fn open_sized(
+        world: W,
+        config: StoreConfig,
+        sizes: Sizes,
+    ) -> Result<(Self, OpenReport), StoreError> {
+        let disk = world.disk();
+        disk.make_dir(STORE_DIR)
+            .await
+            .map_err(StoreError::io("make the store's directory"))?;
+        // A segment that a killed keeper had just made may not have a durable name yet.
+        disk.sync_dir(STORE_DIR)
+            .await
+            .map_err(StoreError::io("sync the store's directory"))?;
+        let names = disk.list(STORE_DIR).await;
+        let names = names.map_err(StoreError::io("list the store's directory"))?;
+        let mut numbers: Vec<u32> = names.iter().filter_map(|name| number_of(name)).collect();
+        numbers.sort_unstable();
+        let (identity, naming) = identify(&world, &numbers, config.table_chunks).await?;
+        let state = State::new(config.table_chunks);
+        let shared = Shared::new(identity.store, sizes, config.capacity_bytes, state);
+        let inner = Rc::new(Inner::new(world.clone(), shared));
+        let mut loading = Loading::new(&inner).await;
+        let mut tail = None;
+        for number in &numbers {
+            let is_last = numbers.last() == Some(number);
+            tail = loading.segment(*number, is_last).await?;
+        }
+        let Loading {
+            mut report, commit, ..
+        } = loading;
+        inner.shared.state.borrow_mut().heads.sort();
+        // All is read and all is ours: from here on things may be changed.
+        match (naming, write_identity(&world, &identity, naming).await) {
+            (Naming::Needed, Err(error)) => return Err(error),
+            // The name itself stands there already: a full disk is no reason not to read from it.
+            (Naming::Known | Naming::Stale, _) | (Naming::Needed, Ok(())) => {}
+        }
+        let mut next_number = numbers.last().map_or(1, |last| last + 1);
+        let segment = match tail {
+            Some(tail) => inner.trim(tail, &mut report, &mut next_number).await,
+            None => None,
+        };
+        inner.refresh_free().await;
+        {
+            let state = inner.shared.state.borrow();
+            report.chunks = state.table.chunks();
+            report.heads = state.heads.count();
+            report.segments = state.segments as usize;
+        }
+        let writer = Writer {
+            inner: Rc::clone(&inner),
+            segment,
+            next_number,
+            next_commit: commit + 1,
+        };
+        world.spawn(writer.run());
+        Ok((Self::of(inner), report))
+    }
+}
+
+/// Who the store is: by its file, or by its segments if the file is lost; a new one is drawn if there is neither.
+async fn identify<W: World>(
+    world: &W,
+    numbers: &[u32],
+    table_chunks: usize,
+) -> Result<(Identity, Naming), StoreError> {
+    let bytes = world.disk().read_small(ID_PATH).await;
+    let bytes = bytes.map_err(StoreError::io("read store/id"))?;
+    let known = bytes.map(|bytes| decode_identity(&bytes));
+    let wanted = |store| Identity {
+        store,
+        table_chunks: table_chunks as u64,
+        format: FORMAT_VERSION,
+    };
+    if let Some(Ok(identity)) = known {
+        let wanted = wanted(identity.store);
+        let naming = if wanted == identity {
+            Naming::Known
+        } else {
+            Naming::Stale
+        };
+        return Ok((wanted, naming));
+    }
+    let mut window = Window::new(world.disk()).await;
+    for number in numbers {
+        let file = world.disk().open(&path_of(*number), false).await;
+        let file = file.map_err(StoreError::io("open a segment"))?;
+        if let Some(header) = header_of(&mut window, &(*number, file)).await {
+            return Ok((wanted(header.store), Naming::Needed));
+        }
+    }
+    match known {
+        Some(Err(malformed)) => Err(StoreError::NoName(malformed)),
+        _ => Ok((wanted(StoreId(world.entropy().bytes())), Naming::Needed)),
+    }
+}
+
+fn decode_identity(bytes: &[u8]) -> Result<Identity, Malformed> {
+    let identity: Identity = decode_file("store id", bytes)?;
+    if identity.format != FORMAT_VERSION {
+        return Err(Malformed {
+            record: "store id",
+            rule: "its format is not known here",
+        });
+    }
+    Ok(identity)
+}
+
+async fn write_identity<W: World>(
+    world: &W,
+    identity: &Identity,
+    naming: Naming,
+) -> Result<(), StoreError> {
+    if naming == Naming::Known {
+        return Ok(());
+    }
+    world
+        .disk()
+        .replace_small(ID_PATH, &encode_file(identity), false)
+        .await
+        .map_err(StoreError::io("write store/id"))
+}
+
+impl<W: World> Inner<W> {
+    /// Cuts what a power cut left behind the last whole frame, and says how the segment goes on.
+    async fn trim(
+        &self,
+        tail: Tail,
+        report: &mut OpenReport,
+        next_number: &mut u32,
+    ) -> Option<OpenSegment<W>> {
+        let Tail {
+            number,
+            len,
+            scanned,
+            is_header_whole,
+        } = tail;
+        if !is_header_whole && scanned.entries.is_empty() && len <= BLOCK {
+            // Its first block was never finished, so nothing in it was ever acknowledged: begun again.
+            self.forget_file(number);
+            if self.world.disk().remove(&path_of(number)).await.is_ok() {
+                let mut state = self.shared.state.borrow_mut();
+                state.segments -= 1;
+                state.disk_bytes -= len;
+                report.torn_bytes_cut += len;
+                *next_number = number;
+            }
+            return None;
+        }
+        let (_, file) = self.segment(number).await.ok()?;
+        if len != scanned.end {
+            let cut = match file.set_len(scanned.end).await {
+                Ok(()) => file.sync_data().await,
+                Err(error) => Err(error),
+            };
+            if cut.is_err() {
+                report.tell(number, scanned.end, len, DamageKind::Unwritable);
+                return None;
+            }
+            let mut state = self.shared.state.borrow_mut();
+            state.disk_bytes = state.disk_bytes - len + scanned.end;
+            report.torn_bytes_cut += len.saturating_sub(scanned.end);
+        }
+        let must_close = scanned.is_tail_torn || !scanned.gaps.is_empty() || !is_header_whole;
+        Some(OpenSegment {
+            number,
+            file,
+            end: scanned.end,
+            entries: scanned.entries,
+            must_close,
+        })
+    }
+}

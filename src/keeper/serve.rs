@@ -1,0 +1,237 @@
+//! A keeper at work: answers one peer's requests from the store, each in a task of its own.
+//!
+//! Memory: bodies on their way in are leased from the session's pool; records on their way out are bounded here, over all peers.
+//! Nothing is answered with yes before the store says it is durable.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::ask::{Ask, Keepers};
+use super::placement;
+use super::remote::{bits_of, head_list};
+use super::store::Store;
+use crate::format::head::SignedHead;
+use crate::format::message::{Message, Refusal};
+use crate::session::{Incoming, Session};
+use crate::terms::limits::RECORD_BYTES_MAX;
+use crate::terms::{ChunkId, PeerKey, ReserveId};
+use crate::world::World;
+
+/// Records that may be on their way out at once, over all peers: bounds memory, keeps a disk and a network busy.
+const RECORDS_OUT_MAX: usize = 5;
+/// Of these, to one peer: one that stops reading must not stop the others.
+const RECORDS_OUT_OF_A_PEER_MAX: usize = 3;
+/// Chunks that are fetched for `Pull`s at once, whoever asks.
+const PULLS_AT_ONCE: usize = 3;
+const _: () = assert!((RECORDS_OUT_MAX + PULLS_AT_ONCE) * RECORD_BYTES_MAX <= 17 << 20);
+const _: () = assert!(RECORDS_OUT_OF_A_PEER_MAX < RECORDS_OUT_MAX);
+
+/// What a keeper asks of the rest of the Box.
+#[allow(async_fn_in_trait)] // one thread: no Send bounds are wanted
+pub trait Host: Clone + 'static {
+    /// The other keepers.
+    type Keepers: Keepers;
+
+    /// The other keepers.
+    fn keepers(&self) -> Self::Keepers;
+    /// Whether this is a member's key, or a former member's: only theirs are kept.
+    fn is_ours(&self, author: PeerKey) -> bool;
+    /// Which reserve this is.
+    fn reserve(&self) -> ReserveId;
+    /// Merges a peer's roster, durably.
+    async fn merge_roster(&self, body: &[u8]) -> Result<(), Refusal>;
+}
+
+/// Serves peers from one store.
+pub struct Server<W: World, H: Host> {
+    world: W,
+    store: Store<W>,
+    host: H,
+    records_out: Rc<Semaphore>,
+    pulls: Arc<Semaphore>,
+}
+
+impl<W: World, H: Host> Clone for Server<W, H> {
+    fn clone(&self) -> Self {
+        Self {
+            world: self.world.clone(),
+            store: self.store.clone(),
+            host: self.host.clone(),
+            records_out: Rc::clone(&self.records_out),
+            pulls: Arc::clone(&self.pulls),
+        }
+    }
+}
+
+impl<W: World, H: Host> Server<W, H> {
+    /// Serves from this store.
+    pub fn new(world: W, store: Store<W>, host: H) -> Self {
+        Self {
+            world,
+            store,
+            host,
+            records_out: Rc::new(Semaphore::new(RECORDS_OUT_MAX)),
+            pulls: Arc::new(Semaphore::new(PULLS_AT_ONCE)),
+        }
+    }
+
+    /// Answers a peer until its session is over.
+    pub async fn serve(self, session: Session) {
+        let peer = session.peer();
+        let share = Rc::new(Semaphore::new(RECORDS_OUT_OF_A_PEER_MAX));
+        while let Some(incoming) = session.next().await {
+            let (server, share) = (self.clone(), Rc::clone(&share));
+            self.world
+                .spawn(async move { server.answer(peer, incoming, &share).await });
+        }
+    }
+
+    async fn answer(&self, peer: PeerKey, incoming: Incoming, share: &Semaphore) {
+        let Incoming {
+            message,
+            body,
+            lease,
+            reply,
+        } = incoming;
+        // Held until the answer is on its way, so that a peer that asks for everything at once costs a bounded amount.
+        let mut _out = None;
+        let (answer, records) = match message {
+            Message::Get { id } => {
+                let mine = share.acquire().await.ok();
+                _out = self.records_out.acquire().await.ok().zip(mine);
+                match self.store.get(id).await {
+                    Ok(Some(record)) => (Message::Record, Some(Rc::new(record))),
+                    Ok(None) => (Message::Absent, None),
+                    Err(error) => (Message::Refused(error.refusal()), None),
+                }
+            }
+            Message::Heads { author, after } => match self.store.heads(author, after).await {
+                Ok(heads) => (Message::HeadList, Some(Rc::new(head_list(&heads)))),
+                Err(error) => (Message::Refused(error.refusal()), None),
+            },
+            other => (
+                self.carry_out(peer, other, body)
+                    .await
+                    .unwrap_or_else(Message::Refused),
+                None,
+            ),
+        };
+        drop(lease);
+        reply.answer(answer, records).await;
+    }
+
+    /// Requests whose answer has no body.
+    async fn carry_out(
+        &self,
+        peer: PeerKey,
+        message: Message,
+        body: Vec<u8>,
+    ) -> Result<Message, Refusal> {
+        match message {
+            Message::Have { author, .. } | Message::Pull { author, .. }
+                if !self.host.is_ours(author) =>
+            {
+                Err(Refusal::NotUnderstood)
+            }
+            Message::Have { author, ids } => {
+                let held = self
+                    .store
+                    .have(author, &ids)
+                    .await
+                    .map_err(|error| error.refusal())?;
+                Ok(Message::Held {
+                    bits: bits_of(&held),
+                })
+            }
+            Message::Put { id } => {
+                self.store
+                    .put(peer, id, Rc::new(body))
+                    .await
+                    .map_err(|error| error.refusal())?;
+                Ok(Message::Done)
+            }
+            Message::Pull { author, ids } => Ok(Message::Held {
+                bits: bits_of(&self.pull(author, &ids).await?),
+            }),
+            Message::PutHead => {
+                let head = SignedHead::decode(&body).map_err(|_| Refusal::Damaged)?;
+                if head.head.reserve != self.host.reserve() || !self.host.is_ours(head.head.author)
+                {
+                    return Err(Refusal::NotUnderstood);
+                }
+                self.store
+                    .put_head(&head)
+                    .await
+                    .map_err(|error| error.refusal())?;
+                Ok(Message::Done)
+            }
+            Message::Roster => {
+                self.host.merge_roster(&body).await?;
+                Ok(Message::Done)
+            }
+            Message::Hello(_)
+            | Message::Ping
+            | Message::Pong
+            | Message::Credit { .. }
+            | Message::Get { .. }
+            | Message::Heads { .. }
+            | Message::Join(_)
+            | Message::Held { .. }
+            | Message::Done
+            | Message::Record
+            | Message::Absent
+            | Message::HeadList
+            | Message::Welcome
+            | Message::Refused(_) => Err(Refusal::NotUnderstood),
+        }
+    }
+
+    /// Fetches what is missing here from the other keepers.
+    async fn pull(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, Refusal> {
+        let mut held = self
+            .store
+            .have(author, ids)
+            .await
+            .map_err(|error| error.refusal())?;
+        let missing: Vec<usize> = (0..ids.len()).filter(|at| !held[*at]).collect();
+        // At most `ASK_IDS_MAX` small results wait in it.
+        let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
+        for at in missing {
+            let permit = Arc::clone(&self.pulls).acquire_owned().await;
+            let (server, done, id) = (self.clone(), done.clone(), ids[at]);
+            self.world.spawn(async move {
+                let fetched = server.fetch(author, id).await;
+                drop(permit);
+                // Nobody listens when the asking session is over.
+                let _ = done.send((at, fetched));
+            });
+        }
+        drop(done);
+        while let Some((at, fetched)) = finished.recv().await {
+            held[at] = fetched;
+        }
+        Ok(held)
+    }
+
+    /// One chunk, from whichever keeper has it whole.
+    async fn fetch(&self, author: PeerKey, id: ChunkId) -> bool {
+        let keepers = self.host.keepers();
+        let me = keepers.me();
+        for peer in placement::ranking(id, author, &keepers.members()) {
+            if peer == me {
+                continue;
+            }
+            let Some(keeper) = keepers.reach(peer) else {
+                continue;
+            };
+            if let Ok(Some(record)) = keeper.get(id).await
+                && self.store.put(author, id, Rc::new(record)).await.is_ok()
+            {
+                return true;
+            }
+        }
+        false
+    }
+}

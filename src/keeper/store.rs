@@ -1,0 +1,297 @@
+//! The store of one keeper: put, have, get, and the heads of snapshots. Every yes is durable before it is given.
+//!
+//! Not here: who may ask (the session knows), where copies should go (placement), and deletion (there is none).
+
+use std::rc::Rc;
+
+use super::holding::Inner;
+use super::queue::{What, stride_of};
+use super::refuse::StoreError;
+use super::table::prefix_of;
+use super::writing::footer_room;
+use crate::format::head::SignedHead;
+use crate::format::record::{RecordHeader, id_of};
+use crate::format::segment::FrameType;
+use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX};
+use crate::terms::{ChunkId, Kind, PeerKey, SnapshotNumber};
+use crate::world::World;
+
+/// Heads in one answer.
+const HEADS_ANSWER_MAX: usize = 100;
+
+/// How large a store may get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Chunks the table has room for.
+    pub table_chunks: usize,
+    /// Bytes the segments may take; `None` is all the file system has.
+    pub capacity_bytes: Option<u64>,
+}
+
+/// What a store says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// Chunks in the table, damaged ones included.
+    pub chunks: usize,
+    /// Chunks it has room for.
+    pub chunks_max: usize,
+    /// Bytes the table takes.
+    pub table_bytes: usize,
+    /// Chunks found not whole and not replaced since.
+    pub damaged: u64,
+    /// Heads of snapshots.
+    pub heads: usize,
+    /// Segment files.
+    pub segments: u32,
+    /// Bytes of all segments.
+    pub disk_bytes: u64,
+    /// Bytes they may take.
+    pub capacity_bytes: Option<u64>,
+    /// Bytes the file system had left after the last commit.
+    pub free_bytes: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Times a file was made durable since the start.
+    pub fdatasyncs: u64,
+}
+
+/// The store. Clones are the same store; when the last one is dropped it writes what waits and ends.
+pub struct Store<W: World>(Rc<Door<W>>);
+
+struct Door<W: World>(Rc<Inner<W>>);
+
+impl<W: World> Clone for Store<W> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<W: World> Drop for Door<W> {
+    fn drop(&mut self) {
+        self.0.shared.begin_closing();
+    }
+}
+
+impl<W: World> Store<W> {
+    pub(super) fn of(inner: Rc<Inner<W>>) -> Self {
+        Self(Rc::new(Door(inner)))
+    }
+
+    fn inner(&self) -> &Inner<W> {
+        &self.0.0
+    }
+
+    /// Keeps a record for an author; returns when record and claim are durable. One that is here already is only claimed.
+    pub async fn put(
+        &self,
+        author: PeerKey,
+        id: ChunkId,
+        record: Rc<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let inner = self.inner();
+        let busy = inner.shared.enter();
+        let frame_bytes = stride_of(record.len());
+        let segment_room = inner.shared.sizes.segment_bytes - footer_room(1) - BLOCK_BYTES as u64;
+        if record.is_empty() || record.len() > RECORD_BYTES_MAX || frame_bytes > segment_room {
+            return Err(StoreError::NoRecord);
+        }
+        if id_of(&record) != id {
+            return Err(StoreError::Damaged);
+        }
+        // A record of a later version is data to us: the held-back space is for what we know.
+        let is_data = RecordHeader::of(&record).map_or(true, |header| header.kind == Kind::Data);
+        let who = inner.author(author)?;
+        let mut asked_again = false;
+        let answer = loop {
+            let found = inner.find(&id).await?;
+            // From here to the queue nothing waits, so what was found is still so.
+            if found.held.is_some() || inner.shared.is_pending(&id) {
+                match inner.claim(who, author, id)? {
+                    Some(answer) => break answer,
+                    None => return Ok(()),
+                }
+            }
+            if inner.shared.has_room(frame_bytes, is_data) {
+                let replaces = found.damaged;
+                let what = What::Chunk { record, replaces };
+                break inner.shared.queue(what, who, author, id)?;
+            }
+            if asked_again {
+                return Err(StoreError::DiskFull);
+            }
+            inner.refresh_free().await;
+            asked_again = true;
+        };
+        drop(busy);
+        answer.wait().await
+    }
+
+    /// Which of these are here, found by name on the disk; each yes is a durable claim of the author.
+    pub async fn have(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
+        let inner = self.inner();
+        let busy = inner.shared.enter();
+        let who = inner.author(author)?;
+        let mut held = vec![false; ids.len()];
+        inner.find_many(ids, &mut held).await?;
+        let mut answers = Vec::new();
+        for (id, _) in ids.iter().zip(&held).filter(|(_, held)| **held) {
+            answers.extend(inner.claim(who, author, *id)?);
+        }
+        drop(busy);
+        for answer in answers {
+            answer.wait().await?;
+        }
+        Ok(held)
+    }
+
+    /// The record, if it is here and whole. One that is not is flagged: `have` says no to it, and a put replaces it.
+    pub async fn get(&self, id: ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
+        let inner = self.inner();
+        for entry in inner.candidates(&id) {
+            if entry.damaged {
+                continue;
+            }
+            let location = entry.location;
+            let whole = FRAME_HEADER_BYTES + entry.record_bytes as usize;
+            let Some((header, record)) = inner.read_frame(location, whole).await? else {
+                inner.flag(&id, location);
+                continue;
+            };
+            if header.id != id && prefix_of(&header.id) == entry.prefix {
+                continue;
+            }
+            if header.frame == FrameType::Chunk && id_of(&record) == id {
+                return Ok(Some(record));
+            }
+            inner.flag(&id, location);
+        }
+        Ok(None)
+    }
+
+    /// Keeps a snapshot's head; the caller has checked its signature. One that is here already is fine.
+    pub async fn put_head(&self, head: &SignedHead) -> Result<(), StoreError> {
+        let inner = self.inner();
+        let busy = inner.shared.enter();
+        let author = head.head.author;
+        let number = head.head.number;
+        let bytes = head.encode();
+        if bytes.len() > RECORD_BYTES_MAX {
+            return Err(StoreError::NoRecord);
+        }
+        let who = inner.author(author)?;
+        let mut seen = 0;
+        loop {
+            let commit = inner.shared.next_commit();
+            if inner.shared.is_head_pending(who, number) {
+                // Another of this number is being written: what it is must be known first.
+                commit.await;
+                continue;
+            }
+            let places = inner.shared.state.borrow().heads.at(who, number).to_vec();
+            if places.len() == seen {
+                break;
+            }
+            seen = places.len();
+            for place in places {
+                let Some(other) = inner.read_head(place.location).await? else {
+                    continue;
+                };
+                if other == *head {
+                    return Ok(());
+                }
+                if other.head.incarnation == head.head.incarnation {
+                    return Err(StoreError::HeadConflict);
+                }
+            }
+        }
+        // Nothing has waited since the list was looked at.
+        if !inner.shared.has_room(stride_of(bytes.len()), false) {
+            return Err(StoreError::DiskFull);
+        }
+        let id = ChunkId(head.hash().0);
+        let answer = inner
+            .shared
+            .queue(What::Head { bytes, number }, who, author, id)?;
+        drop(busy);
+        answer.wait().await
+    }
+
+    /// Up to a hundred heads, oldest first: of one author after a number, or the newest of every author.
+    pub async fn heads(
+        &self,
+        author: Option<PeerKey>,
+        after: SnapshotNumber,
+    ) -> Result<Vec<SignedHead>, StoreError> {
+        let inner = self.inner();
+        let mut heads: Vec<SignedHead> = Vec::new();
+        match author {
+            Some(author) => {
+                let places = {
+                    let state = inner.shared.state.borrow();
+                    let Some(who) = state.authors.find(author) else {
+                        return Ok(heads);
+                    };
+                    state.heads.after(who, after).to_vec()
+                };
+                for place in places {
+                    if heads.len() == HEADS_ANSWER_MAX {
+                        break;
+                    }
+                    let head = inner.read_head(place.location).await?;
+                    heads.extend(head.filter(|head| !heads.contains(head)));
+                }
+            }
+            None => {
+                let authors = inner.shared.state.borrow().authors.keys().to_vec();
+                for author in authors {
+                    heads.extend(inner.newest_head(author).await?);
+                }
+            }
+        }
+        Ok(heads)
+    }
+
+    /// The newest number of every author.
+    #[must_use]
+    pub fn newest_heads(&self) -> Vec<(PeerKey, SnapshotNumber)> {
+        let state = self.inner().shared.state.borrow();
+        let newest = |key: &PeerKey| {
+            let who = state.authors.find(*key)?;
+            Some((*key, state.heads.of(who).last()?.number))
+        };
+        state.authors.keys().iter().filter_map(newest).collect()
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn figures(&self) -> StoreFigures {
+        let shared = &self.inner().shared;
+        let state = shared.state.borrow();
+        StoreFigures {
+            chunks: state.table.chunks(),
+            chunks_max: state.table.chunks_max(),
+            table_bytes: state.table.bytes(),
+            damaged: state.damaged,
+            heads: state.heads.count(),
+            segments: state.segments,
+            disk_bytes: state.disk_bytes,
+            capacity_bytes: shared.capacity_bytes,
+            free_bytes: state.free_bytes,
+            commits: state.commits,
+            fdatasyncs: state.fdatasyncs,
+        }
+    }
+
+    /// Takes nothing new and returns when all that waits is written.
+    pub async fn close(&self) {
+        let shared = &self.inner().shared;
+        shared.begin_closing();
+        loop {
+            let commit = shared.next_commit();
+            if shared.has_writing_ended() {
+                return;
+            }
+            commit.await;
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Gathers chunks in the keeper process: local store first, then the members that should have it, several at once.
+//!
+//! What comes back is verified against its name and opened here; a keeper that is wrong, empty, gone or slow costs
+//! time and nothing else. Invariant: at most [`FETCHES_MAX`] fetches are in flight, whoever asks.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::together::Together;
+use super::{FetchError, Outcome, Source};
+use crate::format::keys::DataKeys;
+use crate::format::record::{self, OpenError, RecordHeader};
+use crate::keeper::{Ask, AskError, Keepers, MemberView};
+use crate::terms::limits::CUT_BYTES_AVERAGE;
+use crate::terms::{ChunkId, KeyEpoch, Kind, PeerKey};
+use crate::world::{Clock, World};
+
+/// Fetches in flight: each holds a record and its plaintext, 4 MiB at the very most and 1 to 2 usually.
+const FETCHES_MAX: usize = 6;
+/// How long any keeper may take to begin.
+const PATIENCE_SECONDS: u64 = 6;
+/// The slowest line that is not called silent.
+const PATIENCE_BYTES_PER_SECOND: u64 = 256 << 10;
+/// When all were asked, this many more patiences are waited before those that are silent are given up.
+const LAST_PATIENCES: u32 = 3;
+/// How far a peer's record of hits and misses reaches.
+const LEAN_MAX: i8 = 8;
+/// A peer at or below this looks as if it had nothing, and is asked last.
+const LEAN_EMPTY: i8 = -4;
+
+/// After this many records, peers that had nothing or were silent are given a little of another chance.
+const FORGIVE_EVERY: u32 = 256;
+
+/// Finds the data keys of an epoch, if this Box has them.
+type Keyring = Rc<dyn Fn(KeyEpoch) -> Option<DataKeys>>;
+
+/// Gathers chunks from the keepers of the reserve.
+pub struct Gather<K: Keepers, W: World> {
+    keepers: K,
+    world: W,
+    keyring: Keyring,
+    slots: Rc<Semaphore>,
+    standings: Standings,
+}
+
+impl<K: Keepers, W: World> Clone for Gather<K, W> {
+    fn clone(&self) -> Self {
+        Self {
+            keepers: self.keepers.clone(),
+            world: self.world.clone(),
+            keyring: self.keyring.clone(),
+            slots: self.slots.clone(),
+            standings: self.standings.clone(),
+        }
+    }
+}
+
+/// What is remembered of a peer; one small record for each member.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    in_flight_bytes: u64,
+    lean: i8,
+}
+
+/// What is remembered of all.
+#[derive(Clone, Default)]
+struct Standings {
+    peers: Rc<RefCell<BTreeMap<PeerKey, Standing>>>,
+    records: Rc<Cell<u32>>,
+}
+
+impl Standings {
+    fn of(&self, peer: PeerKey) -> Standing {
+        self.peers.borrow().get(&peer).copied().unwrap_or_default()
+    }
+
+    fn leans(&self, peer: PeerKey, by: i8) {
+        let mut all = self.peers.borrow_mut();
+        let standing = all.entry(peer).or_default();
+        standing.lean = (standing.lean + by).clamp(-LEAN_MAX, LEAN_MAX);
+    }
+
+    /// Notes that a peer had what it was asked for.
+    fn had_it(&self, peer: PeerKey) {
+        self.leans(peer, 2);
+        let records = self.records.get().wrapping_add(1);
+        self.records.set(records);
+        if records.is_multiple_of(FORGIVE_EVERY) {
+            for standing in self.peers.borrow_mut().values_mut() {
+                standing.lean += i8::from(standing.lean < 0);
+            }
+        }
+    }
+
+    /// Counts bytes as on their way from a peer until the guard goes.
+    fn expect(&self, peer: PeerKey, bytes: u64) -> OnTheWay {
+        self.peers
+            .borrow_mut()
+            .entry(peer)
+            .or_default()
+            .in_flight_bytes += bytes;
+        OnTheWay {
+            standings: self.clone(),
+            peer,
+            bytes,
+        }
+    }
+}
+
+/// Bytes on their way from a peer.
+struct OnTheWay {
+    standings: Standings,
+    peer: PeerKey,
+    bytes: u64,
+}
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        if let Some(standing) = self.standings.peers.borrow_mut().get_mut(&self.peer) {
+            standing.in_flight_bytes = standing.in_flight_bytes.saturating_sub(self.bytes);
+        }
+    }
+}
+
+type Answer = (PeerKey, Result<Option<Vec<u8>>, AskError>);
+
+impl<K: Keepers, W: World> Gather<K, W> {
+    /// Gathers over these keepers; `keyring` finds the data keys of an epoch.
+    pub fn new(
+        keepers: K,
+        world: W,
+        keyring: impl Fn(KeyEpoch) -> Option<DataKeys> + 'static,
+    ) -> Self {
+        Self {
+            keepers,
+            world,
+            keyring: Rc::new(keyring),
+            slots: Rc::new(Semaphore::new(FETCHES_MAX)),
+            standings: Standings::default(),
+        }
+    }
+
+    /// The verified record of a chunk, sealed as it is.
+    async fn record(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, FetchError> {
+        let mut asked = Vec::new();
+        let mut next = self.order(id);
+        let mut asks: Together<Answer> = Together::new();
+        let mut open: Vec<PeerKey> = Vec::new();
+        let mut waits_left = LAST_PATIENCES;
+        loop {
+            if asks.is_empty() {
+                let Some(peer) = self.ask(id, kind, &mut next, &mut asks, &mut asked) else {
+                    return Err(FetchError::Nowhere { id, asked });
+                };
+                open.push(peer);
+            }
+            let patience = open
+                .last()
+                .map_or(Duration::ZERO, |peer| patience(self.standings.of(*peer)));
+            match self.world.clock().within(patience, asks.next()).await {
+                Some(None) => {}
+                Some(Some((peer, answer))) => {
+                    open.retain(|other| *other != peer);
+                    match judge(id, answer) {
+                        Ok(record) => {
+                            self.standings.had_it(peer);
+                            return Ok(record);
+                        }
+                        Err(outcome) => {
+                            let by = match outcome {
+                                Outcome::Absent | Outcome::Refused(_) => -1,
+                                Outcome::Wrong | Outcome::Silent => -LEAN_MAX,
+                                Outcome::Gone | Outcome::NotReachable => 0,
+                            };
+                            self.standings.leans(peer, by);
+                            asked.push((peer, outcome));
+                            open.extend(self.ask(id, kind, &mut next, &mut asks, &mut asked));
+                        }
+                    }
+                }
+                None => {
+                    if let Some(slow) = open.last() {
+                        self.standings.leans(*slow, LEAN_EMPTY);
+                    }
+                    match self.ask(id, kind, &mut next, &mut asks, &mut asked) {
+                        Some(peer) => open.push(peer),
+                        None if waits_left > 0 => waits_left -= 1,
+                        None => {
+                            asked.extend(open.into_iter().map(|peer| (peer, Outcome::Silent)));
+                            return Err(FetchError::Nowhere { id, asked });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the next peer in line that can be reached; those that cannot are noted.
+    fn ask(
+        &self,
+        id: ChunkId,
+        kind: Kind,
+        line: &mut VecDeque<PeerKey>,
+        asks: &mut Together<Answer>,
+        asked: &mut Vec<(PeerKey, Outcome)>,
+    ) -> Option<PeerKey> {
+        while let Some(peer) = line.pop_front() {
+            let Some(keeper) = self.keepers.reach(peer) else {
+                if peer != self.keepers.me() {
+                    asked.push((peer, Outcome::NotReachable));
+                }
+                continue;
+            };
+            let on_the_way = self.standings.expect(peer, expected_bytes(kind));
+            asks.add(async move {
+                let answer = keeper.get(id).await;
+                drop(on_the_way);
+                (peer, answer)
+            });
+            return Some(peer);
+        }
+        None
+    }
+
+    /// Whom to ask in which order.
+    fn order(&self, id: ChunkId) -> VecDeque<PeerKey> {
+        let me = self.keepers.me();
+        let members = self.keepers.members();
+        let (factor, _) = self.keepers.factors();
+        let mut line: VecDeque<PeerKey> =
+            line_up(&ranking(id, &members, me), usize::from(factor), |peer| {
+                self.standings.of(peer)
+            })
+            .into();
+        line.push_front(me);
+        line
+    }
+}
+
+impl<K: Keepers, W: World> Source for Gather<K, W> {
+    async fn fetch(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, FetchError> {
+        let _slot = self
+            .slots
+            .acquire()
+            .await
+            .expect("this semaphore is never closed");
+        let record = self.record(id, kind).await?;
+        let closed = |why| FetchError::Closed { id, why };
+        let header = RecordHeader::of(&record).map_err(|why| closed(why.into()))?;
+        if header.kind != kind {
+            return Err(FetchError::OtherKind {
+                id,
+                wanted: kind,
+                found: header.kind,
+            });
+        }
+        let keys =
+            (self.keyring)(header.epoch).ok_or(closed(OpenError::OtherEpoch(header.epoch)))?;
+        let (_, plain) = record::open(&keys, record).map_err(closed)?;
+        Ok(plain)
+    }
+}
+
+/// What an answer is worth.
+fn judge(id: ChunkId, answer: Result<Option<Vec<u8>>, AskError>) -> Result<Vec<u8>, Outcome> {
+    match answer {
+        Ok(Some(record)) if record::id_of(&record) == id => Ok(record),
+        Ok(Some(_)) | Err(AskError::Nonsense) => Err(Outcome::Wrong),
+        Ok(None) => Err(Outcome::Absent),
+        Err(AskError::Gone) => Err(Outcome::Gone),
+        Err(AskError::Refused(refusal)) => Err(Outcome::Refused(refusal)),
+    }
+}
+
+/// Other members in the order in which placement chooses keepers for this name: rendezvous, the best of each site first.
+/// The same rule as placement's own; it stands here because this side does not know the author, whom placement leaves out,
+/// and because asking in another order costs time only.
+fn ranking(id: ChunkId, members: &[MemberView], me: PeerKey) -> Vec<PeerKey> {
+    let score = |member: &&MemberView| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&id.0);
+        hasher.update(&member.key.0);
+        Reverse(*hasher.finalize().as_bytes())
+    };
+    let mut scored: Vec<&MemberView> = members.iter().collect();
+    scored.sort_by_cached_key(score);
+    let mut sites = BTreeSet::new();
+    let (firsts, rest): (Vec<_>, Vec<_>) = scored
+        .into_iter()
+        .partition(|member| sites.insert(&member.site));
+    let ranked = firsts.into_iter().chain(rest).map(|member| member.key);
+    ranked.filter(|key| *key != me).collect()
+}
+
+/// Likely holders first, those that lately had nothing last; among equals the one with the least on its way.
+fn line_up(
+    ranked: &[PeerKey],
+    factor: usize,
+    standing: impl Fn(PeerKey) -> Standing,
+) -> Vec<PeerKey> {
+    let mut line: Vec<(u8, u64, usize, PeerKey)> = ranked
+        .iter()
+        .enumerate()
+        .map(|(rank, peer)| {
+            let standing = standing(*peer);
+            // The author's own Box is passed over when copies are placed, so the likely ones are one more.
+            let class = match () {
+                () if standing.lean <= LEAN_EMPTY => 2,
+                () if rank > factor => 1,
+                () => 0,
+            };
+            (class, standing.in_flight_bytes, rank, *peer)
+        })
+        .collect();
+    line.sort_unstable();
+    line.into_iter().map(|(.., peer)| peer).collect()
+}
+
+/// What a chunk of this kind weighs before it is known.
+const fn expected_bytes(kind: Kind) -> u64 {
+    match kind {
+        Kind::Data => CUT_BYTES_AVERAGE as u64,
+        Kind::Page | Kind::Node | Kind::Manifest => 64 << 10,
+    }
+}
+
+/// How long a peer with so much on its way may take before another is asked as well.
+fn patience(standing: Standing) -> Duration {
+    let seconds = standing.in_flight_bytes.div_ceil(PATIENCE_BYTES_PER_SECOND);
+    Duration::from_secs(PATIENCE_SECONDS + seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEERS: [PeerKey; 4] = [
+        PeerKey([1; 32]),
+        PeerKey([2; 32]),
+        PeerKey([3; 32]),
+        PeerKey([4; 32]),
+    ];
+
+    fn lined_up(factor: usize, standings: [(u64, i8); 4]) -> Vec<u8> {
+        let standing = |peer: PeerKey| {
+            let (in_flight_bytes, lean) = standings[usize::from(peer.0[0]) - 1];
+            Standing {
+                in_flight_bytes,
+                lean,
+            }
+        };
+        let line = line_up(&PEERS, factor, standing);
+        line.into_iter().map(|peer| peer.0[0]).collect()
+    }
+
+    #[test]
+    fn likely_holders_come_first_then_the_rest_and_the_empty_ones_last() {
+        assert_eq!(lined_up(3, [(0, 0); 4]), [1, 2, 3, 4]);
+        assert_eq!(lined_up(3, [(9, 0), (0, 0), (5, 0), (1, 0)]), [2, 4, 3, 1]);
+        assert_eq!(lined_up(1, [(9, 0), (8, 0), (0, 0), (0, 0)]), [2, 1, 3, 4]);
+        assert_eq!(lined_up(3, [(0, -8), (9, 0), (9, 8), (9, 0)]), [2, 3, 4, 1]);
+    }
+
+    #[test]
+    fn patience_grows_with_what_is_on_the_way() {
+        let standing = |in_flight_bytes| Standing {
+            in_flight_bytes,
+            lean: 0,
+        };
+        assert_eq!(patience(standing(1 << 20)), Duration::from_secs(10));
+        assert_eq!(patience(standing(4 << 20)), Duration::from_secs(22));
+    }
+
+    #[test]
+    fn a_peer_that_had_nothing_gets_another_chance_in_the_long_run() {
+        let standings = Standings::default();
+        standings.leans(PEERS[0], LEAN_EMPTY);
+        for _ in 0..FORGIVE_EVERY {
+            assert!(standings.of(PEERS[0]).lean <= LEAN_EMPTY);
+            standings.had_it(PEERS[1]);
+        }
+        assert!(standings.of(PEERS[0]).lean > LEAN_EMPTY);
+    }
+
+    fn members(sites: [&str; 4]) -> Vec<MemberView> {
+        let member = |(key, site): (PeerKey, &str)| MemberView {
+            key,
+            name: key.short().into(),
+            site: site.into(),
+        };
+        PEERS.into_iter().zip(sites).map(member).collect()
+    }
+
+    #[test]
+    fn each_name_has_a_ranking_of_its_own_that_does_not_depend_on_the_order_of_members() {
+        let members = members(["a", "b", "c", "d"]);
+        let backwards: Vec<MemberView> = members.iter().rev().cloned().collect();
+        let me = PeerKey([9; 32]);
+        let mut firsts = BTreeSet::new();
+        for n in 0..64 {
+            let id = ChunkId([n; 32]);
+            let ranked = ranking(id, &members, me);
+            assert_eq!(ranked, ranking(id, &backwards, me));
+            firsts.insert(ranked[0]);
+        }
+        assert_eq!(firsts.len(), PEERS.len());
+        assert_eq!(ranking(ChunkId([0; 32]), &members, PEERS[2]).len(), 3);
+    }
+
+    #[test]
+    fn the_best_of_each_site_is_asked_before_its_neighbours() {
+        let members = members(["a", "a", "a", "b"]);
+        for n in 0..64 {
+            let ranked = ranking(ChunkId([n; 32]), &members, PeerKey([9; 32]));
+            assert!(ranked[..2].contains(&PEERS[3]));
+        }
+    }
+}

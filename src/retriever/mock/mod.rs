@@ -1,0 +1,417 @@
+//! The smallest world a retriever's tests need: a tree in memory, a clock that jumps, a source that counts.
+
+#![allow(clippy::disallowed_methods, reason = "tests on tokio's paused time")]
+
+mod index;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::DuplexStream;
+
+use crate::terms::{FileSystemId, Stamp};
+use crate::world::{
+    Attributes, Buffer, Clock, DirEntry, Disk, DiskFile, Entropy, FileKind, Listener, Moment, Net,
+    NotSet, Stat, Tree, TreeFile, TreePath, World,
+};
+
+pub(in crate::retriever) use index::*;
+
+/// Runs a test on one thread with time that jumps.
+pub(in crate::retriever) fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O asks for nothing");
+    tokio::task::LocalSet::new().block_on(&runtime, test)
+}
+
+/// What tests never use.
+#[derive(Clone, Copy)]
+pub(in crate::retriever) struct Nothing;
+
+fn nothing<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(in crate::retriever) struct NoBuffer;
+impl Deref for NoBuffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &[]
+    }
+}
+impl DerefMut for NoBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut []
+    }
+}
+impl Buffer for NoBuffer {}
+
+impl Disk for Nothing {
+    type Buffer = NoBuffer;
+    type File = Self;
+    async fn buffer(&self) -> NoBuffer {
+        NoBuffer
+    }
+    async fn list(&self, _: &str) -> io::Result<Vec<String>> {
+        nothing()
+    }
+    async fn make_dir(&self, _: &str) -> io::Result<()> {
+        nothing()
+    }
+    async fn open(&self, _: &str, _: bool) -> io::Result<Self> {
+        nothing()
+    }
+    async fn read_small(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
+        nothing()
+    }
+    async fn replace_small(&self, _: &str, _: &[u8], _: bool) -> io::Result<()> {
+        nothing()
+    }
+    async fn remove(&self, _: &str) -> io::Result<()> {
+        nothing()
+    }
+    async fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        nothing()
+    }
+    async fn sync_dir(&self, _: &str) -> io::Result<()> {
+        nothing()
+    }
+    async fn free_bytes(&self) -> io::Result<u64> {
+        nothing()
+    }
+    fn is_rotational(&self) -> bool {
+        false
+    }
+}
+
+impl DiskFile for Nothing {
+    type Buffer = NoBuffer;
+    async fn read_at(
+        &self,
+        b: NoBuffer,
+        _: usize,
+        _: usize,
+        _: u64,
+    ) -> (io::Result<usize>, NoBuffer) {
+        (nothing(), b)
+    }
+    async fn write_at(
+        &self,
+        b: NoBuffer,
+        _: usize,
+        _: usize,
+        _: u64,
+    ) -> (io::Result<()>, NoBuffer) {
+        (nothing(), b)
+    }
+    async fn sync_data(&self) -> io::Result<()> {
+        nothing()
+    }
+    async fn len(&self) -> io::Result<u64> {
+        nothing()
+    }
+    async fn set_len(&self, _: u64) -> io::Result<()> {
+        nothing()
+    }
+}
+
+impl Net for Nothing {
+    type Link = DuplexStream;
+    type Listener = Self;
+    async fn connect(&self, _: SocketAddr) -> io::Result<DuplexStream> {
+        nothing()
+    }
+    async fn listen(&self, _: SocketAddr) -> io::Result<Self> {
+        nothing()
+    }
+}
+
+impl Listener for Nothing {
+    type Link = DuplexStream;
+    async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
+        nothing()
+    }
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        nothing()
+    }
+}
+
+impl Entropy for Nothing {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
+/// A clock whose hours pass at once when everybody waits.
+#[derive(Clone, Copy)]
+pub(in crate::retriever) struct PausedClock;
+
+impl Clock for PausedClock {
+    fn now(&self) -> Moment {
+        Moment(Duration::ZERO)
+    }
+    fn wall(&self) -> Stamp {
+        Stamp::default()
+    }
+    async fn sleep(&self, how_long: Duration) {
+        tokio::time::sleep(how_long).await;
+    }
+}
+
+#[derive(Clone, Default)]
+pub(in crate::retriever) struct MockWorld {
+    pub(in crate::retriever) tree: MockTree,
+}
+
+impl World for MockWorld {
+    type Disk = Nothing;
+    type Tree = MockTree;
+    type Net = Nothing;
+    type Clock = PausedClock;
+    type Entropy = Nothing;
+    fn disk(&self) -> &Nothing {
+        &Nothing
+    }
+    fn tree(&self) -> &MockTree {
+        &self.tree
+    }
+    fn net(&self) -> &Nothing {
+        &Nothing
+    }
+    fn clock(&self) -> &PausedClock {
+        &PausedClock
+    }
+    fn entropy(&self) -> &Nothing {
+        &Nothing
+    }
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// What stands under a name below the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::retriever) enum Thing {
+    Dir,
+    File(Vec<u8>),
+    Link(Vec<u8>),
+}
+
+/// A tree in memory. Making something in a directory whose attributes were set already is written down as a mistake.
+#[derive(Clone, Default)]
+pub(in crate::retriever) struct MockTree(pub(in crate::retriever) Rc<RefCell<TreeState>>);
+
+#[derive(Default)]
+pub(in crate::retriever) struct TreeState {
+    pub(in crate::retriever) things: BTreeMap<Vec<u8>, Thing>,
+    pub(in crate::retriever) attributes: BTreeMap<Vec<u8>, Attributes>,
+    pub(in crate::retriever) temporary: BTreeMap<u64, Vec<u8>>,
+    pub(in crate::retriever) temporary_made: u64,
+    pub(in crate::retriever) mistakes: Vec<String>,
+    pub(in crate::retriever) refused: BTreeMap<Vec<u8>, io::ErrorKind>,
+    pub(in crate::retriever) owner_cannot_be_set: bool,
+    pub(in crate::retriever) syncs: u32,
+    pub(in crate::retriever) dirs_open_most: usize,
+}
+
+impl TreeState {
+    fn may_make(&mut self, path: &[u8]) -> io::Result<()> {
+        if let Some(kind) = self.refused.get(path) {
+            return Err((*kind).into());
+        }
+        let dir = super::plan::parent(path);
+        if self.syncs > 0 || self.attributes.contains_key(dir) {
+            let place = String::from_utf8_lossy(path).into_owned();
+            self.mistakes.push(format!("{place} made too late"));
+        }
+        match self.things.get(dir) {
+            _ if dir.is_empty() => Ok(()),
+            Some(Thing::Dir) => Ok(()),
+            Some(_) => Err(io::ErrorKind::NotADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn name(&mut self, path: &[u8], bytes: Vec<u8>, attributes: Attributes) -> io::Result<NotSet> {
+        self.may_make(path)?;
+        if self.things.get(path) == Some(&Thing::Dir) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        self.things.insert(path.to_vec(), Thing::File(bytes));
+        self.attributes.insert(path.to_vec(), attributes);
+        Ok(self.not_set())
+    }
+
+    fn not_set(&self) -> NotSet {
+        NotSet {
+            owner: self.owner_cannot_be_set,
+            mode: false,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(in crate::retriever) struct MockFile(MockTree, u64);
+
+impl TreeFile for MockFile {
+    async fn stat(&self) -> io::Result<Stat> {
+        nothing()
+    }
+    async fn read_at(&self, into: Vec<u8>, _: usize, _: u64) -> (io::Result<usize>, Vec<u8>) {
+        (nothing(), into)
+    }
+    async fn write_at(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
+        tokio::task::yield_now().await;
+        let mut state = self.0.0.borrow_mut();
+        let file = state.temporary.get_mut(&self.1).expect("open file");
+        let start = usize::try_from(offset).expect("small test file");
+        if file.len() < start + bytes.len() {
+            file.resize(start + bytes.len(), 0);
+        }
+        file[start..start + bytes.len()].copy_from_slice(&bytes);
+        (Ok(()), bytes)
+    }
+    async fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.0.0.borrow_mut();
+        let file = state.temporary.get_mut(&self.1).expect("open file");
+        file.resize(usize::try_from(bytes).expect("small test file"), 0);
+        Ok(())
+    }
+}
+
+impl Tree for MockTree {
+    type File = MockFile;
+    type Root = ();
+
+    async fn stat(&self, path: &TreePath) -> io::Result<Stat> {
+        let path = path.strip_prefix(b"/to/").expect("below the target");
+        let kind = match self.0.borrow().things.get(path) {
+            None => return Err(io::ErrorKind::NotFound.into()),
+            Some(Thing::Dir) => FileKind::Dir,
+            Some(Thing::File(_)) => FileKind::File,
+            Some(Thing::Link(_)) => FileKind::Symlink,
+        };
+        Ok(Stat {
+            kind,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            blocks: 0,
+            mtime: Stamp::default(),
+            ctime: Stamp::default(),
+            inode: 0,
+            device: 0,
+            links: 1,
+            rdev: 0,
+        })
+    }
+    async fn list(&self, _: &TreePath) -> io::Result<Vec<DirEntry>> {
+        nothing()
+    }
+    async fn read_link(&self, _: &TreePath) -> io::Result<Vec<u8>> {
+        nothing()
+    }
+    async fn open(&self, _: &TreePath) -> io::Result<MockFile> {
+        nothing()
+    }
+    async fn read_many(&self, _: Vec<Vec<u8>>, _: usize) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+        Vec::new()
+    }
+    async fn file_system(&self, _: &TreePath) -> io::Result<FileSystemId> {
+        nothing()
+    }
+    async fn root(&self, _: &TreePath) -> io::Result<()> {
+        Ok(())
+    }
+    async fn root_is_empty(&self, (): &()) -> io::Result<bool> {
+        Ok(self.0.borrow().things.is_empty())
+    }
+    async fn make_dir(&self, (): &(), path: &TreePath) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        state.may_make(path)?;
+        match state.things.get(path) {
+            None => {
+                state.things.insert(path.to_vec(), Thing::Dir);
+                let is_open = |(name, thing): &(&Vec<u8>, &Thing)| {
+                    **thing == Thing::Dir && !state.attributes.contains_key(*name)
+                };
+                let open = state.things.iter().filter(is_open).count();
+                state.dirs_open_most = state.dirs_open_most.max(open);
+                Ok(())
+            }
+            Some(Thing::Dir) => Ok(()),
+            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+    async fn make_symlink(&self, (): &(), path: &TreePath, target: &[u8]) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        state.may_make(path)?;
+        if state.things.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state
+            .things
+            .insert(path.to_vec(), Thing::Link(target.to_vec()));
+        Ok(())
+    }
+    async fn create(&self, (): &(), path: &TreePath) -> io::Result<MockFile> {
+        let mut state = self.0.borrow_mut();
+        state.may_make(path)?;
+        state.temporary_made += 1;
+        let number = state.temporary_made;
+        state.temporary.insert(number, Vec::new());
+        Ok(MockFile(self.clone(), number))
+    }
+    async fn finish(
+        &self,
+        (): &(),
+        file: MockFile,
+        path: &TreePath,
+        attributes: Attributes,
+    ) -> io::Result<NotSet> {
+        let mut state = self.0.borrow_mut();
+        let bytes = state
+            .temporary
+            .get(&file.1)
+            .cloned()
+            .expect("finished or discarded once");
+        let named = state.name(path, bytes, attributes)?;
+        state.temporary.remove(&file.1);
+        Ok(named)
+    }
+    async fn write_many(
+        &self,
+        (): &(),
+        files: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
+    ) -> Vec<io::Result<NotSet>> {
+        tokio::task::yield_now().await;
+        let mut state = self.0.borrow_mut();
+        files
+            .into_iter()
+            .map(|(path, bytes, attributes)| state.name(&path, bytes, attributes))
+            .collect()
+    }
+    async fn discard(&self, (): &(), file: MockFile) {
+        self.0.borrow_mut().temporary.remove(&file.1);
+    }
+    async fn set(&self, (): &(), path: &TreePath, attributes: Attributes) -> io::Result<NotSet> {
+        tokio::task::yield_now().await;
+        let mut state = self.0.borrow_mut();
+        state.attributes.insert(path.to_vec(), attributes);
+        Ok(state.not_set())
+    }
+    async fn sync(&self, (): &()) -> io::Result<()> {
+        self.0.borrow_mut().syncs += 1;
+        Ok(())
+    }
+}

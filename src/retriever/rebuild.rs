@@ -1,0 +1,500 @@
+//! Rebuilds one data set: takes its entries in order and begins the deeds of `files.rs` for them.
+//!
+//! The index may be hostile, so an entry's directory must have come before it, a file's parts must follow each other and
+//! add up, and nothing is made but below the target. Only after a part of the index was lost are directories made that
+//! nobody told of, because the files in them matter more than the modes of the directories.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Source;
+use super::files::{
+    Existing, IN_NO_DIR, LargeFile, OpenDir, PACK_KIB, RESTORE_WINDOW_KIB, SmallFile, Work,
+    after_set,
+};
+use super::plan::{Selection, Stretch, Walk, Wanted, lies_below, parent, placed};
+use super::report::{Differs, RetrieveError};
+use crate::format::head::DataSet;
+use crate::format::index::{Content, Entry, Page, Piece, What, path_is_legal};
+use crate::terms::ChunkId;
+use crate::world::{Attributes, Tree, World};
+
+/// The restore of one data set.
+pub(super) struct Rebuild<'r, W: World, S: Source> {
+    work: &'r Rc<Work<W, S>>,
+    set: &'r DataSet,
+    base: &'r [u8],
+    /// The directory the walk is in, and those it lies in; the data set's own first.
+    dirs: Vec<Rc<OpenDir>>,
+    /// The innermost one's path in the data set.
+    here: Vec<u8>,
+    /// The file whose entries go on.
+    open: Option<OpenFile<W, S>>,
+    /// A page was lost: what comes now may lie in directories nobody has heard of.
+    gap: bool,
+    /// Entries met, and how many of them go on with a file.
+    entries: u64,
+    entries_going_on: u64,
+}
+
+struct OpenFile<W: World, S: Source> {
+    file: Rc<LargeFile<W, S>>,
+    path: Vec<u8>,
+    bytes: u64,
+    reach: u64,
+    next_part: u32,
+}
+
+/// Small files of one page by pack, in the order in which packs are first met.
+#[derive(Default)]
+struct ByPack {
+    groups: Vec<(Option<ChunkId>, Vec<SmallFile>)>,
+    places: BTreeMap<Option<ChunkId>, usize>,
+}
+
+impl ByPack {
+    fn add(&mut self, pack: Option<ChunkId>, file: SmallFile) {
+        let place = *self.places.entry(pack).or_insert(self.groups.len());
+        match self.groups.get_mut(place) {
+            Some((_, files)) => files.push(file),
+            None => self.groups.push((pack, vec![file])),
+        }
+    }
+}
+
+impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
+    pub(super) fn new(work: &'r Rc<Work<W, S>>, set: &'r DataSet, base: &'r [u8]) -> Self {
+        Self {
+            work,
+            set,
+            base,
+            dirs: Vec::new(),
+            here: Vec::new(),
+            open: None,
+            gap: false,
+            entries: 0,
+            entries_going_on: 0,
+        }
+    }
+
+    /// Walks the data set and begins all that is wanted of it.
+    pub(super) async fn walk(&mut self, selection: &Selection) -> Result<(), RetrieveError> {
+        let work = self.work;
+        let mut walk = Walk::new(&work.world, &work.source, selection, self.set);
+        while let Some(stretch) = walk.next().await? {
+            match stretch {
+                Stretch::Page(page) => self.page(&page, selection).await?,
+                Stretch::Lost {
+                    first,
+                    entries,
+                    why,
+                } => {
+                    self.gap = true;
+                    let place = placed(self.base, &first);
+                    let reason = format!(
+                        "{entries} entries from here on are listed in a part of the index that is lost: {why}"
+                    );
+                    let mut report = work.report.borrow_mut();
+                    report.fail_many(&place, &reason, entries);
+                }
+            }
+            if work.is_over() {
+                return Ok(());
+            }
+            work.close_dirs().await;
+        }
+        if self.open.is_some() && !self.gap {
+            return Err(RetrieveError::wrong_index("a file has no end"));
+        }
+        let things = self.entries - self.entries_going_on;
+        let whole = selection.is_everything() && !self.gap;
+        if whole && self.set.entries != things && self.set.entries != self.entries {
+            return Err(RetrieveError::wrong_index(
+                "a data set holds fewer or more entries than its manifest tells",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a part of the index is lost.
+    pub(super) const fn has_gap(&self) -> bool {
+        self.gap
+    }
+
+    /// Waits for all that is under way; a file that never got its end is discarded.
+    pub(super) async fn settle(mut self, in_order: bool) {
+        self.abandon(if in_order {
+            "its end is listed in a part of the index that is lost"
+        } else {
+            "the restore was stopped"
+        })
+        .await;
+        self.dirs.clear();
+        let all = self.work.window.acquire_many(RESTORE_WINDOW_KIB).await;
+        drop(all);
+        self.work.close_dirs().await;
+    }
+
+    async fn page(&mut self, page: &Page, selection: &Selection) -> Result<(), RetrieveError> {
+        let mut small = ByPack::default();
+        for entry in &page.entries {
+            self.entries += 1;
+            let goes_on = matches!(
+                &entry.what,
+                What::File { content: Content::Pieces { part, .. }, .. } if *part > 0
+            );
+            self.entries_going_on += u64::from(goes_on);
+            let wanted = match selection.wants(&entry.path) {
+                Wanted::Yes => true,
+                Wanted::OnTheWay => matches!(entry.what, What::Dir),
+                Wanted::No => false,
+            };
+            if self.work.is_over() {
+                return Ok(());
+            }
+            if !wanted {
+                continue;
+            }
+            if goes_on {
+                self.next_part(page, entry).await?;
+                continue;
+            }
+            if self.open.is_some() {
+                if !self.gap {
+                    return Err(RetrieveError::wrong_index("a file has no end"));
+                }
+                self.abandon("its end is listed in a part of the index that is lost")
+                    .await;
+            }
+            self.entry(page, entry, &mut small).await?;
+        }
+        for (pack, files) in small.groups {
+            let permit = self.work.of_window(PACK_KIB).await;
+            let work = self.work.clone();
+            self.work.world.spawn(async move {
+                work.write_small(pack, files).await;
+                drop(permit);
+            });
+        }
+        Ok(())
+    }
+
+    async fn entry(
+        &mut self,
+        page: &Page,
+        entry: &Entry,
+        small: &mut ByPack,
+    ) -> Result<(), RetrieveError> {
+        let path = entry.path.as_slice();
+        let (dir, name) = if path.is_empty() {
+            match &entry.what {
+                What::Dir => return self.open_root(entry).await,
+                What::File { .. } | What::Symlink { .. } => {
+                    (self.base_dir().await, self.last_name())
+                }
+            }
+        } else {
+            let dir = self.dir_of(path).await?;
+            let start = path
+                .iter()
+                .rposition(|byte| *byte == b'/')
+                .map_or(0, |at| at + 1);
+            (dir, &path[start..])
+        };
+        match &entry.what {
+            What::Dir => self.open_dir(&dir, path, name, Some(given(entry))).await,
+            What::Symlink { target } => self.symlink(&dir, name, target, entry).await,
+            What::File { bytes, content } => {
+                let (attributes, differs) = given(entry);
+                let mut pack = None;
+                let mut start = 0;
+                match content {
+                    Content::Pieces { .. } => {
+                        return self.large_file(page, entry, &dir, name, *bytes).await;
+                    }
+                    Content::Empty => {}
+                    Content::Packed { chunk, offset, .. } => {
+                        pack = Some(chunk_of(page, *chunk)?);
+                        start = *offset as usize;
+                    }
+                }
+                let file = SmallFile {
+                    dir,
+                    name: name.to_vec(),
+                    offset: start,
+                    // A page's check keeps packed files below a chunk's length.
+                    bytes: usize::try_from(*bytes).unwrap_or(usize::MAX),
+                    attributes,
+                    differs,
+                };
+                small.add(pack, file);
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory a path is in, left open by the entry that told of it.
+    async fn dir_of(&mut self, path: &[u8]) -> Result<Rc<OpenDir>, RetrieveError> {
+        while !lies_below(path, &self.here) {
+            self.dirs.pop();
+            self.here.truncate(parent(&self.here).len());
+        }
+        let known = parent(path) == self.here.as_slice();
+        match self.dirs.last() {
+            Some(dir) if known => Ok(dir.clone()),
+            _ if self.gap => Ok(self.bridge(parent(path)).await),
+            _ => Err(RetrieveError::wrong_index(
+                "an entry's directory does not come before it",
+            )),
+        }
+    }
+
+    /// Makes the directories whose entries were lost, as far as they are missing; their attributes nobody knows.
+    async fn bridge(&mut self, wanted: &[u8]) -> Rc<OpenDir> {
+        let mut dir = match self.dirs.last() {
+            Some(dir) => dir.clone(),
+            None => {
+                let dir = self.base_dir().await;
+                self.dirs.push(dir.clone());
+                dir
+            }
+        };
+        let known = self.here.len();
+        let missing = wanted[known..].split(|byte| *byte == b'/');
+        for name in missing.filter(|name| !name.is_empty()) {
+            let mut path = self.here.clone();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend(name);
+            let place = dir.path_of(name);
+            let nothing_known = Differs {
+                attributes: true,
+                ..Differs::default()
+            };
+            self.work.report.borrow_mut().differs(&place, nothing_known);
+            self.open_dir(&dir, &path, name, None).await;
+            if let Some(made) = self.dirs.last() {
+                dir = made.clone();
+            }
+        }
+        dir
+    }
+
+    /// The data set's own directory.
+    async fn open_root(&mut self, entry: &Entry) -> Result<(), RetrieveError> {
+        // A directory that a person filled before keeps its own attributes.
+        let theirs = self.base.is_empty() && self.work.existing != Existing::Nothing;
+        let attributes = (!theirs).then(|| given(entry));
+        let dir = self.make_base(attributes).await;
+        self.dirs.push(dir);
+        Ok(())
+    }
+
+    /// The directory a data set without one of its own goes into.
+    async fn base_dir(&self) -> Rc<OpenDir> {
+        self.make_base(None).await
+    }
+
+    async fn make_base(&self, attributes: Option<(Attributes, Differs)>) -> Rc<OpenDir> {
+        let usable = self.base.is_empty() || self.make_dir(self.base).await;
+        let attributes = attributes.filter(|_| usable);
+        OpenDir::new(&self.work.finished, None, self.base, usable, attributes)
+    }
+
+    /// What a data set that is a single file is called in the target.
+    fn last_name(&self) -> &'r [u8] {
+        let path = self.set.path.as_slice();
+        let start = path
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .map_or(0, |at| at + 1);
+        let name = &path[start..];
+        if !name.is_empty() && path_is_legal(name) {
+            name
+        } else {
+            self.set.name.as_bytes()
+        }
+    }
+
+    async fn make_dir(&self, place: &[u8]) -> bool {
+        let made = self
+            .work
+            .world
+            .tree()
+            .make_dir(&self.work.root, place)
+            .await;
+        if let Err(error) = &made {
+            self.work.fail(place, &self.work.words_for(error));
+        }
+        made.is_ok()
+    }
+
+    async fn open_dir(
+        &mut self,
+        dir: &Rc<OpenDir>,
+        path: &[u8],
+        name: &[u8],
+        attributes: Option<(Attributes, Differs)>,
+    ) {
+        let place = dir.path_of(name);
+        let usable = if dir.usable {
+            self.make_dir(&place).await
+        } else {
+            self.work.fail(&place, IN_NO_DIR);
+            false
+        };
+        let attributes = attributes.filter(|_| usable);
+        let finished = &self.work.finished;
+        let opened = OpenDir::new(finished, Some(dir.clone()), name, usable, attributes);
+        self.dirs.push(opened);
+        self.here = path.to_vec();
+    }
+
+    async fn symlink(&self, dir: &Rc<OpenDir>, name: &[u8], target: &[u8], entry: &Entry) {
+        let place = dir.path_of(name);
+        if !dir.usable {
+            self.work.fail(&place, IN_NO_DIR);
+            return;
+        }
+        let (tree, root) = (self.work.world.tree(), &self.work.root);
+        if let Err(error) = tree.make_symlink(root, &place, target).await {
+            self.work.fail(&place, &self.work.words_for(&error));
+            return;
+        }
+        let (attributes, differs) = given(entry);
+        let set = tree.set(root, &place, attributes).await;
+        let mut report = self.work.report.borrow_mut();
+        report.symlinks += 1;
+        report.differs(&place, after_set(differs, &set));
+    }
+
+    async fn large_file(
+        &mut self,
+        page: &Page,
+        entry: &Entry,
+        dir: &Rc<OpenDir>,
+        name: &[u8],
+        bytes: u64,
+    ) -> Result<(), RetrieveError> {
+        let (attributes, differs) = given(entry);
+        let place = dir.path_of(name);
+        let file =
+            LargeFile::create(self.work, dir.clone(), place, bytes, attributes, differs).await;
+        self.open = Some(OpenFile {
+            file,
+            path: entry.path.to_vec(),
+            bytes,
+            reach: 0,
+            next_part: 0,
+        });
+        self.pieces(page, entry).await
+    }
+
+    /// An entry that goes on with a file: the one before it told its beginning, or that was lost.
+    async fn next_part(&mut self, page: &Page, entry: &Entry) -> Result<(), RetrieveError> {
+        let What::File {
+            content: Content::Pieces { part, last, .. },
+            ..
+        } = &entry.what
+        else {
+            return Ok(());
+        };
+        let goes_on = |open: &OpenFile<W, S>| open.path == *entry.path && open.next_part == *part;
+        if self.open.as_ref().is_some_and(goes_on) {
+            return self.pieces(page, entry).await;
+        }
+        if !self.gap {
+            return Err(RetrieveError::wrong_index(
+                "an entry goes on with a file that was not begun",
+            ));
+        }
+        self.abandon("a part of it is listed in a piece of the index that is lost")
+            .await;
+        if *last {
+            let place = placed(self.base, &entry.path);
+            self.work.fail(
+                &place,
+                "a part of it is listed in a piece of the index that is lost",
+            );
+        }
+        Ok(())
+    }
+
+    /// Begins the pieces of one entry, as the window has room for them.
+    async fn pieces(&mut self, page: &Page, entry: &Entry) -> Result<(), RetrieveError> {
+        let (
+            Some(open),
+            What::File {
+                content: Content::Pieces { pieces, last, .. },
+                ..
+            },
+        ) = (&mut self.open, &entry.what)
+        else {
+            return Ok(());
+        };
+        for piece in pieces {
+            let offset = open.reach;
+            open.reach = offset.saturating_add(piece.bytes());
+            if open.reach > open.bytes {
+                return Err(RetrieveError::wrong_index(
+                    "a file's pieces reach beyond its end",
+                ));
+            }
+            open.file.ends_in_hole(matches!(piece, Piece::Hole { .. }));
+            let Piece::Data { chunk, bytes } = *piece else {
+                continue;
+            };
+            if !open.file.is_good() {
+                continue;
+            }
+            let id = chunk_of(page, chunk)?;
+            let permit = self.work.of_window(bytes.div_ceil(1024)).await;
+            open.file.expect_piece();
+            let file = open.file.clone();
+            self.work.world.spawn(async move {
+                file.write_piece(id, bytes, offset).await;
+                drop(permit);
+            });
+        }
+        open.next_part = open.next_part.saturating_add(1);
+        if *last {
+            if open.reach != open.bytes {
+                return Err(RetrieveError::wrong_index("a file's pieces do not add up"));
+            }
+            if let Some(open) = self.open.take() {
+                open.file.complete().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Discards the file whose end does not come.
+    async fn abandon(&mut self, reason: &str) {
+        if let Some(open) = self.open.take() {
+            open.file.fail(reason);
+            open.file.complete().await;
+        }
+    }
+}
+
+fn chunk_of(page: &Page, chunk: u32) -> Result<ChunkId, RetrieveError> {
+    let found = page.chunks.get(chunk as usize).copied();
+    found.ok_or(RetrieveError::wrong_index("an entry refers to no chunk"))
+}
+
+/// What an entry wants set, and what of it cannot be.
+fn given(entry: &Entry) -> (Attributes, Differs) {
+    let attributes = Attributes {
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: entry.mtime,
+    };
+    let differs = Differs {
+        xattrs: !entry.xattrs.is_empty(),
+        hard_link: entry.hard_link.is_some() && matches!(entry.what, What::File { .. }),
+        ..Differs::default()
+    };
+    (attributes, differs)
+}

@@ -1,0 +1,162 @@
+//! What a restore tells while it runs and when it ends. Lists are bounded; counts are not.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use super::FetchError;
+use crate::format::{Malformed, malformed};
+
+/// Paths a report lists of each sort.
+pub(super) const LISTED_MAX: usize = 1000;
+
+/// How far a restore is. Clones show the same.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Rc<RefCell<ProgressView>>);
+
+/// How far a restore is, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProgressView {
+    /// Regular files done, failed ones included.
+    pub files: u64,
+    /// Their bytes written so far.
+    pub bytes: u64,
+    /// Regular files there are; of a selection, those of the whole data sets it lies in.
+    pub files_total: u64,
+    /// The same in bytes.
+    pub bytes_total: u64,
+    /// What is being restored, below the target.
+    pub current: Vec<u8>,
+}
+
+impl Progress {
+    /// The state now.
+    #[must_use]
+    pub fn view(&self) -> ProgressView {
+        self.0.borrow().clone()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut ProgressView)) {
+        change(&mut self.0.borrow_mut());
+    }
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RetrieveReport {
+    /// Regular files restored whole.
+    pub files: u64,
+    /// Directories restored.
+    pub dirs: u64,
+    /// Symbolic links restored.
+    pub symlinks: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// What did not come back, by path below the target, and why; the first thousand.
+    pub failed: Vec<(Vec<u8>, String)>,
+    /// How many there are; entries of a lost index page are counted one by one.
+    pub failed_count: u64,
+    /// What came back different, and how; the first thousand.
+    pub not_set: Vec<(Vec<u8>, Differs)>,
+    /// How many there are.
+    pub not_set_count: u64,
+}
+
+/// How a thing that came back differs from what went in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Differs {
+    /// Owner or group: the caller has no right to set them.
+    pub owner: bool,
+    /// Set-user or set-group bits, left off because the owner could not be set.
+    pub mode: bool,
+    /// Extended attributes, which cannot be set here.
+    pub xattrs: bool,
+    /// It was one file with several names; now each name has a copy of its own.
+    pub hard_link: bool,
+    /// All attributes: the directory's entry was lost, or setting them failed.
+    pub attributes: bool,
+}
+
+impl RetrieveReport {
+    /// Whether everything came back as it went in.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.failed_count == 0 && self.not_set_count == 0
+    }
+
+    pub(super) fn fail(&mut self, path: &[u8], reason: &str) {
+        self.fail_many(path, reason, 1);
+    }
+
+    pub(super) fn fail_many(&mut self, path: &[u8], reason: &str, count: u64) {
+        self.failed_count = self.failed_count.saturating_add(count);
+        if self.failed.len() < LISTED_MAX {
+            self.failed.push((path.to_vec(), reason.to_owned()));
+        }
+    }
+
+    pub(super) fn differs(&mut self, path: &[u8], how: Differs) {
+        if how == Differs::default() {
+            return;
+        }
+        self.not_set_count += 1;
+        if self.not_set.len() < LISTED_MAX {
+            self.not_set.push((path.to_vec(), how));
+        }
+    }
+}
+
+/// Why a restore ended early, or did not begin. Files under their final names are whole in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum RetrieveError {
+    /// The target has things in it.
+    #[error("{} is not empty; nothing was written. Choose an empty directory with --to, or allow restoring into this one", .0)]
+    TargetNotEmpty(String),
+    /// The target cannot be used.
+    #[error("{path} cannot be restored into: {why}; nothing was written")]
+    Target {
+        /// The directory.
+        path: String,
+        /// Why.
+        why: io::Error,
+    },
+    /// The target's file system ran full or failed.
+    #[error(
+        "writing stopped: {0}; what stands in the target is whole. Make room, or choose another target, and retrieve again"
+    )]
+    TargetFailed(String),
+    /// A path that was asked for is none.
+    #[error(transparent)]
+    Selection(#[from] super::BadSelection),
+    /// No such data set.
+    #[error(
+        "the snapshot has no data set `{0}`; nothing was written. `reserve ls` shows what it has"
+    )]
+    NoSuchDataSet(String),
+    /// The manifest could not be had.
+    #[error("the snapshot's manifest could not be had, nothing was written: {0}")]
+    NoManifest(FetchError),
+    /// The source is gone.
+    #[error("{0}; what stands in the target is whole")]
+    SourceEnded(FetchError),
+    /// The index breaks a rule: its author's Box or the program that wrote it is not to be trusted.
+    #[error(
+        "the snapshot's index breaks a rule ({0}); stopped there, what stands in the target is whole. Retrieve an older snapshot"
+    )]
+    Index(Malformed),
+    /// What was restored may not survive a power cut.
+    #[error(
+        "everything was written, but could not be made durable: {0}; retrieve again into another place"
+    )]
+    Sync(io::Error),
+}
+
+impl RetrieveError {
+    pub(super) const fn index(why: Malformed) -> Self {
+        Self::Index(why)
+    }
+
+    pub(super) const fn wrong_index(rule: &'static str) -> Self {
+        Self::Index(malformed("index", rule))
+    }
+}

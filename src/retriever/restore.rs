@@ -1,0 +1,172 @@
+//! Restores a snapshot, or a part of it, into a directory: the order of things, and what a hostile index may not do.
+//!
+//! Runs with the rights of the caller and knows no keys: chunks arrive verified, lengths are checked here. Directories are
+//! made 0700 before their contents and get their own attributes after them. What fails is told by path; the rest goes on.
+//!
+//! Where things go: one data set (the snapshot's only one, or the one asked for) goes directly into the target; several go
+//! into a directory each, named like the data set. A data set that is a single file keeps its own last name in there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::Source;
+use super::files::{Existing, RESTORE_WINDOW_KIB, Work};
+use super::packs::Packs;
+use super::plan::{Selection, placed};
+use super::rebuild::Rebuild;
+use super::report::{Progress, RetrieveError, RetrieveReport};
+use crate::format::head::{DataSet, Manifest};
+use crate::format::roster::name_is_legal;
+use crate::world::{Tree, World};
+
+/// What to restore, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'r> {
+    /// The snapshot.
+    pub manifest: &'r Manifest,
+    /// Only this data set of it.
+    pub data_set: Option<&'r str>,
+    /// Only these paths and what lies below them: relative to the data set, or, when several data sets are restored, beginning
+    /// with a data set's name. None is everything.
+    pub paths: &'r [Vec<u8>],
+    /// The directory to restore into; made if it is not there.
+    pub target: &'r [u8],
+    /// The target may have things in it. They stay.
+    pub into_nonempty: bool,
+    /// With `into_nonempty`: files in the way are replaced.
+    pub overwrite: bool,
+}
+
+/// Restores what is asked for. An error means that it ended early; files under their final names are whole even then.
+pub async fn retrieve<W: World, S: Source>(
+    world: &W,
+    source: &S,
+    request: Request<'_>,
+    progress: &Progress,
+) -> Result<RetrieveReport, RetrieveError> {
+    let mut report = RetrieveReport::default();
+    let sets = chosen(&request, &mut report)?;
+    progress.update(|progress| {
+        for (set, ..) in &sets {
+            progress.files_total = progress.files_total.saturating_add(set.files);
+            progress.bytes_total = progress.bytes_total.saturating_add(set.bytes);
+        }
+    });
+    let tree = world.tree();
+    let unusable = |why| RetrieveError::Target {
+        path: String::from_utf8_lossy(request.target).into_owned(),
+        why,
+    };
+    let root = tree.root(request.target).await.map_err(unusable)?;
+    let is_empty = tree.root_is_empty(&root).await.map_err(unusable)?;
+    let existing = match (is_empty, request.into_nonempty, request.overwrite) {
+        (true, ..) => Existing::Nothing,
+        (false, true, true) => Existing::MayGo,
+        (false, true, false) => Existing::Stays,
+        (false, false, _) => {
+            let path = String::from_utf8_lossy(request.target).into_owned();
+            return Err(RetrieveError::TargetNotEmpty(path));
+        }
+    };
+    let work = Rc::new(Work {
+        world: world.clone(),
+        source: source.clone(),
+        root,
+        target: request.target.to_vec(),
+        existing,
+        progress: progress.clone(),
+        report: RefCell::new(report),
+        packs: Packs::default(),
+        window: Arc::new(Semaphore::new(RESTORE_WINDOW_KIB as usize)),
+        finished: Rc::default(),
+        stopped: RefCell::new(None),
+        given_up: Cell::new(false),
+    });
+    let _gives_up = GivesUp(work.clone());
+    for (set, base, selection) in &sets {
+        let mut rebuild = Rebuild::new(&work, set, base);
+        let walked = rebuild.walk(selection).await;
+        let why_not_met = if rebuild.has_gap() {
+            "it was not found; a part of the index is lost"
+        } else {
+            "the snapshot has nothing of that name"
+        };
+        rebuild.settle(walked.is_ok()).await;
+        if let Some(stop) = work.stopped.take() {
+            return Err(stop);
+        }
+        walked?;
+        for path in selection.not_met() {
+            let place = placed(base, path);
+            work.fail(&place, why_not_met);
+        }
+    }
+    work.world
+        .tree()
+        .sync(&work.root)
+        .await
+        .map_err(RetrieveError::Sync)?;
+    let report = work.report.take();
+    Ok(report)
+}
+
+/// Tells tasks still under way that nobody waits for them.
+struct GivesUp<W: World, S: Source>(Rc<Work<W, S>>);
+
+impl<W: World, S: Source> Drop for GivesUp<W, S> {
+    fn drop(&mut self) {
+        self.0.given_up.set(true);
+    }
+}
+
+/// A data set to restore, the directory it goes into (empty: the target itself), and what of it is wanted.
+type Chosen<'r> = (&'r DataSet, Vec<u8>, Selection);
+
+/// The data sets to restore, where each goes, and what of it is wanted.
+fn chosen<'r>(
+    request: &Request<'r>,
+    report: &mut RetrieveReport,
+) -> Result<Vec<Chosen<'r>>, RetrieveError> {
+    let sets: Vec<&DataSet> = match request.data_set {
+        None => request.manifest.data_sets.iter().collect(),
+        Some(name) => {
+            let found = request.manifest.data_sets.iter().find(|s| s.name == name);
+            vec![found.ok_or_else(|| RetrieveError::NoSuchDataSet(name.to_owned()))?]
+        }
+    };
+    if !sets.iter().all(|set| name_is_legal(&set.name)) {
+        return Err(RetrieveError::wrong_index(
+            "the name of a data set is no name",
+        ));
+    }
+    if let [set] = sets.as_slice() {
+        let selection = Selection::new(request.paths)?;
+        return Ok(vec![(set, Vec::new(), selection)]);
+    }
+    let mut paths_of: BTreeMap<&[u8], Vec<Vec<u8>>> = BTreeMap::new();
+    for path in request.paths {
+        let end = path.iter().position(|byte| *byte == b'/');
+        let (name, rest) = match end {
+            Some(end) => (&path[..end], &path[end + 1..]),
+            None => (path.as_slice(), &[][..]),
+        };
+        paths_of.entry(name).or_default().push(rest.to_vec());
+    }
+    let mut kept = Vec::new();
+    for set in sets {
+        let base = set.name.as_bytes().to_vec();
+        match paths_of.remove(base.as_slice()) {
+            Some(paths) => kept.push((set, base, Selection::new(&paths)?)),
+            None if request.paths.is_empty() => kept.push((set, base, Selection::default())),
+            None => {}
+        }
+    }
+    for name in paths_of.into_keys() {
+        report.fail(name, "the snapshot has no data set of that name");
+    }
+    Ok(kept)
+}

@@ -1,0 +1,321 @@
+//! `box.toml`: what a person decides about one Box. Unknown keys and impossible values are refused by name and line.
+//!
+//! TOML is UTF-8, so a path that is not cannot be written here; the error says what to do.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::Deserialize;
+use smol_str::SmolStr;
+use toml::Spanned;
+
+use super::{CONFIG_FILE, RosterError, read, write};
+use crate::format::roster::name_is_legal;
+use crate::terms::limits::{ADDRESSES_MAX, DATA_SETS_MAX, PATH_BYTES_MAX, PORT_DEFAULT};
+use crate::world::Disk;
+
+/// One Box's own configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What people call the Box.
+    pub name: SmolStr,
+    /// Where it waits for calls.
+    pub listen: Vec<SocketAddr>,
+    /// Where others are told to reach it, if not where it listens.
+    pub advertise: Vec<SocketAddr>,
+    /// What it protects.
+    pub data: Vec<DataSet>,
+    /// What it keeps for others.
+    pub store: Store,
+}
+
+/// A file or directory that is protected, under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataSet {
+    /// What people call it.
+    pub name: SmolStr,
+    /// Where it is: absolute.
+    pub path: String,
+}
+
+/// What a Box keeps for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Store {
+    /// The most it may use, in bytes; without it, what the file system has.
+    pub capacity_bytes: Option<u64>,
+    /// Chunks the table has room for.
+    pub table_chunks: Option<u64>,
+    /// Whether it keeps anything.
+    pub keep: bool,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: None,
+            table_chunks: None,
+            keep: true,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: Spanned<String>,
+    listen: Option<Spanned<Vec<SocketAddr>>>,
+    #[serde(default)]
+    advertise: Option<Spanned<Vec<SocketAddr>>>,
+    #[serde(default)]
+    data: Vec<RawDataSet>,
+    #[serde(default)]
+    store: RawStore,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDataSet {
+    name: Spanned<String>,
+    path: Spanned<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawStore {
+    capacity_bytes: Option<Spanned<u64>>,
+    table_chunks: Option<Spanned<u64>>,
+    keep: Option<bool>,
+}
+
+impl Config {
+    /// A Box of this name with everything else as usual.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            listen: listen_default(),
+            advertise: Vec::new(),
+            data: Vec::new(),
+            store: Store::default(),
+        }
+    }
+
+    /// Reads the text of `box.toml`.
+    pub fn from_toml(text: &str) -> Result<Self, RosterError> {
+        let raw: Raw = toml::from_str(text).map_err(|error| RosterError::Config {
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
+            what: error.message().replace('\n', " "),
+        })?;
+        let fail = |at: usize, what: String| RosterError::Config {
+            line: line_of(text, at),
+            what,
+        };
+        check_name(raw.name.get_ref()).map_err(|what| fail(raw.name.span().start, what))?;
+        for (key, list, least) in [("listen", &raw.listen, 1), ("advertise", &raw.advertise, 0)] {
+            let Some(list) = list else { continue };
+            if !(least..=ADDRESSES_MAX).contains(&list.get_ref().len()) {
+                let what = format!("{key} must have {least} to {ADDRESSES_MAX} addresses");
+                return Err(fail(list.span().start, what));
+            }
+        }
+        for (key, number) in [
+            ("capacity_bytes", &raw.store.capacity_bytes),
+            ("table_chunks", &raw.store.table_chunks),
+        ] {
+            if let Some(number) = number
+                && *number.get_ref() == 0
+            {
+                let what = format!("{key} must not be 0 (to keep nothing, say keep = false)");
+                return Err(fail(number.span().start, what));
+            }
+        }
+        let mut config = Self {
+            name: raw.name.into_inner().into(),
+            listen: raw.listen.map_or_else(listen_default, Spanned::into_inner),
+            advertise: raw.advertise.map(Spanned::into_inner).unwrap_or_default(),
+            data: Vec::new(),
+            store: Store {
+                capacity_bytes: raw.store.capacity_bytes.map(Spanned::into_inner),
+                table_chunks: raw.store.table_chunks.map(Spanned::into_inner),
+                keep: raw.store.keep.unwrap_or(true),
+            },
+        };
+        for set in raw.data {
+            let at = set.name.span().start;
+            check_name(set.name.get_ref()).map_err(|what| fail(at, what))?;
+            check_path(set.path.get_ref()).map_err(|what| fail(set.path.span().start, what))?;
+            config
+                .push(DataSet {
+                    name: set.name.into_inner().into(),
+                    path: set.path.into_inner(),
+                })
+                .map_err(|what| fail(at, what))?;
+        }
+        Ok(config)
+    }
+
+    /// The text of `box.toml`.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let list = |addresses: &[SocketAddr]| {
+            let quoted: Vec<String> = addresses.iter().map(|at| format!("\"{at}\"")).collect();
+            quoted.join(", ")
+        };
+        let mut text = format!("name = {}\n", quoted(&self.name));
+        let mut line = |said: std::fmt::Arguments<'_>| {
+            text.write_fmt(said).expect("a String takes any text");
+        };
+        line(format_args!("listen = [{}]\n", list(&self.listen)));
+        line(format_args!("advertise = [{}]\n", list(&self.advertise)));
+        line(format_args!("\n[store]\nkeep = {}\n", self.store.keep));
+        if let Some(bytes) = self.store.capacity_bytes {
+            line(format_args!("capacity_bytes = {bytes}\n"));
+        }
+        if let Some(chunks) = self.store.table_chunks {
+            line(format_args!("table_chunks = {chunks}\n"));
+        }
+        for set in &self.data {
+            line(format_args!("{}", set.to_toml()));
+        }
+        text
+    }
+
+    /// Adds a data set if it may be there; says what is wrong if not.
+    pub fn push(&mut self, set: DataSet) -> Result<(), String> {
+        check_name(&set.name)?;
+        check_path(&set.path)?;
+        if self.data.iter().any(|other| other.name == set.name) {
+            return Err(format!("there is a data set \"{}\" already", set.name));
+        }
+        if self.data.len() >= DATA_SETS_MAX {
+            return Err(format!("a Box has at most {DATA_SETS_MAX} data sets"));
+        }
+        self.data.push(set);
+        Ok(())
+    }
+
+    /// Reads the Box's `box.toml`.
+    pub async fn load(disk: &impl Disk) -> Result<Self, RosterError> {
+        Self::from_toml(&Self::load_text(disk).await?)
+    }
+
+    /// Replaces the Box's `box.toml`.
+    pub async fn save(&self, disk: &impl Disk) -> Result<(), RosterError> {
+        write(disk, CONFIG_FILE, self.to_toml().as_bytes(), false).await
+    }
+
+    pub(super) async fn load_text(disk: &impl Disk) -> Result<String, RosterError> {
+        let file = CONFIG_FILE;
+        let bytes = read(disk, file)
+            .await?
+            .ok_or(RosterError::Missing { file })?;
+        String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let before = error.as_bytes().iter().take(good);
+            RosterError::Config {
+                line: 1 + before.filter(|byte| **byte == b'\n').count(),
+                what: "the text is not UTF-8; a path that is not cannot be named here, protect the directory above it or rename it".into(),
+            }
+        })
+    }
+}
+
+impl DataSet {
+    /// From what a person typed, `NAME=PATH`.
+    pub fn from_bytes(name: &str, path: &[u8]) -> Result<Self, RosterError> {
+        let path = str::from_utf8(path).map_err(|_| {
+            RosterError::Edit("this path is not UTF-8 and cannot be named in box.toml; protect the directory above it or rename it".into())
+        })?;
+        check_name(name)
+            .and_then(|()| check_path(path))
+            .map_err(RosterError::Edit)?;
+        Ok(Self {
+            name: name.into(),
+            path: path.to_owned(),
+        })
+    }
+
+    pub(super) fn to_toml(&self) -> String {
+        let (name, path) = (quoted(&self.name), quoted(&self.path));
+        format!("\n[[data]]\nname = {name}\npath = {path}\n")
+    }
+}
+
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    if name_is_legal(name) {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{}\" cannot be a name: 1 to 63 bytes of letters, digits, -, _ and ., not starting with - or .",
+        name.escape_debug()
+    ))
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    if path.starts_with('/') && !path.contains('\0') && path.len() <= PATH_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{}\" must be an absolute path (it starts with /)",
+        path.escape_debug()
+    ))
+}
+
+fn listen_default() -> Vec<SocketAddr> {
+    let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    any.map(|ip| SocketAddr::new(ip, PORT_DEFAULT)).to_vec()
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_reads_back_from_its_own_text() {
+        let mut config = Config::new("home");
+        config.advertise = vec![([192, 0, 2, 1], 9).into()];
+        config.store.capacity_bytes = Some(5);
+        let set = DataSet::from_bytes("photos", b"/srv/my \"best\" \\ photos\n'''").expect("legal");
+        config.push(set).expect("room");
+        assert_eq!(Config::from_toml(&config.to_toml()).expect("legal"), config);
+    }
+
+    #[test]
+    fn a_wrong_line_is_refused_by_name_and_number() {
+        let bad = [
+            ("name = \"a\"\nlisen = []\n", 2, "lisen"),
+            ("name = \"a b\"\n", 1, "a b"),
+            ("name = \"a\"\n\nlisten = []\n", 3, "listen"),
+            (
+                "name = \"a\"\n[store]\ncapacity_bytes = 0\n",
+                3,
+                "capacity_bytes",
+            ),
+            ("name = \"a\"\n[store]\nkeep = true\nsize = 1\n", 4, "size"),
+            (
+                "name = \"a\"\n[[data]]\nname = \"x\"\npath = \"here\"\n",
+                4,
+                "absolute",
+            ),
+            (
+                "name = \"a\"\n[[data]]\nname = \"x\"\npath = \"/a\"\n[[data]]\nname = \"x\"\npath = \"/b\"\n",
+                6,
+                "already",
+            ),
+        ];
+        for (text, at, word) in bad {
+            let Err(RosterError::Config { line, what }) = Config::from_toml(text) else {
+                panic!("{text}");
+            };
+            assert!(line == at && what.contains(word), "{text}: {line}, {what}");
+        }
+    }
+}

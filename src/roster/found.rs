@@ -1,0 +1,280 @@
+//! Founding a reserve: its first Box, its first secret, its recovery words.
+
+use std::fmt;
+use std::io;
+
+use bip39::{Language, Mnemonic};
+use serde_bytes::ByteBuf;
+use smol_str::SmolStr;
+use x25519_dalek::PublicKey;
+use zeroize::Zeroizing;
+
+use super::config::check_name;
+use super::{
+    Config, IDENTITY_FILE, Identity, LoadedBox, Roster, RosterError, Secrets, is_initialised,
+};
+use crate::format::keys::{RecoveryKeys, ReserveSecret};
+use crate::format::roster::{Fact, Facts, SignedFact, Subject, Value};
+use crate::format::sealed_note;
+use crate::terms::{KeyEpoch, PeerKey, ReserveId, Suite};
+use crate::world::{Disk, Entropy};
+
+/// What a person says when founding a reserve.
+pub struct Founding {
+    /// The first Box's configuration, its name and data sets in it.
+    pub config: Config,
+    /// Where it stands; its own name if not said.
+    pub site: Option<SmolStr>,
+    /// Whether it has AES instructions.
+    pub fast_aes: bool,
+}
+
+/// What came of it.
+pub enum Founded {
+    /// The reserve is there. The words are to be shown now and never again.
+    New(RecoveryWords),
+    /// The directory already is the Box of that name; nothing was changed, its words were shown when it was made.
+    Already,
+}
+
+/// The 24 words; wiped when dropped, never printed by accident.
+pub struct RecoveryWords(Zeroizing<String>);
+
+impl RecoveryWords {
+    /// The words of 256 bits.
+    #[must_use]
+    pub fn from_entropy(entropy: &[u8; 32]) -> Self {
+        let words = Mnemonic::from_entropy_in(Language::English, entropy)
+            .expect("256 bits are a length that has words");
+        Self(Zeroizing::new(words.to_string()))
+    }
+
+    /// Reads words a person typed, in any case and spacing.
+    pub fn from_text(text: &str) -> Result<Self, RosterError> {
+        let words = Zeroizing::new(text.to_lowercase());
+        let words: Vec<&str> = words.split_whitespace().collect();
+        if words.len() != 24 {
+            return Err(RosterError::BadWords(format!("{} words", words.len())));
+        }
+        let joined = Zeroizing::new(words.join(" "));
+        Mnemonic::parse_in_normalized(Language::English, &joined)
+            .map_err(|error| RosterError::BadWords(error.to_string()))?;
+        Ok(Self(joined))
+    }
+
+    /// The words with one space between them.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The keys they stand for.
+    #[must_use]
+    pub fn keys(&self) -> RecoveryKeys {
+        let words = Mnemonic::parse_in_normalized(Language::English, &self.0)
+            .expect("both ways to make one checked the words");
+        let (entropy, _) = words.to_entropy_array();
+        let entropy = Zeroizing::new(entropy);
+        let entropy = entropy.first_chunk().expect("the array has 33 bytes");
+        RecoveryKeys::derive(entropy)
+    }
+}
+
+impl fmt::Debug for RecoveryWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecoveryWords(24 words)")
+    }
+}
+
+/// Makes the directory the first Box of a new reserve. May be run again without harm.
+///
+/// `show` is given the words before the last write: a Box is never made whose words nobody saw.
+pub async fn init(
+    disk: &impl Disk,
+    entropy: &impl Entropy,
+    founding: Founding,
+    show: impl FnOnce(&RecoveryWords) -> io::Result<()>,
+) -> Result<Founded, RosterError> {
+    if is_initialised(disk).await? {
+        let name = LoadedBox::load(disk).await?.config.name;
+        if name == founding.config.name {
+            return Ok(Founded::Already);
+        }
+        return Err(RosterError::AlreadyInitialised { name: name.into() });
+    }
+    let name = founding.config.name.clone();
+    let site = founding.site.unwrap_or_else(|| name.clone());
+    for said in [&name, &site] {
+        check_name(said).map_err(RosterError::Edit)?;
+    }
+    let words = RecoveryWords::from_entropy(&Zeroizing::new(entropy.bytes()));
+    let recovery = words.keys();
+    let identity = Identity::make(entropy);
+    let secret = ReserveSecret(entropy.bytes());
+    let (sign, seal) = (
+        PeerKey(recovery.sign.verifying_key().to_bytes()),
+        PublicKey::from(&recovery.open).to_bytes(),
+    );
+    let note = sealed_note::seal(entropy.bytes(), &seal, &secret.0);
+    let me = Subject::Peer(identity.peer());
+    let suite = if founding.fast_aes {
+        Suite::Aes256Gcm
+    } else {
+        Suite::ChaCha20Poly1305
+    };
+    let noise = identity.noise_public();
+    let said = [
+        (Subject::Reserve, Value::Recovery { sign, seal }),
+        (Subject::Reserve, Value::ChunkSuite(suite)),
+        (
+            Subject::Reserve,
+            Value::EpochSecret {
+                epoch: KeyEpoch(1),
+                note: ByteBuf::from(note),
+            },
+        ),
+        (me, Value::Member { noise }),
+        (me, Value::Name(name)),
+        (me, Value::Site(site)),
+        (me, Value::FastAes(founding.fast_aes)),
+    ];
+    let reserve = reserve_id(identity.peer(), sign, &seal);
+    let sign_fact = |(subject, value)| {
+        let signer = identity.peer();
+        let counter = 1;
+        let fact = Fact {
+            subject,
+            value,
+            counter,
+            signer,
+        };
+        SignedFact::sign(reserve, fact, &identity.signing)
+    };
+    let facts = said.into_iter().map(sign_fact).collect();
+    let roster = Roster::from_facts(&Facts { reserve, facts })
+        .expect("its id was made of its founder a moment ago");
+    let secrets = Secrets::first(secret);
+    settle(disk, &secrets, &roster, &founding.config).await?;
+    show(&words).map_err(RosterError::WordsNotShown)?;
+    identity.save(disk, IDENTITY_FILE).await?;
+    Ok(Founded::New(words))
+}
+
+/// The id of the reserve with this founder and recovery key.
+pub(super) fn reserve_id(founder: PeerKey, sign: PeerKey, seal: &[u8; 32]) -> ReserveId {
+    let mut hasher = blake3::Hasher::new_derive_key("reserve 2026-11-24 reserve id v1");
+    hasher.update(&founder.0).update(&sign.0).update(seal);
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    ReserveId(id)
+}
+
+/// Writes a new Box's files but the identity, which makes it one and comes last.
+pub(super) async fn settle(
+    disk: &impl Disk,
+    secrets: &Secrets,
+    roster: &Roster,
+    config: &Config,
+) -> Result<(), RosterError> {
+    Config::from_toml(&config.to_toml())?;
+    secrets.save(disk).await?;
+    roster.save(disk).await?;
+    config.save(disk).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory_disk::{Counting, MemoryDisk};
+    use super::*;
+
+    fn founding(name: &str) -> Founding {
+        Founding {
+            config: Config::new(name),
+            site: None,
+            fast_aes: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_power_cut_while_founding_leaves_nothing_usable_or_a_box() {
+        for writes in 0..5 {
+            let disk = MemoryDisk::new();
+            disk.writes_left.set(writes);
+            let done = init(&disk, &Counting::default(), founding("home"), |_| Ok(())).await;
+            assert_eq!(done.is_ok(), writes == 4, "{writes} writes");
+            let loaded = LoadedBox::load(&disk).await;
+            assert_eq!(loaded.is_ok(), writes == 4);
+            disk.writes_left.set(usize::MAX);
+            let again = init(&disk, &Counting::default(), founding("home"), |_| Ok(())).await;
+            assert_eq!(matches!(again, Ok(Founded::Already)), writes == 4);
+            assert!(LoadedBox::load(&disk).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_words_open_the_reserve_and_are_nowhere_on_the_disk() {
+        let disk = MemoryDisk::new();
+        let made = init(&disk, &Counting::default(), founding("home"), |_| Ok(())).await;
+        let Ok(Founded::New(words)) = made else {
+            panic!("a new reserve");
+        };
+        let typed = RecoveryWords::from_text(&words.text().to_uppercase().replace(' ', "\n  "));
+        let keys = typed.expect("the same words").keys();
+        let there = LoadedBox::load(&disk).await.expect("a Box");
+        assert_eq!(
+            there.roster.recovery().0,
+            keys.sign.verifying_key().to_bytes()
+        );
+        let note = there.roster.epoch_note().expect("the first epoch's");
+        let secret = sealed_note::open(note.1, &keys.open).expect("sealed to the words");
+        assert_eq!(secret.as_slice(), there.secrets.to_pairs()[0].1.as_slice());
+        for (name, (bytes, private)) in disk.files.borrow().iter() {
+            assert_eq!(*private, name == "identity" || name == "secrets", "{name}");
+            let entropy = keys.sign.to_bytes();
+            assert!(!bytes.windows(32).any(|part| part == entropy), "{name}");
+        }
+        let me = there.roster.by_name("home").expect("the founder");
+        assert!(me.key == there.identity.peer() && me.site == "home" && me.fast_aes);
+        assert_eq!(there.roster.chunk_suite(), Suite::Aes256Gcm);
+    }
+
+    #[tokio::test]
+    async fn another_name_or_a_damaged_box_is_refused_unchanged() {
+        let disk = MemoryDisk::new();
+        assert!(matches!(
+            LoadedBox::load(&disk).await,
+            Err(RosterError::NotABox)
+        ));
+        init(&disk, &Counting::default(), founding("home"), |_| Ok(()))
+            .await
+            .expect("new");
+        let before = disk.files.borrow().clone();
+        let other = init(&disk, &Counting::default(), founding("other"), |_| Ok(())).await;
+        assert!(matches!(other, Err(RosterError::AlreadyInitialised { name }) if name == "home"));
+        assert_eq!(*disk.files.borrow(), before);
+        for file in ["secrets", "roster", "identity"] {
+            let mut bytes = before[file].0.clone();
+            bytes[9] ^= 1;
+            disk.files.borrow_mut().insert(file.into(), (bytes, true));
+            let error = LoadedBox::load(&disk)
+                .await
+                .err()
+                .expect("damaged")
+                .to_string();
+            assert!(error.contains(file) && error.contains("damaged"), "{error}");
+            disk.files.borrow_mut().remove(file);
+            assert!(LoadedBox::load(&disk).await.is_err());
+            disk.files
+                .borrow_mut()
+                .insert(file.into(), before[file].clone());
+        }
+    }
+
+    #[test]
+    fn a_mistyped_word_is_refused() {
+        let words = RecoveryWords::from_entropy(&[3; 32]);
+        let (first, rest) = words.text().split_once(' ').expect("24 words");
+        assert!(RecoveryWords::from_text(rest).is_err());
+        assert!(RecoveryWords::from_text(&format!("{first}x {rest}")).is_err());
+    }
+}

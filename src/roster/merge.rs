@@ -1,0 +1,500 @@
+//! The roster in memory, and how rosters made apart become one. Pure.
+//!
+//! **Who may speak.** The reserve's id is a hash of its founder's key and the recovery key, so the root of trust travels with the
+//! id: the one `Recovery` fact that hashes to the id names both, and never changes. The founder signs its own `Member` fact;
+//! every other one is signed by the recovery key, or by a member whose own `Member` fact has a *lower* counter. Of two `Member`
+//! facts for one Box the lower counter stands (the first membership counts), therefore chains end at the founder, cannot form
+//! a circle, and a signer once entitled stays so. All other facts need a signer and a subject with a `Member` fact. What a
+//! removed Box signed still stands, else removing an inviter would remove its guests; that it can say nothing new is up to
+//! sessions, which do not speak with removed keys.
+//!
+//! **Merging.** What is not entitled within the incoming roster itself (a Box always sends all of its own) is refused and
+//! counted. Then each subject and slot keeps the better fact by a total order: signed by the recovery key; lost
+//! before left, newer epoch; higher counter; safer value; smaller hash. So merging is commutative, associative and idempotent
+//! as long as no counter jumps further than [`COUNTER_JUMP_MAX`], which nobody honest does.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+
+use super::found::reserve_id;
+use crate::format::roster::{Fact, Facts, SignedFact, Subject, Value};
+use crate::format::{Malformed, encode, malformed};
+use crate::terms::limits::{FACTOR_DEFAULT, FACTOR_MIN_DEFAULT, MEMBERS_MAX, ROSTER_BYTES_MAX};
+use crate::terms::{PeerKey, ReserveId, Suite};
+
+/// An incoming counter may exceed ours by this much: nobody can lock a slot by jumping to the highest number.
+pub const COUNTER_JUMP_MAX: u32 = 1_000_000;
+
+pub(super) const MEMBER_SLOT: u8 = 5;
+
+/// Who belongs, as this Box knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roster {
+    pub(super) reserve: ReserveId,
+    pub(super) recovery: PeerKey,
+    pub(super) facts: BTreeMap<(Subject, u8), SignedFact>,
+}
+
+/// What merging did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// This roster is another one now: save it and tell the peers.
+    pub changed: bool,
+    /// What was not taken, by reason.
+    pub refused: Refused,
+}
+
+/// Facts that were not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// It is another reserve's roster, or names no founder: nothing was taken.
+    pub foreign: bool,
+    /// The result would be larger than a roster may be: nothing was taken.
+    pub too_large: bool,
+    /// Facts of signers who may not say so, or about Boxes that never belonged.
+    pub not_entitled: usize,
+    /// Facts whose counter jumps too far.
+    pub jumps: usize,
+}
+
+impl Roster {
+    /// Takes a decoded roster for its own; facts nobody was entitled to say are left out.
+    pub fn from_facts(facts: &Facts) -> Result<Self, Malformed> {
+        let (roster, _) =
+            close(facts).ok_or(malformed("roster", "it does not name its founder"))?;
+        Ok(roster)
+    }
+
+    /// Its facts, as they are stored and sent.
+    #[must_use]
+    pub fn to_facts(&self) -> Facts {
+        Facts {
+            reserve: self.reserve,
+            facts: self.facts.values().cloned().collect(),
+        }
+    }
+
+    /// Takes in another Box's roster, as [`Facts::decode`] gave it.
+    pub fn merge(&mut self, incoming: &Facts) -> Merged {
+        let mut merged = Merged::default();
+        let theirs = (incoming.reserve == self.reserve)
+            .then(|| close(incoming))
+            .flatten();
+        let Some((theirs, not_entitled)) = theirs else {
+            merged.refused.foreign = true;
+            return merged;
+        };
+        merged.refused.not_entitled = not_entitled;
+        let mut result = self.facts.clone();
+        for (place, fact) in theirs.facts {
+            let ours = result.get(&place);
+            let near = |of: fn(&Fact) -> u32| {
+                let from = ours.map_or(0, |ours| of(&ours.fact));
+                of(&fact.fact) <= from.saturating_add(COUNTER_JUMP_MAX)
+            };
+            let jumps = !near(|fact| fact.counter) || !near(epoch);
+            if jumps && fact.fact.signer != self.recovery {
+                merged.refused.jumps += 1;
+            } else if ours.is_none_or(|ours| self.better(&fact, ours).is_gt()) {
+                result.insert(place, fact);
+            }
+        }
+        if result == self.facts {
+            return merged;
+        }
+        let result = Self {
+            facts: result,
+            ..*self
+        };
+        if result.is_too_large() {
+            merged.refused.too_large = true;
+        } else {
+            *self = result;
+            merged.changed = true;
+        }
+        merged
+    }
+
+    /// A signer's place in the chain of memberships; the recovery key stands before all.
+    pub(super) fn rank(&self, signer: &PeerKey) -> Option<u32> {
+        if *signer == self.recovery {
+            return Some(0);
+        }
+        let member = self.facts.get(&(Subject::Peer(*signer), MEMBER_SLOT))?;
+        Some(if member.fact.signer == self.recovery {
+            0
+        } else {
+            member.fact.counter
+        })
+    }
+
+    pub(super) fn is_too_large(&self) -> bool {
+        let peers = self.facts.keys().filter(|(_, slot)| *slot == MEMBER_SLOT);
+        peers.count() > MEMBERS_MAX || self.to_facts().encode().len() > ROSTER_BYTES_MAX
+    }
+
+    /// Which of two facts for one place stands; only a fact is equal to itself.
+    pub(super) fn better(&self, a: &SignedFact, b: &SignedFact) -> Ordering {
+        let place = |signed: &SignedFact| {
+            let Fact {
+                value,
+                counter,
+                signer,
+                ..
+            } = &signed.fact;
+            let major = match value {
+                Value::Removed { lost } => u32::from(*lost),
+                Value::EpochSecret { .. } => epoch(&signed.fact),
+                Value::Member { .. } => u32::MAX - counter,
+                _ => 0,
+            };
+            let bytes = encode(signed);
+            let hash = Reverse(*blake3::hash(&bytes).as_bytes());
+            (
+                *signer == self.recovery,
+                major,
+                *counter,
+                safety(value),
+                hash,
+            )
+        };
+        place(a).cmp(&place(b))
+    }
+}
+
+/// The epoch a fact is about, which counts before its counter.
+const fn epoch(fact: &Fact) -> u32 {
+    match &fact.value {
+        Value::EpochSecret { epoch, .. } => epoch.0,
+        _ => 0,
+    }
+}
+
+/// Of two values said at once, which leaves people's data safer.
+fn safety(value: &Value) -> u8 {
+    match value {
+        Value::ChunkSuite(suite) => u8::from(*suite == Suite::ChaCha20Poly1305),
+        Value::Factor(0) => FACTOR_DEFAULT,
+        Value::FactorMin(0) => FACTOR_MIN_DEFAULT,
+        Value::Factor(copies) | Value::FactorMin(copies) => *copies,
+        Value::FastAes(fast) => u8::from(!*fast),
+        Value::Recovery { .. }
+        | Value::EpochSecret { .. }
+        | Value::Member { .. }
+        | Value::Name(_)
+        | Value::Site(_)
+        | Value::Addresses(_)
+        | Value::Removed { .. } => 0,
+    }
+}
+
+/// The entitled part of a roster by itself, and how many facts were not; `None` if it does not name its founder.
+pub(super) fn close(facts: &Facts) -> Option<(Roster, usize)> {
+    let (founder, recovery) = facts.facts.iter().find_map(|signed| {
+        let Value::Recovery { sign, seal } = &signed.fact.value else {
+            return None;
+        };
+        let founder = signed.fact.signer;
+        (reserve_id(founder, *sign, seal) == facts.reserve).then_some((founder, *sign))
+    })?;
+    let mut roster = Roster {
+        reserve: facts.reserve,
+        recovery,
+        facts: BTreeMap::new(),
+    };
+    let (mut waiting, others): (Vec<_>, Vec<_>) = facts
+        .facts
+        .iter()
+        .partition(|signed| signed.fact.value.slot() == MEMBER_SLOT);
+    // In the order of counters, signers stand before those they signed; only the recovery key's come before all.
+    waiting.sort_by_key(|signed| (signed.fact.signer != recovery, signed.fact.counter));
+    for signed in waiting {
+        let Fact {
+            subject,
+            counter,
+            signer,
+            ..
+        } = &signed.fact;
+        let founds = *signer == founder && *subject == Subject::Peer(founder);
+        let entitled = *signer == recovery
+            || *counter <= COUNTER_JUMP_MAX
+                && (founds || roster.rank(signer).is_some_and(|rank| rank < *counter));
+        if entitled {
+            roster.facts.insert((*subject, MEMBER_SLOT), signed.clone());
+        }
+    }
+    for signed in others {
+        let Fact {
+            subject,
+            signer,
+            value,
+            ..
+        } = &signed.fact;
+        let speaks = match value {
+            Value::Recovery { sign, seal } => reserve_id(*signer, *sign, seal) == facts.reserve,
+            _ => roster.rank(signer).is_some(),
+        };
+        let known = match subject {
+            Subject::Reserve => true,
+            Subject::Peer(_) => roster.facts.contains_key(&(*subject, MEMBER_SLOT)),
+        };
+        if speaks && known {
+            roster
+                .facts
+                .insert((*subject, value.slot()), signed.clone());
+        }
+    }
+    let refused = facts.facts.len() - roster.facts.len();
+    Some((roster, refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use proptest::prelude::*;
+
+    use super::super::SetError;
+    use super::*;
+    use crate::format::keys::RecoveryKeys;
+    use crate::terms::KeyEpoch;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32])
+    }
+
+    fn peer(seed: u8) -> PeerKey {
+        PeerKey(key(seed).verifying_key().to_bytes())
+    }
+
+    fn recovery() -> SigningKey {
+        RecoveryKeys::derive(&[9; 32]).sign
+    }
+
+    fn signed(subject: Subject, value: Value, counter: u32, signer: &SigningKey) -> SignedFact {
+        let sign = PeerKey(recovery().verifying_key().to_bytes());
+        let signer_key = PeerKey(signer.verifying_key().to_bytes());
+        let fact = Fact {
+            subject,
+            value,
+            counter,
+            signer: signer_key,
+        };
+        SignedFact::sign(reserve_id(peer(0), sign, &[8; 32]), fact, signer)
+    }
+
+    fn member(of: u8, counter: u32, by: u8) -> SignedFact {
+        let value = Value::Member { noise: [of; 32] };
+        signed(Subject::Peer(peer(of)), value, counter, &key(by))
+    }
+
+    /// A roster as somebody might send it: the root, the founder, and these; the first of each place stays.
+    fn sent(more: impl IntoIterator<Item = SignedFact>) -> Facts {
+        let sign = PeerKey(recovery().verifying_key().to_bytes());
+        let seal = [8; 32];
+        let root = signed(Subject::Reserve, Value::Recovery { sign, seal }, 1, &key(0));
+        let mut facts = BTreeMap::new();
+        for fact in [root, member(0, 1, 0)].into_iter().chain(more) {
+            let place = (fact.fact.subject, fact.fact.value.slot());
+            facts.entry(place).or_insert(fact);
+        }
+        let facts = Facts {
+            reserve: reserve_id(peer(0), sign, &seal),
+            facts: facts.into_values().collect(),
+        };
+        Facts::decode(&facts.encode()).expect("signed, in order")
+    }
+
+    fn roster(more: impl IntoIterator<Item = SignedFact>) -> Roster {
+        Roster::from_facts(&sent(more)).expect("it has a root")
+    }
+
+    fn joined(a: &Roster, b: &Roster) -> Roster {
+        let mut result = a.clone();
+        result.merge(&b.to_facts());
+        result
+    }
+
+    /// Anything signed by anybody (4 and 5 are often no members, 6 is the recovery key) about anybody.
+    fn any_fact() -> impl Strategy<Value = SignedFact> {
+        (0u8..14, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
+            let value = match what {
+                0..=4 => Value::Member { noise: [n; 32] },
+                5 => Value::Name(["a", "b", "c"][usize::from(n)].into()),
+                6 => Value::Addresses(vec![([127, 0, 0, n], 1).into()]),
+                7 => Value::FastAes(n == 0),
+                8 => Value::Removed { lost: n == 0 },
+                9 => Value::Factor(n),
+                10 => Value::FactorMin(n),
+                11 => Value::ChunkSuite(if n == 0 {
+                    Suite::Aes256Gcm
+                } else {
+                    Suite::ChaCha20Poly1305
+                }),
+                12 => Value::EpochSecret {
+                    epoch: KeyEpoch(n.into()),
+                    note: vec![about].into(),
+                },
+                _ => Value::Site("s".into()),
+            };
+            let subject = if value.slot() <= 4 {
+                Subject::Reserve
+            } else {
+                Subject::Peer(peer(about))
+            };
+            let signer = if by == 6 { recovery() } else { key(by) };
+            signed(subject, value, counter, &signer)
+        })
+    }
+
+    fn any_roster() -> impl Strategy<Value = Roster> {
+        prop::collection::vec(any_fact(), 0..14).prop_map(roster)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn merging_gives_the_same_in_any_order_and_grouping(
+            a in any_roster(), b in any_roster(), c in any_roster()
+        ) {
+            prop_assert_eq!(joined(&a, &b), joined(&b, &a));
+            prop_assert_eq!(joined(&joined(&a, &b), &c), joined(&a, &joined(&b, &c)));
+            prop_assert_eq!(&joined(&a, &a), &a);
+            let all = joined(&a, &b);
+            prop_assert_eq!(&joined(&all, &b), &all);
+            // What was merged is entitled as a whole: another Box takes all of it.
+            prop_assert_eq!(close(&all.to_facts()), Some((all, 0)));
+        }
+    }
+
+    #[test]
+    fn a_stranger_cannot_make_itself_or_its_friends_members() {
+        let stranger = [member(4, 1, 4), member(5, 2, 4)];
+        let mut ours = roster([member(1, 2, 0)]);
+        let before = ours.clone();
+        let merged = ours.merge(&sent(stranger));
+        assert_eq!((merged.changed, merged.refused.not_entitled), (false, 2));
+        assert!(
+            ours.set(Subject::Peer(peer(4)), Value::Name("x".into()), &key(1))
+                .is_err()
+        );
+        assert!(
+            ours.set(Subject::Peer(peer(1)), Value::Name("x".into()), &key(4))
+                .is_err()
+        );
+        assert_eq!(ours, before);
+    }
+
+    #[test]
+    fn two_boxes_that_took_each_other_in_are_still_members_by_the_founders_word() {
+        let a = roster([member(1, 2, 0), member(2, 3, 1)]);
+        let b = roster([member(2, 2, 0), member(1, 3, 2)]);
+        let all = joined(&a, &b);
+        assert_eq!(all, roster([member(1, 2, 0), member(2, 2, 0)]));
+        assert_eq!(joined(&b, &a), all);
+    }
+
+    #[test]
+    fn another_founder_is_another_reserve() {
+        let mut ours = roster([]);
+        let mut theirs = sent([]);
+        theirs.reserve = ReserveId([1; 16]);
+        assert!(ours.merge(&theirs).refused.foreign);
+        let usurped: Vec<SignedFact> = theirs
+            .facts
+            .into_iter()
+            .filter(|fact| fact.fact.subject != Subject::Reserve)
+            .collect();
+        let usurped = Facts {
+            reserve: ours.reserve,
+            facts: usurped,
+        };
+        assert!(ours.merge(&usurped).refused.foreign);
+    }
+
+    #[test]
+    fn guests_of_a_removed_box_stay_and_the_removed_box_never_returns() {
+        let mut ours = roster([member(1, 2, 0), member(2, 3, 1)]);
+        ours.set(
+            Subject::Peer(peer(1)),
+            Value::Removed { lost: true },
+            &key(0),
+        )
+        .expect("a member may");
+        let edited = signed(
+            Subject::Peer(peer(1)),
+            Value::Name("back".into()),
+            900,
+            &key(1),
+        );
+        let unlost = signed(
+            Subject::Peer(peer(1)),
+            Value::Removed { lost: false },
+            900,
+            &key(1),
+        );
+        ours.merge(&sent([member(1, 2, 0), edited, unlost]));
+        assert!(ours.member(&peer(2)).is_some() && ours.member(&peer(1)).is_none());
+        assert_eq!(ours.former()[0].removed, Some(crate::roster::Removal::Lost));
+    }
+
+    #[test]
+    fn the_recovery_key_has_the_last_word() {
+        let mut ours = roster([member(1, 2, 0)]);
+        let site = |text: &str| Value::Site(text.into());
+        let about = Subject::Peer(peer(1));
+        ours.set(about, site("there"), &key(1))
+            .expect("a member may");
+        ours.set(about, site("here"), &recovery())
+            .expect("the owner may");
+        assert_eq!(
+            ours.set(about, site("there"), &key(1)),
+            Err(SetError::Stands)
+        );
+        ours.merge(&sent([
+            member(1, 2, 0),
+            signed(about, site("there"), 77, &key(0)),
+        ]));
+        assert_eq!(ours.member(&peer(1)).expect("a member").site, "here");
+        ours.set(
+            Subject::Peer(peer(3)),
+            Value::Member { noise: [3; 32] },
+            &recovery(),
+        )
+        .expect("the owner may");
+        assert!(ours.member(&peer(3)).is_some());
+    }
+
+    #[test]
+    fn a_counter_or_an_epoch_that_jumps_is_refused() {
+        let mut ours = roster([]);
+        let far = COUNTER_JUMP_MAX + 1;
+        let factor = signed(Subject::Reserve, Value::Factor(1), far, &key(0));
+        let secret = Value::EpochSecret {
+            epoch: KeyEpoch(far),
+            note: vec![].into(),
+        };
+        let merged = ours.merge(&sent([
+            factor,
+            signed(Subject::Reserve, secret, 1, &key(0)),
+        ]));
+        assert_eq!((merged.changed, merged.refused.jumps), (false, 2));
+        let near = signed(Subject::Reserve, Value::Factor(1), far - 1, &key(0));
+        assert!(ours.merge(&sent([near])).changed);
+    }
+
+    #[test]
+    fn of_two_values_said_at_once_the_safer_stands() {
+        let said = |value| roster([signed(Subject::Reserve, value, 3, &key(0))]);
+        for (safe, bold) in [
+            (Value::Factor(0), Value::Factor(2)),
+            (Value::FactorMin(3), Value::FactorMin(0)),
+            (
+                Value::ChunkSuite(Suite::ChaCha20Poly1305),
+                Value::ChunkSuite(Suite::Aes256Gcm),
+            ),
+        ] {
+            assert_eq!(joined(&said(bold), &said(safe.clone())), said(safe));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Who belongs: local and shared configuration, founding a reserve, joining one.
+//!
+//! A Box's state directory holds, as small files replaced whole: `box.toml` (for people), `identity` and `secrets` (mode 0600),
+//! `roster` (shared, merged), `tickets` (the last number given) and, between asking to join and being taken in, `joining`.
+//! `identity` is written last: with it the directory is a Box, without it nothing in it counts.
+//!
+//! Not here: who calls whom and how (`session`), and which Box keeps what (`keeper`).
+
+mod config;
+mod data_sets;
+mod edit;
+mod found;
+mod identity;
+mod invite;
+mod join;
+mod merge;
+mod view;
+
+#[cfg(test)]
+mod memory_disk;
+
+pub use config::{Config, DataSet, Store};
+pub use data_sets::{add_data_set, list_data_sets, remove_data_set};
+pub use edit::SetError;
+pub use found::{Founded, Founding, RecoveryWords, init};
+pub use identity::{Identity, Secrets};
+pub use invite::{Granted, INVITATIONS_MAX, Invitations, InviteError, grant};
+pub use join::{accept, prepare_join};
+pub use merge::{COUNTER_JUMP_MAX, Merged, Refused, Roster};
+pub use view::{Member, Removal};
+
+use std::io;
+
+use zeroize::Zeroizing;
+
+use crate::format::Malformed;
+use crate::world::Disk;
+
+pub(crate) const CONFIG_FILE: &str = "box.toml";
+pub(crate) const IDENTITY_FILE: &str = "identity";
+pub(crate) const SECRETS_FILE: &str = "secrets";
+pub(crate) const ROSTER_FILE: &str = "roster";
+pub(crate) const TICKETS_FILE: &str = "tickets";
+pub(crate) const JOINING_FILE: &str = "joining";
+
+/// Why the roster's files could not be read, written or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RosterError {
+    /// The directory was never founded or taken in.
+    #[error("this directory is not a Box yet; run `reserve init` or `reserve join`")]
+    NotABox,
+    /// The directory is a Box of another name.
+    #[error(
+        "this directory is already the Box \"{name}\"; nothing was changed. For another Box choose another --dir"
+    )]
+    AlreadyInitialised {
+        /// Its name.
+        name: String,
+    },
+    /// The directory is a Box, but a file of it is gone.
+    #[error(
+        "the file {file} is missing from the Box's directory; nothing was changed. Restore it from a copy, or take this Box in anew with `reserve join` in an empty directory"
+    )]
+    Missing {
+        /// Which.
+        file: &'static str,
+    },
+    /// A file's bytes are not what they should be.
+    #[error(
+        "the file {file} is damaged ({cause}); nothing was changed. Restore it from a copy, or take this Box in anew with `reserve join` in an empty directory"
+    )]
+    Damaged {
+        /// Which.
+        file: &'static str,
+        /// The rule it breaks.
+        cause: Malformed,
+    },
+    /// The configuration says something impossible.
+    #[error("box.toml, line {line}: {what}; correct the file, nothing was changed")]
+    Config {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// An edit would make the configuration impossible.
+    #[error("{0}; nothing was changed")]
+    Edit(String),
+    /// The disk failed.
+    #[error("the file {file} could not be {deed}: {cause}; check the disk and try again")]
+    Disk {
+        /// Which.
+        file: &'static str,
+        /// Read or written.
+        deed: &'static str,
+        /// What the operating system says.
+        cause: io::Error,
+    },
+    /// What the inviting Box sent is not a roster this Box is in.
+    #[error(
+        "the inviting Box's answer is unusable: {0}; this Box is unchanged, ask for a new ticket"
+    )]
+    BadGrant(&'static str),
+    /// The recovery words are not 24 words of the list, or one is wrong.
+    #[error("these are not the 24 recovery words ({0}); compare them with the sheet")]
+    BadWords(String),
+    /// The words could not be shown.
+    #[error("the recovery words could not be shown ({0}); no Box was made. Try again")]
+    WordsNotShown(io::Error),
+    /// A fact about this Box could not be made.
+    #[error(transparent)]
+    Set(#[from] SetError),
+}
+
+/// Everything a Box knows of itself and its reserve at start.
+pub struct LoadedBox {
+    /// Local configuration.
+    pub config: Config,
+    /// Who it is.
+    pub identity: Identity,
+    /// The epochs' secrets.
+    pub secrets: Secrets,
+    /// Who belongs.
+    pub roster: Roster,
+}
+
+impl LoadedBox {
+    /// Reads the Box's files. Changes nothing.
+    pub async fn load(disk: &impl Disk) -> Result<Self, RosterError> {
+        let identity = Identity::load(disk, IDENTITY_FILE)
+            .await?
+            .ok_or(RosterError::NotABox)?;
+        Ok(Self {
+            config: Config::load(disk).await?,
+            identity,
+            secrets: Secrets::load(disk).await?,
+            roster: Roster::load(disk).await?,
+        })
+    }
+}
+
+/// Whether the directory is a Box.
+pub async fn is_initialised(disk: &impl Disk) -> Result<bool, RosterError> {
+    let bytes = read(disk, IDENTITY_FILE).await?.map(Zeroizing::new);
+    Ok(bytes.is_some())
+}
+
+pub(crate) async fn read(
+    disk: &impl Disk,
+    file: &'static str,
+) -> Result<Option<Vec<u8>>, RosterError> {
+    disk.read_small(file)
+        .await
+        .map_err(|cause| RosterError::Disk {
+            file,
+            deed: "read",
+            cause,
+        })
+}
+
+pub(crate) async fn write(
+    disk: &impl Disk,
+    file: &'static str,
+    bytes: &[u8],
+    secret: bool,
+) -> Result<(), RosterError> {
+    disk.replace_small(file, bytes, secret)
+        .await
+        .map_err(|cause| RosterError::Disk {
+            file,
+            deed: "written",
+            cause,
+        })
+}

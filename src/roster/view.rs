@@ -1,0 +1,203 @@
+//! What the roster says, for the other rooms. Reads only.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use smol_str::{SmolStr, format_smolstr};
+
+use super::Roster;
+use crate::format::roster::{Subject, Value};
+use crate::terms::limits::{FACTOR_DEFAULT, FACTOR_MIN_DEFAULT};
+use crate::terms::{KeyEpoch, PeerKey, ReserveId, Suite};
+
+/// A Box that belongs, or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub key: PeerKey,
+    /// What people call it; of two members of one name the one with the greater key has its first digits added.
+    pub name: SmolStr,
+    /// Where it stands.
+    pub site: SmolStr,
+    /// Its Noise static key.
+    pub noise: [u8; 32],
+    /// Where it can be reached.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether it has AES instructions.
+    pub fast_aes: bool,
+    /// If it is out: whether as lost.
+    pub removed: Option<Removal>,
+}
+
+/// How a Box left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It was taken out.
+    Left,
+    /// Somebody else may have it.
+    Lost,
+}
+
+impl Roster {
+    /// Which reserve.
+    #[must_use]
+    pub const fn reserve(&self) -> ReserveId {
+        self.reserve
+    }
+
+    /// The key the recovery words sign with.
+    #[must_use]
+    pub const fn recovery(&self) -> PeerKey {
+        self.recovery
+    }
+
+    /// Members, sorted by key.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let mut names = BTreeSet::new();
+        let mut members = self.all();
+        members.retain(|member| member.removed.is_none());
+        for member in &mut members {
+            if !names.insert(member.name.clone()) {
+                member.name = format_smolstr!("{}-{}", member.name, member.key.short());
+            }
+        }
+        members
+    }
+
+    /// Boxes that were members, sorted by key. Their names may be in use again.
+    #[must_use]
+    pub fn former(&self) -> Vec<Member> {
+        let mut former = self.all();
+        former.retain(|member| member.removed.is_some());
+        former
+    }
+
+    /// A member by its key.
+    #[must_use]
+    pub fn member(&self, key: &PeerKey) -> Option<Member> {
+        self.members().into_iter().find(|member| member.key == *key)
+    }
+
+    /// A member by what people call it.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<Member> {
+        self.members()
+            .into_iter()
+            .find(|member| member.name == name)
+    }
+
+    /// Copies a chunk should have, and copies below which nothing is called protected; both count other Boxes only.
+    #[must_use]
+    pub fn factors(&self) -> (u8, u8) {
+        let others = u8::try_from(self.members().len().saturating_sub(1)).unwrap_or(u8::MAX);
+        let said = |slot| match self.value(Subject::Reserve, slot) {
+            Some(Value::Factor(copies) | Value::FactorMin(copies)) => *copies,
+            _ => 0,
+        };
+        factors(others, said(2), said(3))
+    }
+
+    /// The cipher chunks are sealed with.
+    #[must_use]
+    pub fn chunk_suite(&self) -> Suite {
+        match self.value(Subject::Reserve, 1) {
+            Some(Value::ChunkSuite(suite)) => *suite,
+            _ => Suite::ChaCha20Poly1305,
+        }
+    }
+
+    /// The newest epoch, and its secret sealed to the recovery key.
+    #[must_use]
+    pub fn epoch_note(&self) -> Option<(KeyEpoch, &[u8])> {
+        match self.value(Subject::Reserve, 4) {
+            Some(Value::EpochSecret { epoch, note }) => Some((*epoch, note)),
+            _ => None,
+        }
+    }
+
+    /// BLAKE3 of the encoded roster: equal rosters, equal hash.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        *blake3::hash(&self.to_facts().encode()).as_bytes()
+    }
+
+    fn all(&self) -> Vec<Member> {
+        let peer = |(subject, slot): &(Subject, u8)| match subject {
+            Subject::Peer(key) if *slot == 5 => Some(*key),
+            Subject::Peer(_) | Subject::Reserve => None,
+        };
+        let keys = self.facts.keys().filter_map(peer);
+        keys.filter_map(|key| self.of(key)).collect()
+    }
+
+    fn of(&self, key: PeerKey) -> Option<Member> {
+        let said = |slot| self.value(Subject::Peer(key), slot);
+        let Some(Value::Member { noise }) = said(5) else {
+            return None;
+        };
+        let name = match said(6) {
+            Some(Value::Name(name)) => name.clone(),
+            _ => key.short().into(),
+        };
+        Some(Member {
+            key,
+            site: match said(7) {
+                Some(Value::Site(site)) => site.clone(),
+                _ => name.clone(),
+            },
+            name,
+            noise: *noise,
+            addresses: match said(8) {
+                Some(Value::Addresses(addresses)) => addresses.clone(),
+                _ => Vec::new(),
+            },
+            fast_aes: matches!(said(9), Some(Value::FastAes(true))),
+            removed: match said(10) {
+                Some(Value::Removed { lost: true }) => Some(Removal::Lost),
+                Some(Value::Removed { lost: false }) => Some(Removal::Left),
+                _ => None,
+            },
+        })
+    }
+
+    fn value(&self, subject: Subject, slot: u8) -> Option<&Value> {
+        let signed = self.facts.get(&(subject, slot))?;
+        Some(&signed.fact.value)
+    }
+}
+
+/// A factor asked for cannot exceed the Boxes there are; a minimum asked for can, and then nothing is protected until one joins.
+fn factors(others: u8, factor: u8, factor_min: u8) -> (u8, u8) {
+    let factor_min = match factor_min {
+        0 => FACTOR_MIN_DEFAULT.min(others.max(1)),
+        said => said,
+    };
+    let factor = match factor {
+        0 => FACTOR_DEFAULT,
+        said => said,
+    };
+    (factor.max(factor_min).min(others), factor_min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_follow_the_number_of_other_boxes_unless_told_otherwise() {
+        let defaults = [
+            (0, (0, 1)),
+            (1, (1, 1)),
+            (2, (2, 2)),
+            (3, (3, 2)),
+            (4, (3, 2)),
+        ];
+        for (others, expected) in defaults {
+            assert_eq!(factors(others, 0, 0), expected, "{others} others");
+        }
+        assert_eq!(factors(4, 4, 3), (4, 3));
+        assert_eq!(factors(2, 9, 3), (2, 3));
+        assert_eq!(factors(4, 1, 2), (2, 2));
+    }
+}

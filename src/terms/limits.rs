@@ -1,0 +1,187 @@
+//! Every limit of the house: unit last in the name, reason beside it, relations checked at compile time.
+
+/// The least a cut may leave, except at a file's end: smaller pieces would cost more table than they save.
+pub const CUT_BYTES_MIN: usize = 256 << 10;
+/// What a cut aims at.
+pub const CUT_BYTES_AVERAGE: usize = 1 << 20;
+/// The most a chunk's plaintext may be: sealing it is the longest step the one thread may take.
+pub const CUT_BYTES_MAX: usize = 2 << 20;
+
+/// A file up to this size shares a pack with its neighbours instead of having chunks of its own.
+pub const SMALL_FILE_BYTES_MAX: usize = CUT_BYTES_MIN;
+/// A pack is closed before it would exceed this.
+pub const PACK_BYTES_MAX: usize = 1 << 20;
+
+/// What stands before a sealed body.
+pub const RECORD_HEADER_BYTES: usize = 48;
+/// What the cipher adds behind it.
+pub const RECORD_SEAL_BYTES: usize = 16;
+/// The longest sealed record.
+pub const RECORD_BYTES_MAX: usize = RECORD_HEADER_BYTES + CUT_BYTES_MAX + RECORD_SEAL_BYTES;
+
+/// Index entries of a page when a content cut would come earlier: keeps pages from becoming crumbs.
+pub const PAGE_ENTRIES_MIN: usize = 64;
+/// One entry in this many ends a page.
+pub const PAGE_ENTRIES_AVERAGE: u32 = 512;
+/// A page ends here at the latest.
+pub const PAGE_ENTRIES_MAX: usize = 2048;
+/// A page's plaintext ends here at the latest, so that a reader needs one buffer of this size.
+pub const PAGE_BYTES_MAX: usize = 512 << 10;
+/// Chunk references of one entry on one page; a longer file continues on the next page.
+pub const ENTRY_CHUNKS_MAX: usize = 1024;
+/// Children of a node of the page tree when a content cut would come earlier.
+pub const NODE_CHILDREN_MIN: usize = 16;
+/// One child in this many ends a node.
+pub const NODE_CHILDREN_AVERAGE: u32 = 128;
+/// A node ends here at the latest.
+pub const NODE_CHILDREN_MAX: usize = 512;
+/// How high a page tree may be: 16 children at least, so this is more pages than there are atoms to store them.
+pub const TREE_HEIGHT_MAX: u8 = 16;
+
+/// A path inside a data set; Linux itself stops at 4,096 per call, deeper trees are walked by directory handles.
+pub const PATH_BYTES_MAX: usize = 64 << 10;
+/// Data sets of one Box.
+pub const DATA_SETS_MAX: usize = 32;
+/// A name a person gives to a Box, a site or a data set, in bytes.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Boxes in a reserve, former ones included.
+pub const MEMBERS_MAX: usize = 64;
+/// Addresses a Box may tell of itself.
+pub const ADDRESSES_MAX: usize = 8;
+/// An encoded roster.
+pub const ROSTER_BYTES_MAX: usize = 256 << 10;
+
+/// A segment's size: closing one costs a footer, compacting one costs rewriting at most this.
+pub const SEGMENT_BYTES: u64 = 256 << 20;
+/// Frames start at multiples of this in a segment, so a location fits in 40 bits for 32 TiB.
+pub const FRAME_ALIGN_BYTES: u64 = 32;
+/// What stands before each record in a segment.
+pub const FRAME_HEADER_BYTES: usize = 96;
+/// A commit's start and end are multiples of this: the largest logical block in common use.
+pub const BLOCK_BYTES: usize = 4096;
+/// A commit is made durable after this many bytes at the latest.
+pub const COMMIT_BYTES_MAX: u64 = 8 << 20;
+/// How long the first waiter of a commit waits for others on a solid-state drive, in milliseconds.
+pub const COMMIT_WAIT_SSD_MS: u64 = 5;
+/// The same on a spinning disk.
+pub const COMMIT_WAIT_DISK_MS: u64 = 30;
+/// Buffers of a keeper's store, registered with the ring.
+pub const STORE_BUFFERS: usize = 4;
+/// The size of each of them.
+pub const STORE_BUFFER_BYTES: usize = 1 << 20;
+/// Space the store holds back for manifests, pages, roster and claims when data is refused.
+pub const STORE_HELD_BACK_BYTES: u64 = 64 << 20;
+/// Frames of one commit: what waits for its end is kept in memory.
+pub const COMMIT_FRAMES_MAX: usize = 4096;
+/// Frames of one segment: its footer is kept in memory until it is closed.
+pub const SEGMENT_FRAMES_MAX: usize = 1 << 16;
+/// Segment files a store keeps open for reading.
+pub const STORE_FILES_MAX: usize = 32;
+
+/// A slot of the chunk table.
+pub const TABLE_SLOT_BYTES: usize = 24;
+/// Chunks a keeper has room for unless told otherwise: one TiB of average chunks.
+pub const TABLE_CHUNKS_DEFAULT: usize = 1_000_000;
+/// The fullest a table may get, in percent; beyond it the search grows long.
+pub const TABLE_LOAD_PERCENT_MAX: usize = 80;
+/// Different sets of authors (or holders) that the chunks of a table may have; five Boxes make at most 32.
+pub const TABLE_SETS_MAX: usize = 4096;
+/// Facts about damage that one start or one check tells; the rest is counted.
+pub const DAMAGE_FACTS_MAX: usize = 64;
+/// Heads a keeper remembers: ten years of hourly snapshots of one author.
+pub const HEADS_MAX: usize = 100_000;
+
+/// The longest Noise message, set by the Noise specification.
+pub const NOISE_MESSAGE_BYTES_MAX: usize = 65_535;
+/// The longest body of a session message: one sealed record, or an encoded roster or list.
+pub const BODY_BYTES_MAX: usize = RECORD_BYTES_MAX;
+/// The longest header of a session message.
+pub const MESSAGE_BYTES_MAX: usize = 48 << 10;
+/// Names in one question to a keeper.
+pub const ASK_IDS_MAX: usize = 1024;
+/// Bodies that may be on their way in, of all peers together.
+pub const RECEIVE_POOL_BYTES: usize = 10 << 20;
+/// What one peer may send before it gets credit again.
+pub const RECEIVE_CREDIT_BYTES: u32 = 5 << 20;
+/// Sealed bytes an author holds that no keeper has acknowledged yet.
+pub const SEND_WINDOW_BYTES: usize = 5 << 20;
+/// Requests one peer may have open with us.
+pub const REQUESTS_OPEN_MAX: usize = 256;
+/// Headers of the requests one peer may have open with us, in KiB: they are not in the pool, so that a question never waits
+/// for a body.
+pub const REQUEST_HEADERS_OPEN_KIB_MAX: usize = 512;
+/// Bytes waiting to be sent to one peer; whoever has more to say waits.
+pub const SEND_QUEUE_BYTES_MAX: usize = 4 << 20;
+/// What a session reads or writes in one call at most: four of the longest Noise messages.
+pub const LINK_BUFFER_BYTES: usize = 4 * (NOISE_MESSAGE_BYTES_MAX + 2);
+/// Bodies up to this size find room even when the pool is empty: each session keeps as much for itself.
+pub const RECEIVE_GUARANTEED_BYTES: usize = 64 << 10;
+/// Connections that have not proven who they are.
+pub const HANDSHAKES_MAX: usize = 32;
+/// Of these, from one address.
+pub const HANDSHAKES_OF_AN_ADDRESS_MAX: usize = 8;
+/// How long a stranger may take to prove who it is, in seconds.
+pub const HANDSHAKE_SECONDS_MAX: u64 = 5;
+/// A silent session is asked for a sign of life after this many seconds.
+pub const KEEPALIVE_SECONDS: u64 = 5;
+/// A session without a sign of life for this many seconds is over.
+pub const SESSION_SILENCE_SECONDS_MAX: u64 = 15;
+/// A peer that lives but takes nothing for this many seconds is dropped: longer than a disk may pause while it reorders itself.
+pub const SESSION_STUCK_SECONDS_MAX: u64 = 60;
+/// The first and the last wait before a peer is called again, in milliseconds.
+pub const REDIAL_MS: (u64, u64) = (250, 10_000);
+/// An invitation is good for this many seconds of the inviter's monotonic time.
+pub const TICKET_SECONDS: u64 = 600;
+/// The service's port.
+pub const PORT_DEFAULT: u16 = 7717;
+
+/// Copies a chunk should have, when there are as many other Boxes.
+pub const FACTOR_DEFAULT: u8 = 3;
+/// Copies below which a snapshot is not called protected (1 when there is only one other Box).
+pub const FACTOR_MIN_DEFAULT: u8 = 2;
+/// A keeper that was not reached for this many seconds counts as lost until it confirms again.
+pub const KEEPER_AWAY_SECONDS_MAX: u64 = 24 * 3600;
+/// An unchanged file's last change must be this much older than the walk: within it a clock may not tell two writes apart.
+pub const SETTLED_SECONDS: i64 = 2;
+/// One chunk in this many is opened again and compared with its source before it counts (bad memory).
+pub const SEAL_CHECK_ONE_IN: u32 = 64;
+
+const _: () = {
+    assert!(CUT_BYTES_MIN < CUT_BYTES_AVERAGE && CUT_BYTES_AVERAGE < CUT_BYTES_MAX);
+    assert!(PACK_BYTES_MAX >= SMALL_FILE_BYTES_MAX && PACK_BYTES_MAX <= CUT_BYTES_MAX);
+    assert!(PAGE_BYTES_MAX <= CUT_BYTES_MAX);
+    assert!(
+        RECORD_BYTES_MAX < 1 << 22,
+        "a table slot has 22 bits for a record's length"
+    );
+    assert!(
+        SEGMENT_BYTES / FRAME_ALIGN_BYTES == 1 << 23,
+        "a location has 23 bits inside a segment"
+    );
+    assert!(SEGMENT_BYTES.is_multiple_of(BLOCK_BYTES as u64));
+    assert!((BLOCK_BYTES as u64).is_multiple_of(FRAME_ALIGN_BYTES));
+    assert!((FRAME_HEADER_BYTES as u64).is_multiple_of(FRAME_ALIGN_BYTES));
+    assert!(
+        STORE_BUFFERS * STORE_BUFFER_BYTES <= 4 << 20,
+        "registered memory counts against an ordinary user's lock limit"
+    );
+    assert!(STORE_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
+    assert!(
+        TABLE_SETS_MAX <= 1 << 16,
+        "a table slot has 16 bits for a set"
+    );
+    assert!(MEMBERS_MAX <= 64, "a set of members is one u64");
+    assert!(
+        RECEIVE_CREDIT_BYTES as usize >= BODY_BYTES_MAX && RECEIVE_POOL_BYTES >= 2 * BODY_BYTES_MAX
+    );
+    assert!(ROSTER_BYTES_MAX <= BODY_BYTES_MAX);
+    assert!(SEND_QUEUE_BYTES_MAX > BODY_BYTES_MAX + MESSAGE_BYTES_MAX);
+    assert!(REQUEST_HEADERS_OPEN_KIB_MAX > MESSAGE_BYTES_MAX >> 10);
+    assert!(
+        MESSAGE_BYTES_MAX + 2 + 16 <= NOISE_MESSAGE_BYTES_MAX,
+        "a header fits into the first Noise message"
+    );
+    assert!(ASK_IDS_MAX * 32 < MESSAGE_BYTES_MAX);
+    assert!(SESSION_SILENCE_SECONDS_MAX >= 2 * KEEPALIVE_SECONDS);
+    assert!(SESSION_STUCK_SECONDS_MAX > SESSION_SILENCE_SECONDS_MAX);
+};

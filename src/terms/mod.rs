@@ -1,0 +1,15 @@
+//! The words of the house as types, and every limit with its unit and its reason.
+//!
+//! Nothing here acts: no I/O, no clock, no randomness. Every room may import it; it imports nothing of ours.
+
+pub mod limits;
+
+mod ids;
+mod kinds;
+mod places;
+
+pub use ids::{
+    AuthorIndex, BadHex, ChunkId, HeadHash, KeyEpoch, PeerKey, ReserveId, SnapshotNumber, StoreId,
+};
+pub use kinds::{Codec, ConsistencyLabel, Kind, Suite};
+pub use places::{FileSystemId, Stamp};

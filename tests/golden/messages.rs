@@ -1,0 +1,175 @@
+//! One fixed message of each variant, and its bytes.
+
+use reserve::format::message::{Envelope, Hello, JoinRequest, Message, Refusal};
+use reserve::terms::{ChunkId, SnapshotNumber};
+use serde_bytes::{ByteArray, ByteBuf};
+
+use super::snapshots::author;
+use super::vectors::{Part, part, ramp};
+
+/// How many places [`place`] knows.
+pub const MESSAGES: usize = 19;
+
+/// A number for each message; the compiler asks here for a new one, and the test for its vector.
+pub const fn place(message: &Message) -> usize {
+    match message {
+        Message::Hello(_) => 0,
+        Message::Ping => 1,
+        Message::Pong => 2,
+        Message::Credit { .. } => 3,
+        Message::Have { .. } => 4,
+        Message::Put { .. } => 5,
+        Message::Get { .. } => 6,
+        Message::Pull { .. } => 7,
+        Message::PutHead => 8,
+        Message::Heads { .. } => 9,
+        Message::Roster => 10,
+        Message::Join(_) => 11,
+        Message::Held { .. } => 12,
+        Message::Done => 13,
+        Message::Record => 14,
+        Message::Absent => 15,
+        Message::HeadList => 16,
+        Message::Welcome => 17,
+        Message::Refused(_) => 18,
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        peer: author(),
+        proof: ByteArray::new(ramp(0)),
+        boot: 0x0102_0304_0506_0708,
+        version: "0.1.0".into(),
+        roster: ramp(0x50),
+        credit_bytes: 5 << 20,
+        heads: vec![(author(), SnapshotNumber(41))],
+    }
+}
+
+fn join() -> JoinRequest {
+    JoinRequest {
+        peer: author(),
+        proof: ByteArray::new(ramp(0)),
+        name: "office".into(),
+        site: "harbour".into(),
+        fast_aes: false,
+    }
+}
+
+pub fn messages() -> Vec<Part> {
+    let id = ChunkId(ramp(0x10));
+    let ids = vec![id, ChunkId(ramp(0x18))];
+    let all = [
+        ("hello", Message::Hello(hello()), 0),
+        ("ping", Message::Ping, 0),
+        ("pong", Message::Pong, 0),
+        ("credit", Message::Credit { bytes: 1 << 20 }, 0),
+        (
+            "have",
+            Message::Have {
+                author: author(),
+                ids: ids.clone(),
+            },
+            0,
+        ),
+        ("put", Message::Put { id }, 1_000_000),
+        ("get", Message::Get { id }, 0),
+        (
+            "pull",
+            Message::Pull {
+                author: author(),
+                ids,
+            },
+            0,
+        ),
+        ("put head", Message::PutHead, 300),
+        (
+            "heads of one",
+            Message::Heads {
+                author: Some(author()),
+                after: SnapshotNumber(7),
+            },
+            0,
+        ),
+        (
+            "heads of all",
+            Message::Heads {
+                author: None,
+                after: SnapshotNumber(0),
+            },
+            0,
+        ),
+        ("roster", Message::Roster, 2000),
+        ("join", Message::Join(join()), 0),
+        (
+            "held",
+            Message::Held {
+                bits: ByteBuf::from([0b10]),
+            },
+            0,
+        ),
+        ("done", Message::Done, 0),
+        ("record", Message::Record, 1_000_000),
+        ("absent", Message::Absent, 0),
+        ("head list", Message::HeadList, 600),
+        ("welcome", Message::Welcome, 4000),
+        ("refused damaged", Message::Refused(Refusal::Damaged), 0),
+        (
+            "refused table full",
+            Message::Refused(Refusal::TableFull),
+            0,
+        ),
+        ("refused disk full", Message::Refused(Refusal::DiskFull), 0),
+        (
+            "refused disk failed",
+            Message::Refused(Refusal::DiskFailed),
+            0,
+        ),
+        (
+            "refused heads full",
+            Message::Refused(Refusal::HeadsFull),
+            0,
+        ),
+        (
+            "refused head conflict",
+            Message::Refused(Refusal::HeadConflict),
+            0,
+        ),
+        (
+            "refused ticket invalid",
+            Message::Refused(Refusal::TicketInvalid),
+            0,
+        ),
+        (
+            "refused name taken",
+            Message::Refused(Refusal::NameTaken),
+            0,
+        ),
+        (
+            "refused reserve full",
+            Message::Refused(Refusal::ReserveFull),
+            0,
+        ),
+        (
+            "refused not understood",
+            Message::Refused(Refusal::NotUnderstood),
+            0,
+        ),
+    ];
+    all.into_iter()
+        .enumerate()
+        .map(|(number, (name, message, body_bytes))| {
+            let request = 100 * u32::try_from(number).expect("a few messages");
+            part(
+                name,
+                Envelope {
+                    request,
+                    message,
+                    body_bytes,
+                }
+                .encode(),
+            )
+        })
+        .collect()
+}

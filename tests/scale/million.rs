@@ -1,0 +1,169 @@
+//! A store as large as its table: it opens complete, in little memory.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Instant;
+
+use reserve::format::segment::{FooterEntry, FrameType, SegmentHeader, TRAILER_BYTES, Trailer};
+use reserve::keeper::Ask;
+use reserve::terms::limits::BLOCK_BYTES;
+use reserve::terms::{ChunkId, StoreId};
+
+use super::caller;
+use super::filling::{ANNA, all_at_once, fill, on_the_ring, open, record, world};
+use super::stage::{BoxProcess, Stage};
+
+/// Bytes of each chunk: the smallest cost the most a byte.
+const LEN: usize = 64;
+const CHUNKS: u32 = 1_000_000;
+const KEEPER_KIB_MAX: u64 = 64 << 10;
+
+#[test]
+fn a_store_with_a_million_chunks_opens_complete_and_its_keeper_stays_within_64_mib() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    std::fs::create_dir(&files).unwrap();
+    let mut home = stage.first_box("home", &files);
+    home.kill();
+    on_the_ring(async {
+        let world = world(&home.dir);
+        let (store, _) = open(&world).await;
+        let began = Instant::now();
+        fill(&store, CHUNKS, LEN).await;
+        println!("filled with {CHUNKS} chunks in {:?}", began.elapsed());
+        store.close().await;
+    });
+    on_the_ring(async {
+        let world = world(&home.dir);
+        let began = Instant::now();
+        let (store, report) = open(&world).await;
+        println!("opened in {:?}: {report:?}", began.elapsed());
+        assert_eq!(report.chunks, CHUNKS as usize);
+        assert_eq!((report.torn_bytes_cut, report.damaged_count), (0, 0));
+        for number in (0..CHUNKS).step_by(CHUNKS as usize / 1000) {
+            let (id, bytes) = record(number, LEN);
+            let got = store.get(id).await.expect("the disk reads");
+            assert_eq!(got.as_ref(), Some(&*bytes), "chunk {number}");
+        }
+        store.close().await;
+    });
+    let began = Instant::now();
+    home.start();
+    println!("the keeper listened after {:?}", began.elapsed());
+    let status = caller::store_of(&home);
+    println!("its peak is {} KiB", home.peak_kib());
+    assert_eq!(status["chunks"], CHUNKS, "{status}");
+    assert!(home.peak_kib() <= KEEPER_KIB_MAX, "{} KiB", home.peak_kib());
+}
+
+/// Segments of a store of almost a million chunks of a MiB, and chunks in each.
+const SEGMENTS: u32 = 3_900;
+const SEGMENT_CHUNKS: u32 = 255;
+const STRIDE: u32 = (1 << 20) + 128;
+
+/// A closed segment as its writer leaves it, but for the records: where they would stand is a hole that takes no space.
+fn forge_segment(dir: &Path, number: u32) {
+    let store = StoreId([7; 8]);
+    let block = u32::try_from(BLOCK_BYTES).unwrap();
+    let entries: Vec<u8> = (0..SEGMENT_CHUNKS)
+        .flat_map(|at| {
+            let name = number * SEGMENT_CHUNKS + at;
+            FooterEntry {
+                frame: FrameType::Chunk,
+                author: 0,
+                payload_bytes: 1 << 20,
+                offset: block + at * STRIDE,
+                id: ChunkId(*blake3::hash(&name.to_le_bytes()).as_bytes()),
+            }
+            .encode()
+        })
+        .collect();
+    let mut footer = ANNA.0.to_vec();
+    footer.extend(entries);
+    let trailer = Trailer {
+        store,
+        number,
+        footer_offset: (block + SEGMENT_CHUNKS * STRIDE).next_multiple_of(block),
+        authors: 1,
+        entries: SEGMENT_CHUNKS,
+        footer_sum: crc32fast::hash(&footer),
+        commit: u64::from(number) * 40,
+    };
+    let with_trailer = (footer.len() + TRAILER_BYTES).next_multiple_of(BLOCK_BYTES);
+    footer.resize(with_trailer - TRAILER_BYTES, 0);
+    footer.extend(trailer.encode());
+    let file = File::create(dir.join(format!("seg-{number:06}"))).unwrap();
+    let header = SegmentHeader { store, number };
+    file.write_all_at(&header.encode(), 0).unwrap();
+    file.write_all_at(&footer, u64::from(trailer.footer_offset))
+        .unwrap();
+}
+
+#[test]
+fn a_tebibyte_in_thousands_of_segments_opens_complete_and_serves_three_peers_within_64_mib() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    std::fs::create_dir(&files).unwrap();
+    let mut home = stage.first_box("home", &files);
+    let callers = ["anna", "bela", "cleo"].map(|name| caller::invited(&stage, name, &home));
+    home.kill();
+    let store = home.dir.join("store");
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    for number in 1..=SEGMENTS {
+        forge_segment(&store, number);
+    }
+    // The first start also waits for what was just forged to reach the disk.
+    home.start();
+    home.kill();
+    let began = Instant::now();
+    home.start();
+    println!("the keeper listened after {:?}", began.elapsed());
+    let opened = caller::store_of(&home);
+    println!("its peak is {} KiB", home.peak_kib());
+    assert_eq!(opened["chunks"], SEGMENTS * SEGMENT_CHUNKS, "{opened}");
+    put_and_get(&home, &callers);
+    let status = caller::store_of(&home);
+    println!("under load its peak is {} KiB", home.peak_kib());
+    let all = SEGMENTS * SEGMENT_CHUNKS + BODIES;
+    assert_eq!(status["chunks"], all, "{status}");
+    assert_eq!(status["damaged"], 0, "{status}");
+    assert!(home.peak_kib() <= KEEPER_KIB_MAX, "{} KiB", home.peak_kib());
+    assert!(
+        !home.log().contains("damage in the store"),
+        "{}",
+        home.log()
+    );
+}
+
+/// Bodies the callers put, all at once, and get back.
+const BODIES: u32 = 150;
+
+fn put_and_get(home: &BoxProcess, callers: &[BoxProcess]) {
+    let address = caller::address_of(home);
+    on_the_ring(async {
+        let mut keepers = Vec::new();
+        for caller in callers {
+            keepers.push(caller::call(&caller.dir, "home", &address).await);
+        }
+        let of = |number: u32| keepers[number as usize % keepers.len()].clone();
+        all_at_once(0..BODIES, |number| {
+            let keeper = of(number);
+            async move {
+                let (id, bytes) = record(number, 1 << 20);
+                keeper.put(id, bytes).await.expect("it is kept");
+            }
+        })
+        .await;
+        all_at_once(0..BODIES, |number| {
+            let keeper = of(number);
+            async move {
+                let (id, bytes) = record(number, 1 << 20);
+                let got = keeper.get(id).await.expect("it answers");
+                assert_eq!(got.as_ref(), Some(&*bytes), "chunk {number}");
+            }
+        })
+        .await;
+    });
+}

@@ -1,0 +1,106 @@
+//! What is wrong with a Box's disk at the moment. Consulted at each deed of the disk; empty unless a story breaks something.
+//!
+//! A new kind of damage gets a field here, a method that breaks it, and one question the disk asks.
+
+use std::io;
+use std::ops::Range;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// Bytes of a disk unless a story makes it smaller.
+const CAPACITY_BYTES_DEFAULT: u64 = 1 << 40;
+
+/// What is wrong with a disk.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    capacity_bytes: u64,
+    syncs_to_fail: u32,
+    unreadable: Vec<(String, Range<u64>)>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: CAPACITY_BYTES_DEFAULT,
+            syncs_to_fail: 0,
+            unreadable: Vec::new(),
+        }
+    }
+}
+
+impl Faults {
+    /// The disk holds this much and not a block more; beyond it a write fails with "no space left".
+    pub fn set_capacity(&mut self, bytes: u64) {
+        self.capacity_bytes = bytes;
+    }
+
+    /// The next sync of a file or directory fails. What it should have made durable never will be, as on Linux, though it
+    /// can be read until the power goes.
+    pub fn fail_next_sync(&mut self) {
+        self.syncs_to_fail += 1;
+    }
+
+    /// Reads that touch these bytes of this file fail with an input/output error.
+    pub fn make_unreadable(&mut self, path: &str, bytes: Range<u64>) {
+        self.unreadable.push((path.to_owned(), bytes));
+    }
+
+    /// Everything works again (the capacity too).
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn free_bytes(&self, used_bytes: u64) -> u64 {
+        self.capacity_bytes.saturating_sub(used_bytes)
+    }
+
+    pub(crate) fn check_space(&self, used_bytes: u64, more_bytes: u64) -> io::Result<()> {
+        if more_bytes > self.free_bytes(used_bytes) {
+            return Err(io::Error::from_raw_os_error(ENOSPC));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_sync(&mut self) -> io::Result<()> {
+        if self.syncs_to_fail == 0 {
+            return Ok(());
+        }
+        self.syncs_to_fail -= 1;
+        Err(io::Error::from_raw_os_error(EIO))
+    }
+
+    pub(crate) fn check_read(&self, path: &str, bytes: Range<u64>) -> io::Result<()> {
+        let touches = |(broken, range): &(String, Range<u64>)| {
+            broken == path && range.start < bytes.end && bytes.start < range.end
+        };
+        if self.unreadable.iter().any(touches) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_fails_only_where_it_touches_the_broken_range() {
+        let mut faults = Faults::default();
+        faults.make_unreadable("a", 100..200);
+        assert!(faults.check_read("a", 0..100).is_ok());
+        assert!(faults.check_read("a", 0..101).is_err());
+        assert!(faults.check_read("a", 199..300).is_err());
+        assert!(faults.check_read("a", 200..300).is_ok());
+        assert!(faults.check_read("b", 0..300).is_ok());
+    }
+
+    #[test]
+    fn one_sync_fails_and_the_next_one_works() {
+        let mut faults = Faults::default();
+        faults.fail_next_sync();
+        assert!(faults.check_sync().is_err());
+        assert!(faults.check_sync().is_ok());
+    }
+}

@@ -1,0 +1,48 @@
+//! The simulated world: Boxes with disks, trees, clocks and one network, all from one seed, on one thread, in virtual time.
+//!
+//! It implements every door of `reserve::world`, so the product's own flows run here. What it promises:
+//!
+//! - **the same seed gives the same run**: every deed on a disk, a tree or the network is folded into a [`TraceHash`];
+//! - **what was not synced is forgotten** when a Box loses power ([`SimBox::power_cut`]), and its tasks stop where they stand;
+//! - **nothing hangs**: a story that waits for ever runs into a limit of virtual time and fails.
+//!
+//! How it is told apart from the real world on purpose is in [`twins`]. It is not a model of speed: deeds take a few
+//! virtual milliseconds so that they interleave, not as long as real ones.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the outside; its time is tokio's, paused"
+)]
+
+mod clock;
+mod dice;
+mod disk;
+mod faults;
+mod liar;
+mod machine;
+mod neighbours;
+mod net;
+mod pipe;
+mod planting;
+mod platter;
+mod sim_box;
+mod snapshot;
+mod story;
+mod trace;
+mod tree;
+pub mod twins;
+mod wood;
+
+pub use clock::{SimClock, SimEntropy};
+pub use disk::{DiskStats, SimBuffer, SimDisk, SimFile};
+pub use faults::Faults;
+pub use liar::{Liar, LyingDisk, LyingFile};
+pub use neighbours::{Neighbour, Neighbours};
+pub use net::{SimLink, SimListener, SimNet};
+pub use platter::Torn;
+pub use sim_box::{PowerWasCut, SimBox, SimWorld};
+pub use snapshot::{Kept, TreeSnapshot, differences};
+pub use story::{Ran, run, run_within};
+pub use trace::TraceHash;
+pub use tree::{SimTree, SimTreeFile, SimTreeRoot};

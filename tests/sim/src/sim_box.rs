@@ -1,0 +1,234 @@
+//! The whole world and a Box in it, as stories hold them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+
+use reserve::world::World;
+
+use crate::clock::{SimClock, SimEntropy};
+use crate::disk::{DiskStats, SimDisk};
+use crate::faults::Faults;
+use crate::machine::{Alarm, Boot, Machine};
+use crate::net::{Network, SimNet};
+use crate::platter::Torn;
+use crate::trace::{Trace, TraceHash};
+use crate::tree::SimTree;
+
+/// The power of a Box was cut before the work on it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PowerWasCut;
+
+impl fmt::Display for PowerWasCut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the Box lost power before this was done")
+    }
+}
+
+impl std::error::Error for PowerWasCut {}
+
+/// All Boxes, one network, one virtual time.
+#[derive(Clone)]
+pub struct SimWorld {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    seed: u64,
+    trace: Rc<Trace>,
+    network: Rc<Network>,
+    alarm: Rc<Alarm>,
+    machines: RefCell<BTreeMap<String, Rc<Machine>>>,
+}
+
+impl SimWorld {
+    /// An empty world. Must be called where virtual time runs: inside [`crate::run`], which hands one over.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let trace = Rc::new(Trace::new());
+        let network = Network::new(seed, Rc::clone(&trace));
+        let shared = Shared {
+            seed,
+            trace,
+            network,
+            alarm: Rc::default(),
+            machines: RefCell::default(),
+        };
+        Self {
+            shared: Rc::new(shared),
+        }
+    }
+
+    /// The Box of that name, switched on when it is named for the first time. Addresses are given in that order: 10.0.0.1,
+    /// 10.0.0.2 and so on.
+    #[must_use]
+    pub fn box_named(&self, name: &str) -> SimBox {
+        let mut machines = self.shared.machines.borrow_mut();
+        let number = machines.len() + 1;
+        let machine = machines.entry(name.to_owned()).or_insert_with(|| {
+            let number = u8::try_from(number).expect("a story has fewer than 256 Boxes");
+            let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, number));
+            self.shared.network.host_is_up(ip);
+            let (trace, network, alarm) = (
+                Rc::clone(&self.shared.trace),
+                Rc::clone(&self.shared.network),
+                Rc::clone(&self.shared.alarm),
+            );
+            Rc::new(Machine::new(
+                self.shared.seed,
+                name,
+                ip,
+                trace,
+                network,
+                alarm,
+            ))
+        });
+        SimBox::of(machine)
+    }
+
+    /// Makes the network between two Boxes silent: nothing arrives any more, and nothing tells that it does not.
+    pub fn partition(&self, one: &SimBox, other: &SimBox) {
+        self.shared.network.partition(one.ip(), other.ip());
+    }
+
+    /// Ends a partition; what was under way arrives now.
+    pub fn heal(&self, one: &SimBox, other: &SimBox) {
+        self.shared.network.heal(one.ip(), other.ip());
+    }
+
+    pub(crate) fn trace_hash(&self) -> TraceHash {
+        self.shared.trace.hash()
+    }
+
+    pub(crate) async fn alarm(&self) {
+        self.shared.alarm.rang.notified().await;
+    }
+}
+
+/// A Box as long as its power is not cut; after that, [`SimBox::restart`] gives a new handle and the old one is worth nothing.
+#[derive(Clone)]
+pub struct SimBox {
+    boot: Boot,
+    disk: SimDisk,
+    tree: SimTree,
+    net: SimNet,
+    clock: SimClock,
+    entropy: SimEntropy,
+}
+
+impl SimBox {
+    fn of(machine: &Rc<Machine>) -> Self {
+        let boot = Boot::current(machine);
+        Self {
+            disk: SimDisk::new(boot.clone()),
+            tree: SimTree::new(boot.clone()),
+            net: SimNet::new(boot.clone()),
+            clock: SimClock::new(boot.clone()),
+            entropy: SimEntropy::new(boot.clone()),
+            boot,
+        }
+    }
+
+    /// Cuts the power: tasks stop where they stand, links break, and what was not synced is forgotten.
+    pub fn power_cut(&self) {
+        self.boot.machine.power_cut(Torn::Nothing);
+    }
+
+    /// The same, but a random part of what was not synced survives.
+    pub fn torn_power_cut(&self) {
+        self.boot.machine.power_cut(Torn::SomeBlocks);
+    }
+
+    /// Switches the Box on again (cutting the power first if it is on).
+    #[must_use]
+    pub fn restart(&self) -> Self {
+        self.boot.machine.restart();
+        Self::of(&self.boot.machine)
+    }
+
+    /// Water over everything: the power is cut and disk and tree are gone for ever.
+    pub fn flood(&self) {
+        self.boot.machine.lose_storage();
+    }
+
+    /// Runs work on this Box to its end, unless the power is cut before.
+    ///
+    /// # Errors
+    /// [`PowerWasCut`]; the work was dropped where it stood.
+    pub async fn run<T: 'static>(
+        &self,
+        work: impl Future<Output = T> + 'static,
+    ) -> Result<T, PowerWasCut> {
+        let (done, result) = oneshot::channel();
+        self.boot.start(async move {
+            // Whoever asked may be gone; the work is done all the same.
+            let _ = done.send(work.await);
+        });
+        result.await.map_err(|_| PowerWasCut)
+    }
+
+    /// Breaks or mends the disk.
+    pub fn faults<T>(&self, change: impl FnOnce(&mut Faults) -> T) -> T {
+        change(&mut self.boot.machine.faults.borrow_mut())
+    }
+
+    /// What the disk did since the Box was made.
+    #[must_use]
+    pub fn disk_stats(&self) -> DiskStats {
+        *self.boot.machine.disk_stats.borrow()
+    }
+
+    /// Sets this Box's wall clock apart from the others', in seconds.
+    pub fn set_wall_offset(&self, seconds: i64) {
+        self.boot.machine.wall_offset_seconds.set(seconds);
+    }
+
+    /// Where it is called.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.boot.machine.ip
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.boot.machine.name
+    }
+}
+
+impl World for SimBox {
+    type Disk = SimDisk;
+    type Tree = SimTree;
+    type Net = SimNet;
+    type Clock = SimClock;
+    type Entropy = SimEntropy;
+
+    fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    fn tree(&self) -> &SimTree {
+        &self.tree
+    }
+
+    fn net(&self) -> &SimNet {
+        &self.net
+    }
+
+    fn clock(&self) -> &SimClock {
+        &self.clock
+    }
+
+    fn entropy(&self) -> &SimEntropy {
+        &self.entropy
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.boot.start(task);
+    }
+}

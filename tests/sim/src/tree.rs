@@ -1,0 +1,413 @@
+//! People's files as the product sees them.
+//!
+//! The product's deeds take virtual time and stop with the power. What was written is there after a power cut, synced or not:
+//! only the keeper's disk forgets as yet. How stories make and change files is in `planting`.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use reserve::terms::{FileSystemId, Stamp};
+use reserve::world::{Attributes, DirEntry, FileKind, NotSet, Stat, Tree, TreeFile, TreePath};
+
+use crate::machine::{Boot, Machine, no_power};
+use crate::wood::{Body, Dir, Hand, Node, Wood};
+
+const ELOOP: i32 = 40;
+/// `f_type` of ext4.
+const FILE_SYSTEM_MAGIC: u64 = 0xef53;
+/// Beside its final name, a file that is being written is called like this.
+const TEMPORARY_SUFFIX: &[u8] = b".part";
+
+/// People's files on one Box.
+#[derive(Clone)]
+pub struct SimTree {
+    pub(crate) boot: Boot,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// An open file.
+#[derive(Clone)]
+pub struct SimTreeFile {
+    tree: SimTree,
+    node: Rc<Node>,
+    /// The directory it was created in and its temporary name there, until it is finished.
+    unfinished: Rc<Cell<Option<Temporary>>>,
+}
+
+/// A directory to restore into.
+#[derive(Clone)]
+pub struct SimTreeRoot {
+    node: Rc<Node>,
+}
+
+struct Temporary {
+    dir: Rc<Node>,
+    name: Vec<u8>,
+}
+
+impl SimTree {
+    pub(crate) fn new(boot: Boot) -> Self {
+        Self {
+            boot,
+            uid: 0,
+            gid: 0,
+        }
+    }
+
+    pub(crate) fn wood<T>(&self, work: impl FnOnce(&mut Wood) -> T) -> T {
+        work(&mut self.boot.machine.wood.borrow_mut())
+    }
+
+    pub(crate) fn hand(&self) -> Hand {
+        self.hand_at(&self.boot.machine)
+    }
+
+    fn hand_at(&self, machine: &Machine) -> Hand {
+        Hand {
+            uid: self.uid,
+            gid: self.gid,
+            now: machine.wall(),
+        }
+    }
+
+    /// A deed on the tree that is traced, by its own caller's hand.
+    async fn deed<T: 'static>(
+        &self,
+        what: &'static str,
+        path: &[u8],
+        work: impl FnOnce(&mut Wood, Hand, &[u8]) -> io::Result<T> + 'static,
+    ) -> io::Result<T> {
+        let (tree, path) = (self.clone(), path.to_vec());
+        let takes = Duration::from_micros(self.boot.machine.dice.below(1000));
+        let done = self.boot.deed(takes, move |machine| {
+            let hand = tree.hand_at(machine);
+            let result = work(&mut machine.wood.borrow_mut(), hand, &path);
+            machine.event(what, &[u64::from(result.is_ok())], &path);
+            result
+        });
+        done.await.unwrap_or_else(|| Err(no_power()))
+    }
+}
+
+impl Tree for SimTree {
+    type File = SimTreeFile;
+    type Root = SimTreeRoot;
+
+    async fn stat(&self, path: &TreePath) -> io::Result<Stat> {
+        self.deed("stat", path, |wood, _, path| {
+            Ok(wood.find(path, false)?.stat())
+        })
+        .await
+    }
+
+    async fn list(&self, dir: &TreePath) -> io::Result<Vec<DirEntry>> {
+        let work = |wood: &mut Wood, _: Hand, dir: &[u8]| {
+            let node = wood.find(dir, false)?;
+            let entries = node.dir()?;
+            let entry = |(name, node): (&Vec<u8>, &Rc<Node>)| DirEntry {
+                name: name.clone(),
+                stat: Ok(node.stat()),
+            };
+            Ok(entries.iter().map(entry).collect())
+        };
+        self.deed("list tree", dir, work).await
+    }
+
+    async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>> {
+        let work = |wood: &mut Wood, _: Hand, path: &[u8]| {
+            wood.find(path, false)?
+                .target()
+                .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+        };
+        self.deed("read link", path, work).await
+    }
+
+    async fn open(&self, path: &TreePath) -> io::Result<SimTreeFile> {
+        let work = |wood: &mut Wood, _: Hand, path: &[u8]| open(wood, path);
+        let node = self.deed("open tree", path, work).await?;
+        Ok(SimTreeFile {
+            tree: self.clone(),
+            node,
+            unfinished: Rc::default(),
+        })
+    }
+
+    async fn read_many(
+        &self,
+        paths: Vec<Vec<u8>>,
+        bytes_max: usize,
+    ) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+        let mut read = Vec::with_capacity(paths.len());
+        for path in paths {
+            let work = move |wood: &mut Wood, _: Hand, path: &[u8]| {
+                let node = open(wood, path)?;
+                let mut bytes = Vec::new();
+                node.read(&mut bytes, bytes_max, 0);
+                Ok((node.stat(), bytes))
+            };
+            read.push(self.deed("read whole", &path, work).await);
+        }
+        read
+    }
+
+    async fn file_system(&self, path: &TreePath) -> io::Result<FileSystemId> {
+        let work = |wood: &mut Wood, _: Hand, path: &[u8]| {
+            let device = wood.find(path, true)?.device();
+            Ok(FileSystemId {
+                magic: FILE_SYSTEM_MAGIC,
+                device,
+            })
+        };
+        self.deed("file system", path, work).await
+    }
+
+    async fn root(&self, path: &TreePath) -> io::Result<SimTreeRoot> {
+        let work = |wood: &mut Wood, hand: Hand, path: &[u8]| wood.make_dirs(path, hand);
+        Ok(SimTreeRoot {
+            node: self.deed("root", path, work).await?,
+        })
+    }
+
+    async fn root_is_empty(&self, root: &SimTreeRoot) -> io::Result<bool> {
+        let node = Rc::clone(&root.node);
+        self.deed("root is empty", b"", move |_, _, _| {
+            Ok(node.dir()?.is_empty())
+        })
+        .await
+    }
+
+    async fn make_dir(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<()> {
+        let root = Rc::clone(&root.node);
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let (dir, name) = wood.below(&root, path)?;
+            match dir.child(name) {
+                Ok(there) if there.dir().is_ok() => Ok(()),
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => wood
+                    .add(&dir, name, Body::Dir(Dir::new()), 0o700, hand)
+                    .map(|_| ()),
+            }
+        };
+        self.deed("make tree dir", path, work).await
+    }
+
+    async fn make_symlink(
+        &self,
+        root: &SimTreeRoot,
+        path: &TreePath,
+        target: &[u8],
+    ) -> io::Result<()> {
+        let (root, target) = (Rc::clone(&root.node), target.to_vec());
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let (dir, name) = wood.below(&root, path)?;
+            wood.add(&dir, name, Body::Symlink(target), 0o777, hand)
+                .map(|_| ())
+        };
+        self.deed("make symlink", path, work).await
+    }
+
+    async fn create(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<SimTreeFile> {
+        let root = Rc::clone(&root.node);
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let (dir, name) = wood.below(&root, path)?;
+            let name = [b".", name, TEMPORARY_SUFFIX].concat();
+            let node = wood.add(&dir, &name, Body::File(Vec::new()), 0o600, hand)?;
+            Ok((node, Temporary { dir, name }))
+        };
+        let (node, temporary) = self.deed("create", path, work).await?;
+        Ok(SimTreeFile {
+            tree: self.clone(),
+            node,
+            unfinished: Rc::new(Cell::new(Some(temporary))),
+        })
+    }
+
+    async fn finish(
+        &self,
+        root: &SimTreeRoot,
+        file: SimTreeFile,
+        path: &TreePath,
+        attributes: Attributes,
+    ) -> io::Result<NotSet> {
+        let root = Rc::clone(&root.node);
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let (dir, name) = wood.below(&root, path)?;
+            if dir.child(name).is_ok_and(|there| there.dir().is_ok()) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            let temporary = file.unfinished.take().ok_or(io::ErrorKind::InvalidInput)?;
+            let (owner, mode) = file.node.change(hand.now).set(attributes, hand);
+            let node = temporary.dir.take(&temporary.name, hand.now)?;
+            dir.put(name, node, hand.now)?;
+            Ok(NotSet { owner, mode })
+        };
+        self.deed("finish", path, work).await
+    }
+
+    async fn write_many(
+        &self,
+        root: &SimTreeRoot,
+        files: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
+    ) -> Vec<io::Result<NotSet>> {
+        let mut written = Vec::with_capacity(files.len());
+        for (path, bytes, attributes) in files {
+            written.push(self.write_one(root, &path, bytes, attributes).await);
+        }
+        written
+    }
+
+    async fn discard(&self, _root: &SimTreeRoot, file: SimTreeFile) {
+        let work = move |_: &mut Wood, hand: Hand, _: &[u8]| match file.unfinished.take() {
+            Some(temporary) => temporary.dir.take(&temporary.name, hand.now).map(|_| ()),
+            None => Ok(()),
+        };
+        // Nothing can be told and nothing is lost: at worst a temporary file stays.
+        let _ = self.deed("discard", b"", work).await;
+    }
+
+    async fn set(
+        &self,
+        root: &SimTreeRoot,
+        path: &TreePath,
+        attributes: Attributes,
+    ) -> io::Result<NotSet> {
+        let root = Rc::clone(&root.node);
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let node = if path.is_empty() {
+                root
+            } else {
+                let (dir, name) = wood.below(&root, path)?;
+                dir.child(name)?
+            };
+            let (owner, mode) = node.change(hand.now).set(attributes, hand);
+            Ok(NotSet { owner, mode })
+        };
+        self.deed("set", path, work).await
+    }
+
+    async fn sync(&self, _root: &SimTreeRoot) -> io::Result<()> {
+        self.deed("sync tree", b"", |_, _, _| Ok(())).await
+    }
+}
+
+impl SimTree {
+    async fn write_one(
+        &self,
+        root: &SimTreeRoot,
+        path: &[u8],
+        bytes: Vec<u8>,
+        attributes: Attributes,
+    ) -> io::Result<NotSet> {
+        let file = self.create(root, path).await?;
+        if let (Err(error), _) = file.write_at(bytes, 0).await {
+            self.discard(root, file).await;
+            return Err(error);
+        }
+        self.finish(root, file, path, attributes).await
+    }
+}
+
+impl TreeFile for SimTreeFile {
+    async fn stat(&self) -> io::Result<Stat> {
+        let node = Rc::clone(&self.node);
+        self.tree
+            .deed("stat open", b"", move |_, _, _| Ok(node.stat()))
+            .await
+    }
+
+    async fn read_at(
+        &self,
+        mut into: Vec<u8>,
+        bytes_max: usize,
+        offset: u64,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        let node = Rc::clone(&self.node);
+        let work = move |_: &mut Wood, _: Hand, _: &[u8]| {
+            let len = node.read(&mut into, bytes_max, offset);
+            Ok((len, into))
+        };
+        match self.tree.deed("read tree", b"", work).await {
+            Ok((len, into)) => (Ok(len), into),
+            Err(error) => (Err(error), Vec::new()),
+        }
+    }
+
+    async fn write_at(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
+        let node = Rc::clone(&self.node);
+        let work = move |_: &mut Wood, hand: Hand, _: &[u8]| {
+            node.write(&bytes, offset, hand.now)?;
+            Ok(bytes)
+        };
+        match self.tree.deed("write tree", b"", work).await {
+            Ok(bytes) => (Ok(()), bytes),
+            Err(error) => (Err(error), Vec::new()),
+        }
+    }
+
+    async fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let node = Rc::clone(&self.node);
+        let work = move |_: &mut Wood, hand: Hand, _: &[u8]| node.set_len(bytes, hand.now);
+        self.tree.deed("set tree len", b"", work).await
+    }
+}
+
+impl Node {
+    fn read(&self, into: &mut Vec<u8>, bytes_max: usize, offset: u64) -> usize {
+        let state = self.state();
+        let Body::File(content) = &state.body else {
+            return 0;
+        };
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(content.len());
+        let len = bytes_max.min(content.len() - start);
+        into.extend_from_slice(&content[start..start + len]);
+        len
+    }
+
+    fn write(&self, bytes: &[u8], offset: u64, now: Stamp) -> io::Result<()> {
+        let mut state = self.change(now);
+        state.mtime = now;
+        let Body::File(content) = &mut state.body else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let end = start
+            .checked_add(bytes.len())
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        if content.len() < end {
+            content.resize(end, 0);
+        }
+        content[start..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn set_len(&self, bytes: u64, now: Stamp) -> io::Result<()> {
+        let mut state = self.change(now);
+        state.mtime = now;
+        let Body::File(content) = &mut state.body else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        content.resize(
+            usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?,
+            0,
+        );
+        Ok(())
+    }
+}
+
+fn open(wood: &Wood, path: &[u8]) -> io::Result<Rc<Node>> {
+    let node = wood.find(path, false)?;
+    let kind = node.stat().kind;
+    match kind {
+        FileKind::File => Ok(node),
+        FileKind::Symlink => Err(io::Error::from_raw_os_error(ELOOP)),
+        FileKind::Dir => Err(io::ErrorKind::IsADirectory.into()),
+        FileKind::Fifo | FileKind::Socket | FileKind::CharDevice | FileKind::BlockDevice => {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
+    }
+}
