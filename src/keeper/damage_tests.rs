@@ -12,6 +12,7 @@ use super::queue::Sizes;
 use super::refuse::StoreError;
 use super::store::Store;
 use super::store_tests::{ANNA, BELA, CONFIG, FIRST, head, open, open_with, put, record, run};
+use crate::format::segment::{FrameHeader, FrameType, SegmentHeader};
 use crate::terms::ChunkId;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
 
@@ -97,6 +98,41 @@ fn a_commit_whose_blocks_were_written_out_of_order_loses_only_itself() {
             }
         }
         assert_eq!(second.len(), 3);
+    });
+}
+
+#[test]
+fn two_unfinished_commits_one_behind_the_other_are_no_damage() {
+    run(async {
+        let disk = MockWorld::new().disk;
+        let (store, _) = open(&disk).await;
+        let first = vec![put(&store, ANNA, 1, 700).await];
+        let start = disk.bytes(FIRST).len();
+        let calls = [(2, 900), (3, 50_000)].map(|(number, len)| {
+            let store = store.clone();
+            tokio::task::spawn_local(async move { put(&store, ANNA, number, len).await })
+        });
+        for call in calls {
+            call.await.expect("it is kept");
+        }
+        // The second commit's first frame is whole; of its next one a header and some bytes stand in the same block.
+        let mut left = disk.bytes(FIRST)[..start + BLOCK_BYTES].to_vec();
+        let later = FrameHeader {
+            frame: FrameType::Chunk,
+            payload_bytes: 5000,
+            store: SegmentHeader::decode(&left).expect("it is whole").store,
+            commit: 3,
+            id: ChunkId([9; 32]),
+            author: ANNA,
+        };
+        left.extend(later.encode());
+        left.resize(
+            left.len().next_multiple_of(BLOCK_BYTES) + 2 * BLOCK_BYTES,
+            0,
+        );
+        let report = goes_on(left, &disk, &first, true).await;
+        assert_eq!((report.damaged_count, report.chunks), (0, 2));
+        assert_eq!(report.torn_bytes_cut, 3 * BLOCK_BYTES as u64);
     });
 }
 

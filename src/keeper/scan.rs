@@ -132,6 +132,9 @@ pub(super) async fn scan<D: Disk>(
             is_tail_torn = true;
         }
     }
+    // What turned out not to be whole proves nothing about what stands before it: that belongs to the tail.
+    let last_whole_from = entries.last().map_or(0, |last| u64::from(last.offset));
+    gaps.retain(|gap| gap.to <= last_whole_from);
     let last_end = entries
         .last()
         .map_or(BLOCK, frame_end)
@@ -148,7 +151,6 @@ pub(super) async fn scan<D: Disk>(
     } else {
         last_end
     };
-    gaps.retain(|gap| gap.from < end);
     Scanned {
         entries,
         commit,

@@ -142,7 +142,12 @@ fn a_killed_keeper_cuts_a_torn_tail_says_so_and_keeps_all_it_acknowledged() {
         home.start();
         let told = home.log().matches("a torn tail was cut").count();
         assert_eq!(told, told_before + 1, "{}", home.log());
-        assert_eq!(caller::store_of(&home)["damaged"], 0);
+        assert_eq!(
+            caller::store_of(&home)["damaged"],
+            0,
+            "turn {turn}: {}",
+            home.log()
+        );
     }
     home.kill();
     assert_all_there(&home, &acknowledged);
