@@ -27,6 +27,8 @@ mod store;
 #[cfg(test)]
 mod store_tests;
 pub mod table;
+#[cfg(test)]
+mod torn_tests;
 mod writing;
 
 pub use ask::{Ask, AskError, Keepers, MemberView};
