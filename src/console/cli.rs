@@ -49,7 +49,12 @@ pub enum Command {
     Snapshot(Snapshot),
     /// List what can be retrieved, newest first, of every author.
     Snapshots(Print),
+    /// Look into a snapshot: a line for each thing, like `ls -l`. Exit status 4 when a part of its index cannot be had.
+    Ls(Ls),
     /// Get a snapshot's files back.
+    ///
+    /// What cannot be had is listed by path and the rest comes back; the exit status is 4 then. Owners and rights that you may not
+    /// set, and files that were there and stayed, are listed too; the exit status is 0.
     Retrieve(Retrieve),
     /// Are my files safe now, how many copies, how old: one screen.
     Status(Print),
@@ -199,13 +204,34 @@ pub struct Snapshot {
     pub print: Print,
 }
 
+/// `reserve ls`
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Whose files: a Box's name. Default: this Box's own, or the only author there is.
+    #[arg(long, value_name = "NAME")]
+    pub author: Option<String>,
+    /// Which snapshot: `latest`, a number, the start of an ID from `reserve snapshots`, or a day or time like `2026-11-20` or
+    /// `2026-11-20T14:00` (local time; the newest taken until then).
+    #[arg(long, value_name = "ID", default_value = "latest")]
+    pub snapshot: String,
+    /// A file, or a directory to list. Default: the top.
+    pub path: Option<std::ffi::OsString>,
+    /// All that is below it too.
+    #[arg(long, short = 'r')]
+    pub recursive: bool,
+    /// How to print. JSON is one document a line; a path that is no plain UTF-8 comes with its bytes in `path_hex`.
+    #[command(flatten)]
+    pub print: Print,
+}
+
 /// `reserve retrieve`
 #[derive(Debug, Args)]
 pub struct Retrieve {
     /// Whose files: a Box's name. Default: this Box's own, or the only author there is.
     #[arg(long, value_name = "NAME")]
     pub author: Option<String>,
-    /// Which snapshot: `latest`, a number, or the start of an ID from `reserve snapshots`.
+    /// Which snapshot: `latest`, a number, the start of an ID from `reserve snapshots`, or a day or time like `2026-11-20` or
+    /// `2026-11-20T14:00` (local time; the newest taken until then).
     #[arg(long, value_name = "ID", default_value = "latest")]
     pub snapshot: String,
     /// Only this path inside the snapshot (with what is below it); may be given several times.
@@ -214,6 +240,12 @@ pub struct Retrieve {
     /// Where to put the files: a new or empty directory.
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// The directory may have things in it. They stay as they are, also where the snapshot has something of the same name.
+    #[arg(long)]
+    pub into_nonempty: bool,
+    /// Like --into-nonempty, but files of the same name are replaced.
+    #[arg(long)]
+    pub overwrite: bool,
     /// How to print.
     #[command(flatten)]
     pub print: Print,

@@ -49,9 +49,9 @@ pub enum Want {
     Peers {},
     /// A manifest, then chunks.
     Retrieve {
-        /// A Box's name.
+        /// A Box's name or key.
         author: Option<String>,
-        /// `latest`, a number or the start of an id.
+        /// `latest`, a number, the start of an id, or `@SECONDS`: the newest taken at or before that moment (seconds since 1970).
         snapshot: String,
     },
 }
@@ -81,6 +81,8 @@ pub enum Reply {
     Peers(Vec<PeerView>),
     /// What is about to be retrieved; binary follows.
     Retrieve(RetrieveView),
+    /// No author was named, and these have snapshots: one has to be chosen.
+    Authors(Vec<String>),
 }
 
 /// A ticket and how long it is good for.

@@ -15,12 +15,16 @@ pub mod fault;
 mod ask;
 mod client;
 mod drill;
+mod ls;
 mod memory;
+mod names;
 mod progress;
 mod retrieve;
 mod service;
 mod setup;
+mod source;
 mod text;
+mod when;
 
 use cli::{Cli, Command};
 use fault::{Exit, Fault};
@@ -46,6 +50,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Snapshots(print) => ask::snapshots(&dir, print),
         Command::Status(print) => ask::status(&dir, print),
         Command::Peers(print) => ask::peers(&dir, print),
+        Command::Ls(args) => ls::run(&dir, &args),
         Command::Retrieve(args) => retrieve::run(&dir, &args),
     }
 }

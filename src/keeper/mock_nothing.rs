@@ -40,6 +40,12 @@ impl Tree for Nothing {
     async fn root_is_empty(&self, (): &()) -> io::Result<bool> {
         unreachable!("{NOT_HERE}")
     }
+    async fn stat_below(&self, (): &(), _: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn remove_below(&self, (): &(), _: &TreePath) -> io::Result<()> {
+        unreachable!("{NOT_HERE}")
+    }
     async fn make_dir(&self, (): &(), _: &TreePath) -> io::Result<()> {
         unreachable!("{NOT_HERE}")
     }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::packs::Packs;
-use super::report::{Differs, Progress, RetrieveReport};
+use super::present::Existing;
+use super::report::{Differs, Progress, Writing};
 use super::{FetchError, RetrieveError, Source};
 use crate::terms::{ChunkId, Kind};
-use crate::world::{Attributes, FileKind, NotSet, Tree, TreeFile, World};
+use crate::world::{Attributes, NotSet, Tree, TreeFile, World};
 
 /// Plaintext on its way from the source to the target, in KiB.
 pub(super) const RESTORE_WINDOW_KIB: u32 = 12 << 10;
@@ -29,26 +30,14 @@ const BATCH_FILES_MAX: usize = 128;
 /// And their bytes, beyond the first file.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// What may be in the target already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Existing {
-    /// Nothing: the target was empty.
-    Nothing,
-    /// Things that must stay.
-    Stays,
-    /// Things that may be replaced by files of the same name.
-    MayGo,
-}
-
 /// What all deeds of one restore share.
 pub(super) struct Work<W: World, S: Source> {
     pub(super) world: W,
     pub(super) source: S,
     pub(super) root: <W::Tree as Tree>::Root,
-    pub(super) target: Vec<u8>,
     pub(super) existing: Existing,
     pub(super) progress: Progress,
-    pub(super) report: RefCell<RetrieveReport>,
+    pub(super) report: RefCell<Writing>,
     pub(super) packs: Packs,
     pub(super) window: Arc<Semaphore>,
     pub(super) finished: Finished,
@@ -149,6 +138,8 @@ pub(super) struct LargeFile<W: World, S: Source> {
     /// No piece will be added any more.
     complete: Cell<bool>,
     ends_in_hole: Cell<bool>,
+    /// Why it is not made was noted when that was found.
+    passed_over: bool,
 }
 
 impl<W: World, S: Source> Work<W, S> {
@@ -193,23 +184,6 @@ impl<W: World, S: Source> Work<W, S> {
             self.stopped.borrow_mut().get_or_insert_with(stop);
         }
         why.to_string()
-    }
-
-    /// Whether a file may get this name: what was in the target before stays unless it may go.
-    pub(super) async fn name_is_free(&self, path: &[u8]) -> Result<(), String> {
-        if self.existing == Existing::Nothing {
-            return Ok(());
-        }
-        let whole = [self.target.as_slice(), path].join(&b'/');
-        match self.world.tree().stat(&whole).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(self.words_for(&error)),
-            Ok(stat) if stat.kind == FileKind::Dir => {
-                Err("a directory of that name is there; it was left as it is".to_owned())
-            }
-            Ok(_) if self.existing == Existing::MayGo => Ok(()),
-            Ok(_) => Err("something of that name is there; it was not overwritten".to_owned()),
-        }
     }
 
     /// Notes a restored file.
@@ -274,8 +248,8 @@ impl<W: World, S: Source> Work<W, S> {
                     self.fail_file(&path, "the pack it should be in is too short");
                     continue;
                 };
-                if let Err(reason) = self.name_is_free(&path).await {
-                    self.fail_file(&path, &reason);
+                if !self.may_be_made(&path).await {
+                    self.progress.update(|progress| progress.files += 1);
                     continue;
                 }
                 bytes += file.bytes;
@@ -321,16 +295,15 @@ impl<W: World, S: Source> LargeFile<W, S> {
     ) -> Rc<Self> {
         work.progress
             .update(|progress| progress.current.clone_from(&path));
-        let made = if dir.usable {
-            match work.name_is_free(&path).await {
-                Ok(()) => {
-                    let file = work.world.tree().create(&work.root, &path).await;
-                    file.map_err(|error| work.words_for(&error))
-                }
-                Err(reason) => Err(reason),
-            }
-        } else {
+        let mut passed_over = false;
+        let made = if !dir.usable {
             Err(IN_NO_DIR.to_owned())
+        } else if work.may_be_made(&path).await {
+            let file = work.world.tree().create(&work.root, &path).await;
+            file.map_err(|error| work.words_for(&error))
+        } else {
+            passed_over = true;
+            Err(String::new())
         };
         let (file, failure) = match made {
             Ok(file) => (Some(file), None),
@@ -348,6 +321,7 @@ impl<W: World, S: Source> LargeFile<W, S> {
             pieces_open: Cell::new(0),
             complete: Cell::new(false),
             ends_in_hole: Cell::new(false),
+            passed_over,
         })
     }
 
@@ -443,6 +417,9 @@ impl<W: World, S: Source> LargeFile<W, S> {
             (Some(file), Some(reason)) => {
                 tree.discard(&self.work.root, file).await;
                 self.work.fail_file(&self.path, &reason);
+            }
+            (None, _) if self.passed_over => {
+                self.work.progress.update(|progress| progress.files += 1);
             }
             (None, reason) => {
                 let reason = reason.unwrap_or_else(|| "it was never made".to_owned());

@@ -7,8 +7,10 @@
 mod files;
 mod gather;
 mod heads;
+mod look;
 mod packs;
 mod plan;
+mod present;
 mod rebuild;
 mod report;
 mod restore;
@@ -28,8 +30,9 @@ use crate::terms::{ChunkId, Kind, PeerKey};
 
 pub use gather::Gather;
 pub use heads::{Collected, Heads};
+pub use look::{Look, LookEnd, Seen, look};
 pub use plan::{BadSelection, Selection};
-pub use report::{Differs, Progress, ProgressView, RetrieveError, RetrieveReport};
+pub use report::{Differs, Progress, ProgressView, RetrieveError, RetrieveReport, Told};
 pub use restore::{Request, retrieve};
 
 /// Where a restore gets the plaintext of chunks.

@@ -33,6 +33,8 @@ pub struct BadSelection(pub String);
 pub struct Selection {
     /// Empty: everything.
     paths: Vec<(Vec<u8>, Cell<bool>)>,
+    /// Not what lies deeper than the names in what was asked for.
+    names_only: bool,
 }
 
 /// How a path lies to a selection.
@@ -63,7 +65,20 @@ impl Selection {
             }
             kept.push((path.to_vec(), Cell::new(false)));
         }
-        Ok(Self { paths: kept })
+        Ok(Self {
+            paths: kept,
+            names_only: false,
+        })
+    }
+
+    /// One path and, if it is a directory, the names in it.
+    pub(super) fn names_in(path: &[u8]) -> Result<Self, BadSelection> {
+        let mut selection = Self::new(&[path.to_vec()])?;
+        if selection.paths.is_empty() {
+            selection.paths.push((Vec::new(), Cell::new(false)));
+        }
+        selection.names_only = true;
+        Ok(selection)
     }
 
     /// How a path lies to it; remembers which paths were met.
@@ -76,12 +91,20 @@ impl Selection {
         for (asked, met) in &self.paths {
             if lies_below(path, asked) {
                 met.set(true);
+                if self.names_only && name_in(asked, path).len() < path.len() {
+                    continue;
+                }
                 wanted = Wanted::Yes;
             } else if wanted == Wanted::No && lies_below(asked, path) {
                 wanted = Wanted::OnTheWay;
             }
         }
         wanted
+    }
+
+    /// The path of a selection of at most one; empty for everything.
+    pub(super) fn only_path(&self) -> &[u8] {
+        self.paths.first().map_or(&[], |(path, _)| path)
     }
 
     /// Whether nothing is left out.
@@ -104,10 +127,30 @@ impl Selection {
         let begun = |path: &[u8]| path_order(first, path) != Ordering::Greater;
         self.paths.is_empty()
             || self.paths.iter().any(|(asked, _)| {
+                if self.names_only && self.lies_deep(asked, first, until) {
+                    return false;
+                }
                 let below = not_over(asked) && (begun(asked) || lies_below(first, asked));
                 below || ancestors(asked).any(|dir| not_over(dir) && begun(dir))
             })
     }
+
+    /// Whether all between `first` and `until` lies in one directory below `asked`, that directory itself not included.
+    fn lies_deep(&self, asked: &[u8], first: &[u8], until: Option<&[u8]>) -> bool {
+        let name = name_in(asked, first);
+        lies_below(first, asked)
+            && name.len() < first.len()
+            && until.is_some_and(|until| until.len() > name.len() && lies_below(until, name))
+    }
+}
+
+/// The part of a path below `dir` that ends with its first name in there.
+fn name_in<'p>(dir: &[u8], path: &'p [u8]) -> &'p [u8] {
+    let from = if dir.is_empty() { 0 } else { dir.len() + 1 };
+    let end = path
+        .get(from..)
+        .and_then(|rest| rest.iter().position(|byte| *byte == b'/'));
+    end.map_or(path, |end| &path[..from + end])
 }
 
 /// Whether `path` is `dir` or something in it.
@@ -368,6 +411,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_in_a_directory_are_its_own_and_no_deeper_ones() {
+        for dir in ["", "a", "a/b"] {
+            let selection = Selection::names_in(dir.as_bytes()).expect("legal");
+            let below = |path: &str| {
+                let whole = placed(dir.as_bytes(), path.as_bytes());
+                selection.wants(&whole)
+            };
+            assert_eq!(below(""), Wanted::Yes);
+            assert_eq!(below("x"), Wanted::Yes);
+            assert_eq!(below("x/y"), Wanted::No);
+            assert_eq!(below("x/y/z"), Wanted::No);
+            let (deep, deeper) = (
+                placed(dir.as_bytes(), b"x/y"),
+                placed(dir.as_bytes(), b"x/z"),
+            );
+            let next = placed(dir.as_bytes(), b"y");
+            assert!(!selection.may_lie_between(&deep, Some(&deeper)));
+            assert!(selection.may_lie_between(&deep, Some(&next)));
+            assert!(selection.may_lie_between(&placed(dir.as_bytes(), b"x"), Some(&deep)));
+        }
+    }
+
+    #[test]
     fn nothing_that_is_wanted_lies_in_a_stretch_that_is_left_out() {
         let mut paths: Vec<Vec<u8>> = vec![Vec::new()];
         for a in ["a", "a!", "b", "ba"] {
@@ -379,15 +445,19 @@ mod tests {
         }
         paths.sort_by(|a, b| path_order(a, b));
         let mut left_out = 0;
-        for asked in &paths {
-            let selection = Selection::new(std::slice::from_ref(asked)).expect("legal");
+        let wholes = paths
+            .iter()
+            .map(|path| Selection::new(std::slice::from_ref(path)));
+        let names = paths.iter().map(|path| Selection::names_in(path));
+        for selection in wholes.chain(names) {
+            let selection = selection.expect("legal");
             for start in 0..paths.len() {
                 for end in start..paths.len() {
                     let until = paths.get(end + 1).map(Vec::as_slice);
                     let told = selection.may_lie_between(&paths[start], until);
                     let wanted = |path: &Vec<u8>| selection.wants(path) != Wanted::No;
                     let holds = paths[start..=end].iter().any(wanted);
-                    assert!(told || !holds, "{asked:?} in {start}..={end}");
+                    assert!(told || !holds, "{selection:?} in {start}..={end}");
                     left_out += usize::from(!told);
                 }
             }

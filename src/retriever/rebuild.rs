@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use super::Source;
 use super::files::{
-    Existing, IN_NO_DIR, LargeFile, OpenDir, PACK_KIB, RESTORE_WINDOW_KIB, SmallFile, Work,
-    after_set,
+    IN_NO_DIR, LargeFile, OpenDir, PACK_KIB, RESTORE_WINDOW_KIB, SmallFile, Work, after_set,
 };
 use super::plan::{Selection, Stretch, Walk, Wanted, lies_below, parent, placed};
+use super::present::Existing;
 use super::report::{Differs, RetrieveError};
 use crate::format::head::DataSet;
 use crate::format::index::{Content, Entry, Page, Piece, What, path_is_legal};
@@ -353,8 +353,7 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
 
     async fn symlink(&self, dir: &Rc<OpenDir>, name: &[u8], target: &[u8], entry: &Entry) {
         let place = dir.path_of(name);
-        if !dir.usable {
-            self.work.fail(&place, IN_NO_DIR);
+        if !self.work.make_way(dir, &place).await {
             return;
         }
         let (tree, root) = (self.work.world.tree(), &self.work.root);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::FetchError;
@@ -10,9 +11,44 @@ use crate::format::{Malformed, malformed};
 /// Paths a report lists of each sort.
 pub(super) const LISTED_MAX: usize = 1000;
 
-/// How far a restore is. Clones show the same.
-#[derive(Debug, Clone, Default)]
-pub struct Progress(Rc<RefCell<ProgressView>>);
+/// How far a restore is, and how to reach it while it runs. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Progress(Rc<Running>);
+
+#[derive(Default)]
+struct Running {
+    view: RefCell<ProgressView>,
+    tell: RefCell<Option<Tell>>,
+}
+
+/// Somebody who wants to hear of every single thing.
+type Tell = Rc<dyn Fn(Told<'_>)>;
+
+/// One thing that did not come back, or not as it went in.
+#[derive(Debug, Clone, Copy)]
+pub enum Told<'t> {
+    /// It did not come back.
+    Failed {
+        /// Where it belongs, below the target.
+        path: &'t [u8],
+        /// Why.
+        why: &'t str,
+        /// How many things: more than one from here on when a part of the index is lost.
+        count: u64,
+    },
+    /// It came back different.
+    Differs {
+        /// Where it is, below the target.
+        path: &'t [u8],
+        /// How.
+        how: Differs,
+    },
+    /// It was there before and was to stay.
+    Stayed {
+        /// Where it is, below the target.
+        path: &'t [u8],
+    },
+}
 
 /// How far a restore is, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,11 +69,23 @@ impl Progress {
     /// The state now.
     #[must_use]
     pub fn view(&self) -> ProgressView {
-        self.0.borrow().clone()
+        self.0.view.borrow().clone()
+    }
+
+    /// Has everything told that a report's bounded lists cannot hold, as it happens.
+    pub fn tell(&self, tell: impl Fn(Told<'_>) + 'static) {
+        *self.0.tell.borrow_mut() = Some(Rc::new(tell));
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut ProgressView)) {
-        change(&mut self.0.borrow_mut());
+        change(&mut self.0.view.borrow_mut());
+    }
+
+    fn told(&self, told: Told<'_>) {
+        let tell = self.0.tell.borrow().clone();
+        if let Some(tell) = tell {
+            tell(told);
+        }
     }
 }
 
@@ -60,6 +108,16 @@ pub struct RetrieveReport {
     pub not_set: Vec<(Vec<u8>, Differs)>,
     /// How many there are.
     pub not_set_count: u64,
+    /// What was in the target before and was to stay; the first thousand.
+    pub stayed: Vec<Vec<u8>>,
+    /// How many there are.
+    pub stayed_count: u64,
+}
+
+/// A report that is being written; everything that goes into it is also told to whoever listens.
+pub(super) struct Writing {
+    report: RetrieveReport,
+    progress: Progress,
 }
 
 /// How a thing that came back differs from what went in.
@@ -83,26 +141,67 @@ impl RetrieveReport {
     pub const fn is_complete(&self) -> bool {
         self.failed_count == 0 && self.not_set_count == 0
     }
+}
+
+impl Deref for Writing {
+    type Target = RetrieveReport;
+
+    fn deref(&self) -> &RetrieveReport {
+        &self.report
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut RetrieveReport {
+        &mut self.report
+    }
+}
+
+impl Writing {
+    pub(super) fn new(progress: &Progress) -> Self {
+        Self {
+            report: RetrieveReport::default(),
+            progress: progress.clone(),
+        }
+    }
+
+    /// What was written.
+    pub(super) fn take(&mut self) -> RetrieveReport {
+        std::mem::take(&mut self.report)
+    }
 
     pub(super) fn fail(&mut self, path: &[u8], reason: &str) {
         self.fail_many(path, reason, 1);
     }
 
     pub(super) fn fail_many(&mut self, path: &[u8], reason: &str, count: u64) {
-        self.failed_count = self.failed_count.saturating_add(count);
-        if self.failed.len() < LISTED_MAX {
-            self.failed.push((path.to_vec(), reason.to_owned()));
+        let report = &mut self.report;
+        report.failed_count = report.failed_count.saturating_add(count);
+        if report.failed.len() < LISTED_MAX {
+            report.failed.push((path.to_vec(), reason.to_owned()));
         }
+        let why = reason;
+        self.progress.told(Told::Failed { path, why, count });
     }
 
     pub(super) fn differs(&mut self, path: &[u8], how: Differs) {
         if how == Differs::default() {
             return;
         }
-        self.not_set_count += 1;
-        if self.not_set.len() < LISTED_MAX {
-            self.not_set.push((path.to_vec(), how));
+        self.report.not_set_count += 1;
+        if self.report.not_set.len() < LISTED_MAX {
+            self.report.not_set.push((path.to_vec(), how));
         }
+        self.progress.told(Told::Differs { path, how });
+    }
+
+    /// Notes what was there before and stayed.
+    pub(super) fn stayed(&mut self, path: &[u8]) {
+        self.report.stayed_count += 1;
+        if self.report.stayed.len() < LISTED_MAX {
+            self.report.stayed.push(path.to_vec());
+        }
+        self.progress.told(Told::Stayed { path });
     }
 }
 

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::Source;
-use super::files::{Existing, RESTORE_WINDOW_KIB, Work};
+use super::files::{RESTORE_WINDOW_KIB, Work};
 use super::packs::Packs;
 use super::plan::{Selection, placed};
+use super::present::Existing;
 use super::rebuild::Rebuild;
-use super::report::{Progress, RetrieveError, RetrieveReport};
+use super::report::{Progress, RetrieveError, RetrieveReport, Writing};
 use crate::format::head::{DataSet, Manifest};
 use crate::format::roster::name_is_legal;
 use crate::world::{Tree, World};
@@ -48,10 +49,13 @@ pub async fn retrieve<W: World, S: Source>(
     request: Request<'_>,
     progress: &Progress,
 ) -> Result<RetrieveReport, RetrieveError> {
-    let mut report = RetrieveReport::default();
-    let sets = chosen(&request, &mut report)?;
+    let mut report = Writing::new(progress);
+    let (sets, unknown) = chosen(request.manifest, request.data_set, request.paths)?;
+    for name in unknown {
+        report.fail(&name, "the snapshot has no data set of that name");
+    }
     progress.update(|progress| {
-        for (set, ..) in &sets {
+        for Chosen { set, .. } in &sets {
             progress.files_total = progress.files_total.saturating_add(set.files);
             progress.bytes_total = progress.bytes_total.saturating_add(set.bytes);
         }
@@ -76,7 +80,6 @@ pub async fn retrieve<W: World, S: Source>(
         world: world.clone(),
         source: source.clone(),
         root,
-        target: request.target.to_vec(),
         existing,
         progress: progress.clone(),
         report: RefCell::new(report),
@@ -87,7 +90,12 @@ pub async fn retrieve<W: World, S: Source>(
         given_up: Cell::new(false),
     });
     let _gives_up = GivesUp(work.clone());
-    for (set, base, selection) in &sets {
+    for Chosen {
+        set,
+        base,
+        selection,
+    } in &sets
+    {
         let mut rebuild = Rebuild::new(&work, set, base);
         let walked = rebuild.walk(selection).await;
         let why_not_met = if rebuild.has_gap() {
@@ -110,7 +118,7 @@ pub async fn retrieve<W: World, S: Source>(
         .sync(&work.root)
         .await
         .map_err(RetrieveError::Sync)?;
-    let report = work.report.take();
+    let report = work.report.borrow_mut().take();
     Ok(report)
 }
 
@@ -124,17 +132,22 @@ impl<W: World, S: Source> Drop for GivesUp<W, S> {
 }
 
 /// A data set to restore, the directory it goes into (empty: the target itself), and what of it is wanted.
-type Chosen<'r> = (&'r DataSet, Vec<u8>, Selection);
+pub(super) struct Chosen<'r> {
+    pub(super) set: &'r DataSet,
+    pub(super) base: Vec<u8>,
+    pub(super) selection: Selection,
+}
 
-/// The data sets to restore, where each goes, and what of it is wanted.
-fn chosen<'r>(
-    request: &Request<'r>,
-    report: &mut RetrieveReport,
-) -> Result<Vec<Chosen<'r>>, RetrieveError> {
-    let sets: Vec<&DataSet> = match request.data_set {
-        None => request.manifest.data_sets.iter().collect(),
+/// The data sets that are meant, where each goes, and what of it is wanted; and names that are no data set's.
+pub(super) fn chosen<'r>(
+    manifest: &'r Manifest,
+    data_set: Option<&str>,
+    paths: &[Vec<u8>],
+) -> Result<(Vec<Chosen<'r>>, Vec<Vec<u8>>), RetrieveError> {
+    let sets: Vec<&DataSet> = match data_set {
+        None => manifest.data_sets.iter().collect(),
         Some(name) => {
-            let found = request.manifest.data_sets.iter().find(|s| s.name == name);
+            let found = manifest.data_sets.iter().find(|s| s.name == name);
             vec![found.ok_or_else(|| RetrieveError::NoSuchDataSet(name.to_owned()))?]
         }
     };
@@ -144,11 +157,18 @@ fn chosen<'r>(
         ));
     }
     if let [set] = sets.as_slice() {
-        let selection = Selection::new(request.paths)?;
-        return Ok(vec![(set, Vec::new(), selection)]);
+        let (base, selection) = (Vec::new(), Selection::new(paths)?);
+        return Ok((
+            vec![Chosen {
+                set,
+                base,
+                selection,
+            }],
+            Vec::new(),
+        ));
     }
     let mut paths_of: BTreeMap<&[u8], Vec<Vec<u8>>> = BTreeMap::new();
-    for path in request.paths {
+    for path in paths {
         let end = path.iter().position(|byte| *byte == b'/');
         let (name, rest) = match end {
             Some(end) => (&path[..end], &path[end + 1..]),
@@ -159,14 +179,16 @@ fn chosen<'r>(
     let mut kept = Vec::new();
     for set in sets {
         let base = set.name.as_bytes().to_vec();
-        match paths_of.remove(base.as_slice()) {
-            Some(paths) => kept.push((set, base, Selection::new(&paths)?)),
-            None if request.paths.is_empty() => kept.push((set, base, Selection::default())),
-            None => {}
-        }
+        let selection = match paths_of.remove(base.as_slice()) {
+            Some(paths) => Selection::new(&paths)?,
+            None if paths.is_empty() => Selection::default(),
+            None => continue,
+        };
+        kept.push(Chosen {
+            set,
+            base,
+            selection,
+        });
     }
-    for name in paths_of.into_keys() {
-        report.fail(name, "the snapshot has no data set of that name");
-    }
-    Ok(kept)
+    Ok((kept, paths_of.into_keys().map(<[u8]>::to_vec).collect()))
 }

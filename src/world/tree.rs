@@ -110,6 +110,10 @@ pub trait Tree: Clone + 'static {
     async fn root(&self, path: &TreePath) -> io::Result<Self::Root>;
     /// Names in the root itself.
     async fn root_is_empty(&self, root: &Self::Root) -> io::Result<bool>;
+    /// What stands at some paths below the root, no link followed anywhere; in the order asked.
+    async fn stat_below(&self, root: &Self::Root, paths: Vec<Vec<u8>>) -> Vec<io::Result<Stat>>;
+    /// Removes what is no directory from below the root. What is not there is no error.
+    async fn remove_below(&self, root: &Self::Root, path: &TreePath) -> io::Result<()>;
     /// Makes a directory below the root (mode 0700 until [`Tree::set`]); one that is there already stays.
     async fn make_dir(&self, root: &Self::Root, path: &TreePath) -> io::Result<()>;
     /// Makes a symbolic link below the root.

@@ -364,6 +364,12 @@ impl Tree for Files {
     async fn root_is_empty(&self, (): &()) -> io::Result<bool> {
         Err(never())
     }
+    async fn stat_below(&self, (): &(), _: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
+        Vec::new()
+    }
+    async fn remove_below(&self, (): &(), _: &TreePath) -> io::Result<()> {
+        Err(never())
+    }
     async fn make_dir(&self, (): &(), _: &TreePath) -> io::Result<()> {
         Err(never())
     }

@@ -95,7 +95,7 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
                     say(&mut writer, &Reply::Retrieve(view)).await?;
                     return chunks(&service, reader, writer).await;
                 }
-                Err(fault) => Err(fault),
+                Err(miss) => return say(&mut writer, &miss.into()).await,
             }
         }
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Service;
 use super::views::{name_of, snapshot_id, snapshot_view};
-use crate::console::control::RetrieveView;
+use crate::console::control::{Reply, RetrieveView};
 use crate::console::fault::{Exit, Fault};
 use crate::format::head::{Manifest, SignedHead};
 use crate::keeper::Keepers;
@@ -21,9 +21,32 @@ const ARRIVAL: Duration = Duration::from_secs(1);
 /// Heads of an author that are looked through for an id.
 const LOOKED_THROUGH_MAX: usize = 10_000;
 
+/// Why no snapshot was found.
+pub enum Miss {
+    /// It is an error.
+    Fault(Fault),
+    /// Several authors have snapshots, and a person has to choose.
+    Several(Vec<String>),
+}
+
+impl From<Fault> for Miss {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Miss> for Reply {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::Fault(fault) => Self::Fault(fault),
+            Miss::Several(names) => Self::Authors(names),
+        }
+    }
+}
+
 impl<W: World> Service<W> {
     /// The snapshot a person means, with its manifest.
-    pub async fn find(&self, author: Option<&str>, wanted: &str) -> Result<RetrieveView, Fault> {
+    pub async fn find(&self, author: Option<&str>, wanted: &str) -> Result<RetrieveView, Miss> {
         self.let_others_arrive().await;
         let patience = self.world().clock();
         let found = patience
@@ -61,7 +84,8 @@ impl<W: World> Service<W> {
                 "Nothing was written.",
                 "Choose an older snapshot: `reserve snapshots`.",
             )
-            .exit(Exit::Damaged));
+            .exit(Exit::Damaged)
+            .into());
         }
         Ok(RetrieveView {
             snapshot: snapshot_view(&self.roster(), &signed, &[]),
@@ -98,13 +122,13 @@ impl<W: World> Service<W> {
         &self,
         author: Option<&str>,
         wanted: &str,
-    ) -> Result<(SignedHead, Vec<String>), Fault> {
+    ) -> Result<(SignedHead, Vec<String>), Miss> {
         loop {
             let keepers = self.keepers();
             match self.find_now(author, wanted).await? {
                 Ok(found) => return Ok(found),
                 Err(missing) if missing.is_empty() => {
-                    return Err(not_found(author, wanted, &missing));
+                    return Err(not_found(author, wanted, &missing).into());
                 }
                 Err(_) => keepers.changed().await,
             }
@@ -116,7 +140,7 @@ impl<W: World> Service<W> {
         &self,
         author: Option<&str>,
         wanted: &str,
-    ) -> Result<Result<(SignedHead, Vec<String>), Vec<String>>, Fault> {
+    ) -> Result<Result<(SignedHead, Vec<String>), Vec<String>>, Miss> {
         let heads = Heads::new(self.keepers(), self.world().clone());
         let names = |missing: &[PeerKey]| {
             missing
@@ -139,11 +163,13 @@ impl<W: World> Service<W> {
         } else {
             heads.of(author, LOOKED_THROUGH_MAX).await
         };
-        let mut fitting: Vec<SignedHead> = collected
-            .heads
-            .into_iter()
-            .filter(|signed| fits(signed, wanted))
-            .collect();
+        let mut fitting: Vec<SignedHead> = match wanted.strip_prefix('@').map(str::parse) {
+            Some(Ok(moment)) => newest_until(collected.heads, moment).into_iter().collect(),
+            _ => {
+                let fit = |signed: &SignedHead| fits(signed, wanted);
+                collected.heads.into_iter().filter(fit).collect()
+            }
+        };
         match fitting.len() {
             0 => Ok(Err(names(&collected.missing))),
             1 => Ok(Ok((fitting.remove(0), names(&collected.missing)))),
@@ -158,20 +184,20 @@ impl<W: World> Service<W> {
                     "Nothing was written.",
                     "Choose one with --snapshot ID.",
                 )
-                .exit(Exit::Usage))
+                .exit(Exit::Usage)
+                .into())
             }
         }
     }
 
     fn author_called(&self, name: &str) -> Result<PeerKey, Fault> {
         let roster = self.roster();
-        let former = roster
-            .former()
-            .into_iter()
-            .find(|member| member.name == name || member.key.to_string() == name);
+        let others = roster.members().into_iter().chain(roster.former());
+        let mut others =
+            others.filter(|member| member.name == name || member.key.to_string() == name);
         roster
             .by_name(name)
-            .or(former)
+            .or_else(|| others.next())
             .map(|member| member.key)
             .ok_or_else(|| {
                 let known = roster
@@ -190,7 +216,7 @@ impl<W: World> Service<W> {
     }
 
     /// Without a name: this Box's own snapshots, or those of the only author there is.
-    fn obvious_author(&self, newest: &[SignedHead]) -> Result<Option<PeerKey>, Fault> {
+    fn obvious_author(&self, newest: &[SignedHead]) -> Result<Option<PeerKey>, Miss> {
         let mut authors: Vec<_> = newest.iter().map(|signed| signed.head.author).collect();
         authors.sort_unstable();
         authors.dedup();
@@ -201,20 +227,20 @@ impl<W: World> Service<W> {
             [] => Ok(None),
             [only] => Ok(Some(*only)),
             several => {
-                let names = several
-                    .iter()
-                    .map(|author| name_of(&self.roster(), *author))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                Err(Fault::new(
-                    "there are snapshots of several Boxes",
-                    "Nothing was written.",
-                    format!("Choose one with --author: {names}."),
-                )
-                .exit(Exit::Usage))
+                let name = |author: &PeerKey| name_of(&self.roster(), *author);
+                Err(Miss::Several(several.iter().map(name).collect()))
             }
         }
     }
+}
+
+/// The newest snapshot taken at or before a moment, by its author's clock. What waits for a person is not meant.
+fn newest_until(heads: Vec<SignedHead>, moment: i64) -> Option<SignedHead> {
+    let meant = |signed: &SignedHead| signed.head.accepted && signed.head.taken.seconds <= moment;
+    heads
+        .into_iter()
+        .filter(meant)
+        .max_by_key(|signed| (signed.head.taken, signed.head.number))
 }
 
 /// Whether a person who typed `wanted` may mean this snapshot.

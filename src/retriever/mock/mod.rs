@@ -251,6 +251,30 @@ impl TreeState {
         Ok(self.not_set())
     }
 
+    fn stat(&self, path: &[u8]) -> io::Result<Stat> {
+        let found = self.things.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let (kind, size) = match found {
+            Thing::Dir => (FileKind::Dir, 0),
+            Thing::File(bytes) => (FileKind::File, bytes.len()),
+            Thing::Link(target) => (FileKind::Symlink, target.len()),
+        };
+        let set = self.attributes.get(path);
+        Ok(Stat {
+            kind,
+            mode: set.map_or(0, |set| set.mode),
+            uid: set.map_or(0, |set| set.uid),
+            gid: set.map_or(0, |set| set.gid),
+            size: size as u64,
+            blocks: 0,
+            mtime: set.map_or(Stamp::default(), |set| set.mtime),
+            ctime: Stamp::default(),
+            inode: 0,
+            device: 0,
+            links: 1,
+            rdev: 0,
+        })
+    }
+
     fn not_set(&self) -> NotSet {
         NotSet {
             owner: self.owner_cannot_be_set,
@@ -292,28 +316,8 @@ impl Tree for MockTree {
     type File = MockFile;
     type Root = ();
 
-    async fn stat(&self, path: &TreePath) -> io::Result<Stat> {
-        let path = path.strip_prefix(b"/to/").expect("below the target");
-        let kind = match self.0.borrow().things.get(path) {
-            None => return Err(io::ErrorKind::NotFound.into()),
-            Some(Thing::Dir) => FileKind::Dir,
-            Some(Thing::File(_)) => FileKind::File,
-            Some(Thing::Link(_)) => FileKind::Symlink,
-        };
-        Ok(Stat {
-            kind,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            size: 0,
-            blocks: 0,
-            mtime: Stamp::default(),
-            ctime: Stamp::default(),
-            inode: 0,
-            device: 0,
-            links: 1,
-            rdev: 0,
-        })
+    async fn stat(&self, _: &TreePath) -> io::Result<Stat> {
+        nothing()
     }
     async fn list(&self, _: &TreePath) -> io::Result<Vec<DirEntry>> {
         nothing()
@@ -335,6 +339,14 @@ impl Tree for MockTree {
     }
     async fn root_is_empty(&self, (): &()) -> io::Result<bool> {
         Ok(self.0.borrow().things.is_empty())
+    }
+    async fn stat_below(&self, (): &(), paths: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
+        let state = self.0.borrow();
+        paths.iter().map(|path| state.stat(path)).collect()
+    }
+    async fn remove_below(&self, (): &(), path: &TreePath) -> io::Result<()> {
+        self.0.borrow_mut().things.remove(path);
+        Ok(())
     }
     async fn make_dir(&self, (): &(), path: &TreePath) -> io::Result<()> {
         let mut state = self.0.borrow_mut();

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::attributes::{set_link, set_open};
 use super::reading::stat_below;
-use crate::world::{Attributes, FileKind, NotSet};
+use crate::world::{Attributes, FileKind, NotSet, Stat};
 
 /// What a file is called until it is finished, before a number.
 const PART_PREFIX: &str = ".reserve-part-";
@@ -72,8 +72,23 @@ impl Root {
         Ok(rustix::fs::syncfs(&self.dir)?)
     }
 
+    /// What stands at a path below.
+    pub(super) fn stat(&self, last: &mut Option<OpenParent>, path: &[u8]) -> io::Result<Stat> {
+        let (dir, name) = self.parent(last, path)?;
+        stat_below(&dir, name)
+    }
+
+    /// Removes what is no directory; what is not there is no error.
+    pub(super) fn remove(&self, last: &mut Option<OpenParent>, path: &[u8]) -> io::Result<()> {
+        let (dir, name) = self.parent(last, path)?;
+        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
     /// The directory a path's last name is in, and that name.
-    fn parent<'path>(
+    pub(super) fn parent<'path>(
         &self,
         last: &mut Option<OpenParent>,
         path: &'path [u8],
@@ -260,7 +275,6 @@ pub(super) mod tests {
 
     use super::*;
     use crate::terms::Stamp;
-    use crate::world::Stat;
     use crate::world::uring::reading;
 
     pub(in crate::world::uring) struct Place {

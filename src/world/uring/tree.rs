@@ -134,6 +134,20 @@ impl Tree for UringTree {
         self.paths.ask(move |_| root.is_empty()).await
     }
 
+    async fn stat_below(&self, root: &UringRoot, paths: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
+        let root = Arc::clone(&root.root);
+        let stat = move |last: &mut Option<restoring::OpenParent>| {
+            let paths = paths.iter();
+            paths.map(|path| root.stat(last, path)).collect()
+        };
+        self.paths.ask(stat).await
+    }
+
+    async fn remove_below(&self, root: &UringRoot, path: &TreePath) -> io::Result<()> {
+        let (root, path) = (Arc::clone(&root.root), path.to_vec());
+        self.paths.ask(move |last| root.remove(last, &path)).await
+    }
+
     async fn make_dir(&self, root: &UringRoot, path: &TreePath) -> io::Result<()> {
         let (root, path) = (Arc::clone(&root.root), path.to_vec());
         self.paths.ask(move |last| root.make_dir(last, &path)).await

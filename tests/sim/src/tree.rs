@@ -179,6 +179,32 @@ impl Tree for SimTree {
         .await
     }
 
+    async fn stat_below(&self, root: &SimTreeRoot, paths: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
+        let mut found = Vec::with_capacity(paths.len());
+        for path in paths {
+            let root = Rc::clone(&root.node);
+            let work = move |wood: &mut Wood, _: Hand, path: &[u8]| {
+                let (dir, name) = wood.below(&root, path)?;
+                Ok(dir.child(name)?.stat())
+            };
+            found.push(self.deed("stat below", &path, work).await);
+        }
+        found
+    }
+
+    async fn remove_below(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<()> {
+        let root = Rc::clone(&root.node);
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let (dir, name) = wood.below(&root, path)?;
+            match dir.child(name) {
+                Ok(there) if there.dir().is_ok() => Err(io::ErrorKind::IsADirectory.into()),
+                Ok(_) => dir.take(name, hand.now).map(|_| ()),
+                Err(_) => Ok(()),
+            }
+        };
+        self.deed("remove below", path, work).await
+    }
+
     async fn make_dir(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<()> {
         let root = Rc::clone(&root.node);
         let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
