@@ -97,6 +97,7 @@ fn puts_of_three_authors_take_little_more_memory_than_the_bodies_under_way() {
         let config = StoreConfig {
             table_chunks: TABLE_CHUNKS_DEFAULT,
             capacity_bytes: None,
+            quota_bytes_per_author: None,
         };
         let (store, _) = Store::open(world, config).await.expect("it opens");
         let before = NOW.load(Ordering::Relaxed);

@@ -256,7 +256,7 @@ impl<W: World, K: Keepers> Shared<W, K> {
 
     fn refused(&self, lane: &Lane, flight: &Rc<Flight>, refusal: Refusal) {
         match refusal {
-            Refusal::TableFull | Refusal::DiskFull | Refusal::DiskFailed => {
+            Refusal::TableFull | Refusal::DiskFull | Refusal::QuotaFull | Refusal::DiskFailed => {
                 lane.shut.set(Some(refusal));
             }
             Refusal::Damaged

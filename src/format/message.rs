@@ -95,6 +95,44 @@ pub enum Message {
     Welcome,
     /// The request was not carried out.
     Refused(Refusal),
+
+    /// How much room have you, and how much of it do I use?
+    AskRoom,
+    /// Answers `AskRoom`.
+    Room(Room),
+}
+
+/// What a keeper has room for, told to one author.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Room {
+    /// Chunks it holds.
+    pub chunks: u64,
+    /// Chunks it has places for.
+    pub chunks_max: u64,
+    /// Bytes its store takes.
+    pub stored_bytes: u64,
+    /// Bytes of data it can still take, whoever sends them; what it holds back for the index is left out.
+    pub room_bytes: u64,
+    /// Bytes of chunks the asking Box claims.
+    pub yours_bytes: u64,
+    /// Of these, how many it may claim.
+    pub quota_bytes: Option<u64>,
+    /// Chunks it found damaged and has not replaced yet.
+    pub damaged: u64,
+}
+
+impl Room {
+    /// Bytes of data it would take from the asking Box now.
+    #[must_use]
+    pub fn for_you_bytes(&self) -> u64 {
+        let quota_left = self
+            .quota_bytes
+            .map_or(u64::MAX, |quota| quota.saturating_sub(self.yours_bytes));
+        if self.chunks >= self.chunks_max {
+            return 0;
+        }
+        self.room_bytes.min(quota_left)
+    }
 }
 
 /// First in each direction.
@@ -177,6 +215,9 @@ pub enum Refusal {
     /// The request makes no sense here.
     #[error("the request makes no sense here")]
     NotUnderstood,
+    /// The author claims as much as one author may.
+    #[error("the keeper lets this Box have no more; nothing it holds is affected")]
+    QuotaFull,
 }
 
 impl Envelope {

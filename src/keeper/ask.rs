@@ -5,7 +5,7 @@ use std::rc::Rc;
 use smol_str::SmolStr;
 
 use crate::format::head::SignedHead;
-use crate::format::message::Refusal;
+use crate::format::message::{Refusal, Room};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
 
 /// Why a keeper did not do what it was asked.
@@ -33,6 +33,8 @@ pub trait Ask: Clone + 'static {
     async fn get(&self, id: ChunkId) -> Result<Option<Vec<u8>>, AskError>;
     /// Has it fetch these from other keepers for this author; tells which it has now. At most `ASK_IDS_MAX`.
     async fn pull(&self, author: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError>;
+    /// How much room it has, and how much of it the asking Box uses.
+    async fn room(&self) -> Result<Room, AskError>;
     /// Hands it a snapshot's head to keep.
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError>;
     /// Up to a hundred heads it has, oldest first: of one author after a number, or the newest of every author.

@@ -8,6 +8,7 @@ use std::io;
 use super::queue::{Answer, Shared, What, stride_of};
 use super::reading::{Segment, Window};
 use super::refuse::StoreError;
+use super::room::Need;
 use super::table::{Entry, prefix_of};
 use super::writing::path_of;
 use crate::format::decode;
@@ -137,10 +138,10 @@ impl<W: World> Inner<W> {
         if self.shared.state.borrow().is_claimed(&id, who) {
             return Ok(None);
         }
-        if !self.shared.has_room(stride_of(0), false) {
-            return Err(StoreError::DiskFull);
-        }
-        self.shared.queue(What::Claim, who, key, id).map(Some)
+        self.shared.check_room(stride_of(0), Need::Claim, who)?;
+        self.shared
+            .queue(What::Claim, Need::Claim, (who, key), id)
+            .map(Some)
     }
 
     pub(super) fn candidates(&self, id: &ChunkId) -> heapless::Vec<Entry, MATCHES_MAX> {

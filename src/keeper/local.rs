@@ -7,6 +7,7 @@ use super::refuse::StoreError;
 use super::remote::RemoteKeeper;
 use super::store::Store;
 use crate::format::head::SignedHead;
+use crate::format::message::Room;
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
 use crate::world::World;
 
@@ -66,6 +67,13 @@ impl<W: World> Ask for AnyKeeper<W> {
             // Our own store is filled by asking others to hand over, not by asking ourselves.
             Self::Local { store, .. } => store.have(author, &ids).await.map_err(refused),
             Self::Remote(remote) => remote.pull(author, ids).await,
+        }
+    }
+
+    async fn room(&self) -> Result<Room, AskError> {
+        match self {
+            Self::Local { store, me } => Ok(store.room(*me)),
+            Self::Remote(remote) => remote.room().await,
         }
     }
 

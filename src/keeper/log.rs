@@ -2,7 +2,8 @@
 //!
 //! Invariants: nobody is told yes before fdatasync returned Ok; one commit is written at a time, so frames of a later commit
 //! on the disk prove that all earlier ones are whole; a block with acknowledged bytes is never written again; a file whose
-//! write or sync failed is never appended to again.
+//! write or sync failed is never appended to again, unless it failed for want of space: then what was written of the commit is cut
+//! and the file goes on when there is room.
 
 use std::io;
 use std::rc::Rc;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use super::holding::Inner;
 use super::queue::{Job, Shared};
 use super::refuse::StoreError;
-use super::writing::{Footer, Stage, begin_segment, close_segment, footer_room};
+use super::room::Need;
+use super::writing::{Footer, Stage, Unwritten, begin_segment, close_segment, footer_room};
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location, SEGMENT_NUMBER_MAX};
 use crate::terms::limits::{
     BLOCK_BYTES, COMMIT_FRAMES_MAX, COMMIT_WAIT_DISK_MS, COMMIT_WAIT_SSD_MS, FRAME_ALIGN_BYTES,
@@ -74,7 +76,7 @@ impl<W: World> Writer<W> {
             if room != Some(false) && !segment.must_close {
                 return Ok(segment);
             }
-            self.close(segment).await;
+            self.close(segment).await?;
         }
         let number = self.next_number;
         if number > SEGMENT_NUMBER_MAX {
@@ -115,9 +117,14 @@ impl<W: World> Writer<W> {
         self.next_commit += 1;
         let end = match written {
             Ok(end) => end,
-            Err(error) => {
+            Err(Unwritten::Full) => {
+                self.go_back(segment, taken).await;
+                return;
+            }
+            Err(Unwritten::Failed(error)) => {
                 tracing::error!(segment = segment.number, %error, "a commit failed; its segment is left as it is");
-                self.abandon(segment, taken, &error).await;
+                self.abandon(segment, taken, || StoreError::DiskFailed)
+                    .await;
                 return;
             }
         };
@@ -149,7 +156,7 @@ impl<W: World> Writer<W> {
         &self,
         segment: &OpenSegment<W>,
         taken: &mut Vec<(Job, u64)>,
-    ) -> io::Result<u64> {
+    ) -> Result<u64, Unwritten> {
         let Inner { world, shared, .. } = &*self.inner;
         let wait = commit_wait(world.disk().is_rotational());
         let began = world.clock().now();
@@ -192,7 +199,10 @@ impl<W: World> Writer<W> {
                 break;
             }
         }
-        stage.finish().await
+        let end = stage.flush().await?;
+        // A sync that fails has lost bytes, whatever it says was the reason.
+        segment.file.sync_data().await.map_err(Unwritten::Failed)?;
+        Ok(end)
     }
 
     fn next_job(&self, segment: &OpenSegment<W>, stage: &Stage<W>, taken: usize) -> Option<Job> {
@@ -207,11 +217,41 @@ impl<W: World> Writer<W> {
             .next_job(|job| fits(sizes.segment_bytes, position, frames, job.stride()))
     }
 
+    /// There was no space for a commit. Nothing in it was acknowledged, so it is cut off and the segment goes on; what describes data
+    /// is tried again without the data.
+    async fn go_back(&mut self, segment: OpenSegment<W>, taken: Vec<(Job, u64)>) {
+        if let Err(error) = cut(&segment).await {
+            tracing::error!(segment = segment.number, %error, "a commit for which there was no space cannot be cut off");
+            self.abandon(segment, taken, || StoreError::DiskFull).await;
+            return;
+        }
+        self.segment = Some(segment);
+        let shared = &self.inner.shared;
+        let has_data = taken.iter().any(|(job, _)| job.need == Need::Data);
+        let mut again = Vec::new();
+        for (job, _) in taken {
+            if has_data && job.need != Need::Data {
+                again.push(job);
+            } else {
+                shared.fail(job, StoreError::DiskFull);
+            }
+        }
+        shared.put_back(again);
+        tracing::warn!(
+            "the disk is full: what was being written is refused; all that was kept stays"
+        );
+    }
+
     /// After a failed write or sync: the waiters are told, and what was acknowledged in the file is read again.
-    async fn abandon(&self, segment: OpenSegment<W>, taken: Vec<(Job, u64)>, error: &io::Error) {
+    async fn abandon(
+        &self,
+        segment: OpenSegment<W>,
+        taken: Vec<(Job, u64)>,
+        told: impl Fn() -> StoreError,
+    ) {
         self.inner.begin_doubt(segment.number);
         for (job, _) in taken {
-            self.inner.shared.fail(job, failure_of(error));
+            self.inner.shared.fail(job, told());
         }
         // Frames nobody was told of must not be found by a later start that cannot know. If this fails too, that start compares
         // them with their names.
@@ -225,7 +265,8 @@ impl<W: World> Writer<W> {
         self.inner.end_doubt();
     }
 
-    async fn close(&mut self, segment: OpenSegment<W>) {
+    /// Gives a segment its footer. Where there is no space even for that, it stays as it is until there is.
+    async fn close(&mut self, segment: OpenSegment<W>) -> Result<(), StoreError> {
         let authors = self.inner.shared.state.borrow().authors.keys().to_vec();
         let footer = Footer {
             store: self.inner.shared.store,
@@ -240,11 +281,18 @@ impl<W: World> Writer<W> {
                 let mut state = self.inner.shared.state.borrow_mut();
                 state.fdatasyncs += 1;
                 state.disk_bytes += end - segment.end;
+                Ok(())
+            }
+            Err(Unwritten::Full) if cut(&segment).await.is_ok() => {
+                self.segment = Some(segment);
+                Err(StoreError::DiskFull)
             }
             Err(error) => {
                 // Without a footer it is read frame by frame at the next start.
                 tracing::error!(segment = segment.number, %error, "could not close a segment");
-                self.abandon(segment, Vec::new(), &error).await;
+                self.abandon(segment, Vec::new(), || StoreError::DiskFailed)
+                    .await;
+                Ok(())
             }
         }
     }
@@ -261,11 +309,10 @@ impl<W: World> Writer<W> {
     }
 }
 
-fn failure_of(error: &io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::DiskFull,
-        _ => StoreError::DiskFailed,
-    }
+/// Cuts off what was written behind a segment's last commit, durably, so that no later start takes it for one.
+async fn cut<W: World>(segment: &OpenSegment<W>) -> io::Result<()> {
+    segment.file.set_len(segment.end).await?;
+    segment.file.sync_data().await
 }
 
 /// How long the first waiter of a commit waits for others.

@@ -20,9 +20,11 @@ mod queue;
 mod reading;
 mod refuse;
 mod remote;
+mod room;
 mod scan;
 mod serve;
 pub mod sets;
+mod state;
 mod store;
 #[cfg(test)]
 mod store_tests;

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::holding::Inner;
 use super::loading::{Loading, Tail, header_of};
 use super::log::{OpenSegment, Writer};
-use super::queue::{Shared, Sizes, State};
+use super::queue::{Shared, Sizes};
 use super::reading::Window;
 use super::refuse::StoreError;
+use super::room::{Limits, held_back_bytes};
+use super::state::State;
 use super::store::{Store, StoreConfig};
 use super::writing::{STORE_DIR, number_of, path_of};
 use crate::format::{Malformed, decode_file, encode_file};
@@ -108,7 +110,11 @@ enum Naming {
 impl<W: World> Store<W> {
     /// Opens the store in the Box's state directory, making it if there is none.
     pub async fn open(world: W, config: StoreConfig) -> Result<(Self, OpenReport), StoreError> {
-        Self::open_sized(world, config, Sizes::default()).await
+        let sizes = Sizes {
+            held_back_bytes: held_back_bytes(config.capacity_bytes),
+            ..Sizes::default()
+        };
+        Self::open_sized(world, config, sizes).await
     }
 
     pub(super) async fn open_sized(
@@ -130,7 +136,12 @@ impl<W: World> Store<W> {
         numbers.sort_unstable();
         let (identity, naming) = identify(&world, &numbers, config.table_chunks).await?;
         let state = State::new(config.table_chunks);
-        let shared = Shared::new(identity.store, sizes, config.capacity_bytes, state);
+        let limits = Limits {
+            capacity_bytes: config.capacity_bytes,
+            quota_bytes_per_author: config.quota_bytes_per_author,
+            held_back_bytes: sizes.held_back_bytes,
+        };
+        let shared = Shared::new(identity.store, sizes, limits, state);
         let inner = Rc::new(Inner::new(world.clone(), shared));
         let mut loading = Loading::new(&inner).await;
         let mut tail = None;

@@ -1,19 +1,18 @@
-//! What the store knows while it runs, and what waits to be written. One task writes; all others look here, put jobs here
-//! and wait for their answers. Nothing here touches the disk.
+//! What waits to be written, and whether there is room for it. One task writes; all others put jobs here and wait for their
+//! answers. Nothing here touches the disk.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::heads::{HeadList, HeadPlace};
+use super::heads::HeadPlace;
 use super::refuse::StoreError;
-use super::sets::{Authors, SetIndex, Sets};
-use super::table::{Entry, Table, prefix_of};
+use super::room::{Limits, Need, table_room};
+use super::state::State;
 use crate::format::segment::{FrameType, Location};
 use crate::terms::limits::{
-    BLOCK_BYTES, COMMIT_BYTES_MAX, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, HEADS_MAX, SEGMENT_BYTES,
+    COMMIT_BYTES_MAX, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, HEADS_MAX, SEGMENT_BYTES,
     STORE_HELD_BACK_BYTES,
 };
 use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber, StoreId};
@@ -55,6 +54,7 @@ pub(super) enum What {
 /// One frame to append, and who waits for it.
 pub(super) struct Job {
     pub(super) what: What,
+    pub(super) need: Need,
     pub(super) author: AuthorIndex,
     pub(super) key: PeerKey,
     pub(super) id: ChunkId,
@@ -88,123 +88,11 @@ pub(super) fn stride_of(payload_bytes: usize) -> u64 {
     (FRAME_HEADER_BYTES as u64 + payload_bytes as u64).next_multiple_of(FRAME_ALIGN_BYTES)
 }
 
-/// What the store knows.
-pub(super) struct State {
-    pub(super) table: Table,
-    pub(super) authors: Authors,
-    pub(super) sets: Sets,
-    pub(super) heads: HeadList,
-    /// Chunks flagged damaged.
-    pub(super) damaged: u64,
-    /// Bytes of all segments.
-    pub(super) disk_bytes: u64,
-    /// What the file system had left when it was last asked.
-    pub(super) free_bytes: u64,
-    pub(super) segments: u32,
-    pub(super) commits: u64,
-    pub(super) fdatasyncs: u64,
-    queue: VecDeque<Job>,
-    /// Bytes queued or being written.
-    queued_bytes: u64,
-    /// Chunks queued or being written.
-    pending: BTreeSet<ChunkId>,
-    /// Heads queued or being written.
-    pending_heads: BTreeSet<(AuthorIndex, SnapshotNumber)>,
-    closing: bool,
-    writer_ended: bool,
-}
-
-impl State {
-    pub(super) fn new(table_chunks: usize) -> Self {
-        Self {
-            table: Table::new(table_chunks),
-            authors: Authors::default(),
-            sets: Sets::new(),
-            heads: HeadList::new(),
-            damaged: 0,
-            disk_bytes: 0,
-            free_bytes: 0,
-            segments: 0,
-            commits: 0,
-            fdatasyncs: 0,
-            queue: VecDeque::new(),
-            queued_bytes: 0,
-            pending: BTreeSet::new(),
-            pending_heads: BTreeSet::new(),
-            closing: false,
-            writer_ended: false,
-        }
-    }
-
-    /// Whether the author's claim of this chunk is durable already. A claim on a damaged record is not one on its successor.
-    pub(super) fn is_claimed(&self, id: &ChunkId, author: AuthorIndex) -> bool {
-        self.table
-            .matches(id)
-            .any(|entry| !entry.damaged && self.sets.contains(entry.claims, author))
-    }
-
-    /// Adds an author's claim to all chunks that may be meant: a claim too many only keeps something longer.
-    pub(super) fn claim(&mut self, id: &ChunkId, author: AuthorIndex) -> Result<bool, StoreError> {
-        let mut any = false;
-        let places: heapless::Vec<Entry, 8> = self.table.matches(id).take(8).collect();
-        for entry in places {
-            let claims = self
-                .sets
-                .with(entry.claims, author)
-                .ok_or(StoreError::TableFull)?;
-            let noted = self
-                .table
-                .update(id, entry.location, |entry| entry.claims = claims);
-            // A yes speaks of a whole chunk: one that is damaged keeps the claim for its successor, but gives no yes.
-            any |= noted && !entry.damaged;
-        }
-        Ok(any)
-    }
-
-    /// Enters a durable chunk: new, or in the place of a damaged one.
-    pub(super) fn enter(
-        &mut self,
-        id: &ChunkId,
-        author: AuthorIndex,
-        location: Location,
-        record_bytes: u32,
-        replaces: Option<Location>,
-    ) -> Result<(), StoreError> {
-        if let Some(old) = replaces {
-            let mut was_damaged = false;
-            let replaced = self.table.update(id, old, |entry| {
-                was_damaged = entry.damaged;
-                entry.location = location;
-                entry.record_bytes = record_bytes;
-                entry.damaged = false;
-            });
-            self.damaged -= u64::from(was_damaged);
-            if replaced {
-                self.claim(id, author)?;
-                return Ok(());
-            }
-        }
-        let claims = self
-            .sets
-            .with(SetIndex::EMPTY, author)
-            .ok_or(StoreError::TableFull)?;
-        let entry = Entry {
-            prefix: prefix_of(id),
-            location,
-            record_bytes,
-            damaged: false,
-            holders: SetIndex::EMPTY,
-            claims,
-        };
-        self.table.insert(entry).map_err(|_| StoreError::TableFull)
-    }
-}
-
 /// What all of the store's tasks share.
 pub(super) struct Shared {
     pub(super) store: StoreId,
     pub(super) sizes: Sizes,
-    pub(super) capacity_bytes: Option<u64>,
+    pub(super) limits: Limits,
     pub(super) state: RefCell<State>,
     /// Calls that may still put something into the queue.
     busy: Cell<usize>,
@@ -233,16 +121,11 @@ impl Answer {
 }
 
 impl Shared {
-    pub(super) fn new(
-        store: StoreId,
-        sizes: Sizes,
-        capacity_bytes: Option<u64>,
-        state: State,
-    ) -> Self {
+    pub(super) fn new(store: StoreId, sizes: Sizes, limits: Limits, state: State) -> Self {
         Self {
             store,
             sizes,
-            capacity_bytes,
+            limits,
             state: RefCell::new(state),
             busy: Cell::new(0),
             queue_grew: Notify::new(),
@@ -259,20 +142,22 @@ impl Shared {
         self.busy.get() > 0
     }
 
-    /// Whether so many more bytes of a frame find room; data must leave some for what describes it.
-    pub(super) fn has_room(&self, frame_bytes: u64, is_data: bool) -> bool {
+    /// Whether so many more bytes of an author's frame find room.
+    pub(super) fn check_room(
+        &self,
+        frame_bytes: u64,
+        need: Need,
+        author: AuthorIndex,
+    ) -> Result<(), StoreError> {
         let state = self.state.borrow();
-        let block = BLOCK_BYTES as u64;
-        let held_back = if is_data {
-            self.sizes.held_back_bytes
-        } else {
-            block
-        };
-        let wanted = state.queued_bytes + frame_bytes + block + held_back;
-        let given = self
-            .capacity_bytes
-            .is_none_or(|capacity| state.disk_bytes + wanted <= capacity);
-        given && wanted <= state.free_bytes
+        if frame_bytes > self.limits.room_bytes(state.taken(), need) {
+            return Err(StoreError::DiskFull);
+        }
+        let left = self.limits.quota_left(state.claimed_by(author), need);
+        if left.is_some_and(|left| frame_bytes > left) {
+            return Err(StoreError::QuotaFull);
+        }
+        Ok(())
     }
 
     pub(super) fn is_pending(&self, id: &ChunkId) -> bool {
@@ -288,8 +173,8 @@ impl Shared {
     pub(super) fn queue(
         &self,
         what: What,
-        author: AuthorIndex,
-        key: PeerKey,
+        need: Need,
+        (author, key): (AuthorIndex, PeerKey),
         id: ChunkId,
     ) -> Result<Answer, StoreError> {
         let mut state = self.state.borrow_mut();
@@ -297,12 +182,14 @@ impl Shared {
             return Err(StoreError::Closed);
         }
         match &what {
-            What::Chunk { replaces, .. } => {
+            What::Chunk { record, replaces } => {
                 let coming = state.table.chunks() + state.pending.len();
-                if replaces.is_none() && coming >= state.table.chunks_max() {
+                let room = table_room(coming, state.table.chunks_max(), need);
+                if replaces.is_none() && room == 0 {
                     return Err(StoreError::TableFull);
                 }
                 state.pending.insert(id);
+                state.coming_bytes[usize::from(author.0)] += record.len() as u64;
             }
             What::Claim => {}
             What::Head { number, .. } => {
@@ -315,6 +202,7 @@ impl Shared {
         let (done, told) = oneshot::channel();
         let job = Job {
             what,
+            need,
             author,
             key,
             id,
@@ -354,6 +242,14 @@ impl Shared {
             return None;
         }
         state.queue.pop_front()
+    }
+
+    /// Puts jobs back to the front, in their order.
+    pub(super) fn put_back(&self, jobs: Vec<Job>) {
+        let mut state = self.state.borrow_mut();
+        for job in jobs.into_iter().rev() {
+            state.queue.push_front(job);
+        }
     }
 
     pub(super) fn first_job<T>(&self, look: impl FnOnce(&Job) -> T) -> Option<T> {
@@ -404,8 +300,9 @@ impl Shared {
     fn settle(&self, state: &mut State, job: &Job) {
         state.queued_bytes -= job.stride();
         match &job.what {
-            What::Chunk { .. } => {
+            What::Chunk { record, .. } => {
                 state.pending.remove(&job.id);
+                state.coming_bytes[usize::from(job.author.0)] -= record.len() as u64;
             }
             What::Claim => {}
             What::Head { number, .. } => {

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// The disk, or the space given to the store, is full.
     #[error("the disk is full; nothing the store holds is affected; give it more space")]
     DiskFull,
+    /// The author claims as much as one author may.
+    #[error("this author has all it may have here; nothing it has is affected; raise its quota")]
+    QuotaFull,
     /// The disk failed while writing or making durable.
     #[error(
         "the disk failed; what was being written is not kept, what was acknowledged before is checked again; look at the disk's health"
@@ -84,6 +87,7 @@ impl StoreError {
             Self::NoRecord => Refusal::NotUnderstood,
             Self::TableFull | Self::TableTooSmall { .. } => Refusal::TableFull,
             Self::DiskFull | Self::SegmentsFull => Refusal::DiskFull,
+            Self::QuotaFull => Refusal::QuotaFull,
             Self::HeadsFull => Refusal::HeadsFull,
             Self::HeadConflict => Refusal::HeadConflict,
             Self::DiskFailed
@@ -96,11 +100,22 @@ impl StoreError {
 
     /// For `map_err`: what was tried, and what the operating system said.
     pub(super) fn io(deed: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
-            _ => Self::Io { deed, error },
+        move |error| {
+            if is_full(&error) {
+                Self::DiskFull
+            } else {
+                Self::Io { deed, error }
+            }
         }
     }
+}
+
+/// Whether the file system said that it is full: a limitation, after which everything works as before.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero
+    )
 }
 
 impl From<StoreError> for Refusal {

@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 
 use super::ask::{Ask, AskError};
 use crate::format::head::SignedHead;
-use crate::format::message::Message;
+use crate::format::message::{Message, Room};
 use crate::format::{decode, encode};
 use crate::session::Session;
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
@@ -115,6 +115,13 @@ impl Ask for RemoteKeeper {
     async fn pull(&self, author: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError> {
         let asked = ids.len();
         self.held(Message::Pull { author, ids }, asked).await
+    }
+
+    async fn room(&self) -> Result<Room, AskError> {
+        match self.ask(Message::AskRoom, None).await? {
+            (Message::Room(room), _) => Ok(room),
+            _ => Err(self.nonsense()),
+        }
     }
 
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {

@@ -167,6 +167,7 @@ impl<W: World, H: Host> Server<W, H> {
                     .map_err(|error| error.refusal())?;
                 Ok(Message::Done)
             }
+            Message::AskRoom => Ok(Message::Room(self.store.room(peer))),
             Message::Roster => {
                 self.host.merge_roster(&body).await?;
                 Ok(Message::Done)
@@ -184,6 +185,7 @@ impl<W: World, H: Host> Server<W, H> {
             | Message::Absent
             | Message::HeadList
             | Message::Welcome
+            | Message::Room(_)
             | Message::Refused(_) => Err(Refusal::NotUnderstood),
         }
     }

@@ -7,9 +7,11 @@ use std::rc::Rc;
 use super::holding::Inner;
 use super::queue::{What, stride_of};
 use super::refuse::StoreError;
+use super::room::Need;
 use super::table::prefix_of;
 use super::writing::footer_room;
 use crate::format::head::SignedHead;
+use crate::format::message::Room;
 use crate::format::record::{RecordHeader, id_of};
 use crate::format::segment::FrameType;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX};
@@ -26,6 +28,8 @@ pub struct StoreConfig {
     pub table_chunks: usize,
     /// Bytes the segments may take; `None` is all the file system has.
     pub capacity_bytes: Option<u64>,
+    /// Bytes of the chunks that one author may claim by putting them; `None` is no limit.
+    pub quota_bytes_per_author: Option<u64>,
 }
 
 /// What a store says of itself.
@@ -47,6 +51,10 @@ pub struct StoreFigures {
     pub disk_bytes: u64,
     /// Bytes they may take.
     pub capacity_bytes: Option<u64>,
+    /// Bytes of data that still find room.
+    pub room_bytes: u64,
+    /// Bytes one author may claim.
+    pub quota_bytes_per_author: Option<u64>,
     /// Bytes the file system had left after the last commit.
     pub free_bytes: u64,
     /// Commits since the start.
@@ -99,7 +107,10 @@ impl<W: World> Store<W> {
             return Err(StoreError::Damaged);
         }
         // A record of a later version is data to us: the held-back space is for what we know.
-        let is_data = RecordHeader::of(&record).map_or(true, |header| header.kind == Kind::Data);
+        let need = match RecordHeader::of(&record) {
+            Ok(header) if header.kind != Kind::Data => Need::Index,
+            Ok(_) | Err(_) => Need::Data,
+        };
         let who = inner.author(author)?;
         let mut asked_again = false;
         let answer = loop {
@@ -111,16 +122,18 @@ impl<W: World> Store<W> {
                     None => return Ok(()),
                 }
             }
-            if inner.shared.has_room(frame_bytes, is_data) {
-                let replaces = found.damaged;
-                let what = What::Chunk { record, replaces };
-                break inner.shared.queue(what, who, author, id)?;
+            match inner.shared.check_room(frame_bytes, need, who) {
+                Ok(()) => {
+                    let replaces = found.damaged;
+                    let what = What::Chunk { record, replaces };
+                    break inner.shared.queue(what, need, (who, author), id)?;
+                }
+                Err(StoreError::DiskFull) if !asked_again => {
+                    inner.refresh_free().await;
+                    asked_again = true;
+                }
+                Err(error) => return Err(error),
             }
-            if asked_again {
-                return Err(StoreError::DiskFull);
-            }
-            inner.refresh_free().await;
-            asked_again = true;
         };
         drop(busy);
         answer.wait().await
@@ -205,13 +218,14 @@ impl<W: World> Store<W> {
             }
         }
         // Nothing has waited since the list was looked at.
-        if !inner.shared.has_room(stride_of(bytes.len()), false) {
-            return Err(StoreError::DiskFull);
-        }
-        let id = ChunkId(head.hash().0);
-        let answer = inner
+        inner
             .shared
-            .queue(What::Head { bytes, number }, who, author, id)?;
+            .check_room(stride_of(bytes.len()), Need::Claim, who)?;
+        let id = ChunkId(head.hash().0);
+        let answer =
+            inner
+                .shared
+                .queue(What::Head { bytes, number }, Need::Claim, (who, author), id)?;
         drop(busy);
         answer.wait().await
     }
@@ -275,11 +289,42 @@ impl<W: World> Store<W> {
             heads: state.heads.count(),
             segments: state.segments,
             disk_bytes: state.disk_bytes,
-            capacity_bytes: shared.capacity_bytes,
+            capacity_bytes: shared.limits.capacity_bytes,
+            room_bytes: shared.limits.room_bytes(state.taken(), Need::Data),
+            quota_bytes_per_author: shared.limits.quota_bytes_per_author,
             free_bytes: state.free_bytes,
             commits: state.commits,
             fdatasyncs: state.fdatasyncs,
         }
+    }
+
+    /// What there is room for, told to one author.
+    #[must_use]
+    pub fn room(&self, author: PeerKey) -> Room {
+        let figures = self.figures();
+        let state = self.inner().shared.state.borrow();
+        let yours_bytes = state
+            .authors
+            .find(author)
+            .map_or(0, |who| state.claimed_by(who));
+        Room {
+            chunks: figures.chunks as u64,
+            chunks_max: figures.chunks_max as u64,
+            stored_bytes: figures.disk_bytes,
+            room_bytes: figures.room_bytes,
+            yours_bytes,
+            quota_bytes: figures.quota_bytes_per_author,
+            damaged: figures.damaged,
+        }
+    }
+
+    /// Bytes of the records each author claims.
+    #[must_use]
+    pub fn claimed_bytes(&self) -> Vec<(PeerKey, u64)> {
+        let state = self.inner().shared.state.borrow();
+        let keys = state.authors.keys().iter();
+        keys.filter_map(|key| Some((*key, state.claimed_by(state.authors.find(*key)?))))
+            .collect()
     }
 
     /// Takes nothing new and returns when all that waits is written.

@@ -23,6 +23,7 @@ pub(super) const FIRST: &str = "store/seg-000001";
 pub(super) const CONFIG: StoreConfig = StoreConfig {
     table_chunks: 20_000,
     capacity_bytes: None,
+    quota_bytes_per_author: None,
 };
 
 pub(super) fn run<T>(story: impl Future<Output = T>) -> T {

@@ -6,6 +6,7 @@ use std::io;
 
 use tokio::sync::oneshot;
 
+use super::refuse::is_full;
 use crate::format::segment::{
     FOOTER_ENTRY_BYTES, FooterEntry, SegmentHeader, TRAILER_BYTES, Trailer,
 };
@@ -33,6 +34,27 @@ pub(super) fn number_of(name: &str) -> Option<u32> {
 pub(super) const fn footer_room(entries: usize) -> u64 {
     let bytes = 32 * MEMBERS_MAX + FOOTER_ENTRY_BYTES * entries + TRAILER_BYTES;
     bytes.next_multiple_of(BLOCK_BYTES) as u64
+}
+
+/// Why bytes did not reach a file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unwritten {
+    /// The file system had no space for a write. Nothing that was there is affected, and nothing is under way any more.
+    #[error("there is no space left")]
+    Full,
+    /// A write or a sync failed: the file is not to be trusted with more.
+    #[error(transparent)]
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) {
+            Self::Full
+        } else {
+            Self::Failed(error)
+        }
+    }
 }
 
 /// Bytes on their way to a file, from a block's start on.
@@ -91,15 +113,21 @@ impl<W: World> Stage<W> {
         self.push(&ZEROS[..len]).await
     }
 
-    /// Writes what is left, padded to a block, waits for all of it and makes it durable; returns where it ends.
-    pub(super) async fn finish(mut self) -> io::Result<u64> {
+    /// Writes what is left, padded to a block, and waits for all of it; returns where it ends.
+    pub(super) async fn flush(&mut self) -> io::Result<u64> {
         self.pad(BLOCK_BYTES as u64).await?;
         if self.filled > 0 {
             self.send().await?;
         }
         self.settle().await?;
-        self.file.sync_data().await?;
         Ok(self.start)
+    }
+
+    /// As [`Self::flush`], and makes it durable.
+    async fn finish(mut self) -> Result<u64, Unwritten> {
+        let end = self.flush().await?;
+        self.file.sync_data().await.map_err(Unwritten::Failed)?;
+        Ok(end)
     }
 
     async fn send(&mut self) -> io::Result<()> {
@@ -144,7 +172,8 @@ pub(super) async fn begin_segment<W: World>(
         stage
             .push(&SegmentHeader { store, number }.encode())
             .await?;
-        stage.finish().await?;
+        stage.flush().await?;
+        file.sync_data().await?;
         world.disk().sync_dir(STORE_DIR).await
     };
     match written.await {
@@ -172,7 +201,7 @@ pub(super) async fn close_segment<W: World>(
     file: <W::Disk as Disk>::File,
     start: u64,
     footer: &Footer<'_>,
-) -> io::Result<u64> {
+) -> Result<u64, Unwritten> {
     let mut sum = crc32fast::Hasher::new();
     let mut stage = Stage::new(world, file, start);
     for author in footer.authors {

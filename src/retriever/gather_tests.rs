@@ -10,6 +10,7 @@ use super::mock::{MockWorld, run};
 use super::{FetchError, Gather, Heads, Outcome, Source};
 use crate::format::head::{Head, SignedHead};
 use crate::format::keys::{DataKeys, ReserveSecret};
+use crate::format::message::Room;
 use crate::format::record;
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::{
@@ -51,6 +52,9 @@ impl Ask for MockKeeper {
     }
     async fn pull(&self, _: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError> {
         Ok(vec![false; ids.len()])
+    }
+    async fn room(&self) -> Result<Room, AskError> {
+        Ok(Room::default())
     }
     async fn put_head(&self, _: SignedHead) -> Result<(), AskError> {
         Err(AskError::Gone)

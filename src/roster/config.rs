@@ -43,6 +43,8 @@ pub struct DataSet {
 pub struct Store {
     /// The most it may use, in bytes; without it, what the file system has.
     pub capacity_bytes: Option<u64>,
+    /// Bytes of chunks that one author may have kept here; without it, as much as fits.
+    pub quota_bytes_per_author: Option<u64>,
     /// Chunks the table has room for.
     pub table_chunks: Option<u64>,
     /// Whether it keeps anything.
@@ -53,6 +55,7 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             capacity_bytes: None,
+            quota_bytes_per_author: None,
             table_chunks: None,
             keep: true,
         }
@@ -83,6 +86,7 @@ struct RawDataSet {
 #[serde(deny_unknown_fields)]
 struct RawStore {
     capacity_bytes: Option<Spanned<u64>>,
+    quota_bytes_per_author: Option<Spanned<u64>>,
     table_chunks: Option<Spanned<u64>>,
     keep: Option<bool>,
 }
@@ -120,6 +124,7 @@ impl Config {
         }
         for (key, number) in [
             ("capacity_bytes", &raw.store.capacity_bytes),
+            ("quota_bytes_per_author", &raw.store.quota_bytes_per_author),
             ("table_chunks", &raw.store.table_chunks),
         ] {
             if let Some(number) = number
@@ -136,6 +141,7 @@ impl Config {
             data: Vec::new(),
             store: Store {
                 capacity_bytes: raw.store.capacity_bytes.map(Spanned::into_inner),
+                quota_bytes_per_author: raw.store.quota_bytes_per_author.map(Spanned::into_inner),
                 table_chunks: raw.store.table_chunks.map(Spanned::into_inner),
                 keep: raw.store.keep.unwrap_or(true),
             },
@@ -170,6 +176,9 @@ impl Config {
         line(format_args!("\n[store]\nkeep = {}\n", self.store.keep));
         if let Some(bytes) = self.store.capacity_bytes {
             line(format_args!("capacity_bytes = {bytes}\n"));
+        }
+        if let Some(bytes) = self.store.quota_bytes_per_author {
+            line(format_args!("quota_bytes_per_author = {bytes}\n"));
         }
         if let Some(chunks) = self.store.table_chunks {
             line(format_args!("table_chunks = {chunks}\n"));

@@ -52,6 +52,7 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::Pull { .. }
         | Message::PutHead
         | Message::Heads { .. }
+        | Message::AskRoom
         | Message::Roster
         | Message::Join(_) => Standing::Request,
         Message::Held { .. }
@@ -59,6 +60,7 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::Record
         | Message::Absent
         | Message::HeadList
+        | Message::Room(_)
         | Message::Welcome
         | Message::Refused(_) => Standing::Answer,
     }

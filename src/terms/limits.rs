@@ -71,6 +71,8 @@ pub const STORE_BUFFERS: usize = 4;
 pub const STORE_BUFFER_BYTES: usize = 1 << 20;
 /// Space the store holds back for manifests, pages, roster and claims when data is refused.
 pub const STORE_HELD_BACK_BYTES: u64 = 64 << 20;
+/// One place in this many of the chunk table is held back for pages, nodes and manifests when data is refused.
+pub const TABLE_HELD_BACK_ONE_IN: usize = 64;
 /// Frames of one commit: what waits for its end is kept in memory.
 pub const COMMIT_FRAMES_MAX: usize = 4096;
 /// Frames of one segment: its footer is kept in memory until it is closed.

@@ -1,6 +1,6 @@
 //! One fixed message of each variant, and its bytes.
 
-use reserve::format::message::{Envelope, Hello, JoinRequest, Message, Refusal};
+use reserve::format::message::{Envelope, Hello, JoinRequest, Message, Refusal, Room};
 use reserve::terms::{ChunkId, SnapshotNumber};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -8,7 +8,7 @@ use super::snapshots::author;
 use super::vectors::{Part, part, ramp};
 
 /// How many places [`place`] knows.
-pub const MESSAGES: usize = 19;
+pub const MESSAGES: usize = 21;
 
 /// A number for each message; the compiler asks here for a new one, and the test for its vector.
 pub const fn place(message: &Message) -> usize {
@@ -32,6 +32,8 @@ pub const fn place(message: &Message) -> usize {
         Message::HeadList => 16,
         Message::Welcome => 17,
         Message::Refused(_) => 18,
+        Message::AskRoom => 19,
+        Message::Room(_) => 20,
     }
 }
 
@@ -154,6 +156,25 @@ pub fn messages() -> Vec<Part> {
         (
             "refused not understood",
             Message::Refused(Refusal::NotUnderstood),
+            0,
+        ),
+        (
+            "refused quota full",
+            Message::Refused(Refusal::QuotaFull),
+            0,
+        ),
+        ("ask room", Message::AskRoom, 0),
+        (
+            "room",
+            Message::Room(Room {
+                chunks: 1000,
+                chunks_max: 1_000_000,
+                stored_bytes: 1 << 30,
+                room_bytes: 1 << 40,
+                yours_bytes: 500 << 20,
+                quota_bytes: Some(1 << 33),
+                damaged: 3,
+            }),
             0,
         ),
     ];

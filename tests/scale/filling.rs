@@ -26,6 +26,7 @@ pub async fn open(world: &Uring) -> (Store<Uring>, OpenReport) {
     let config = StoreConfig {
         table_chunks: TABLE_CHUNKS_DEFAULT,
         capacity_bytes: None,
+        quota_bytes_per_author: None,
     };
     Store::open(world.clone(), config).await.expect("it opens")
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use crate::format::head::SignedHead;
-use crate::format::message::Refusal;
+use crate::format::message::{Refusal, Room};
 use crate::format::record;
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::limits::{ASK_IDS_MAX, SEND_WINDOW_BYTES};
@@ -180,6 +180,9 @@ impl Ask for Clerk {
             }
         }
         Ok(bits)
+    }
+    async fn room(&self) -> Result<Room, AskError> {
+        Ok(Room::default())
     }
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {
         let shop = self.shop().await?;

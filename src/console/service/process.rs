@@ -80,6 +80,7 @@ pub async fn open_store(
     let wanted = StoreConfig {
         table_chunks,
         capacity_bytes: config.store.capacity_bytes,
+        quota_bytes_per_author: config.store.quota_bytes_per_author,
     };
     Store::open(world.clone(), wanted)
         .await

@@ -42,19 +42,27 @@ pub(super) async fn write(path: &Path, bytes: Vec<u8>, secret: bool) -> io::Resu
     aside.push(ASIDE);
     // Left from a power cut, perhaps with other rights: made anew, so that a secret is never readable by others.
     remove_if_there(&aside).await?;
-    let mode = if secret { 0o600 } else { 0o644 };
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&aside)
-        .await?;
-    if !bytes.is_empty() {
-        file.write_all_at(bytes, 0).await.0?;
+    let done = async {
+        let mode = if secret { 0o600 } else { 0o644 };
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&aside)
+            .await?;
+        if !bytes.is_empty() {
+            file.write_all_at(bytes, 0).await.0?;
+        }
+        file.sync_all().await?;
+        file.close().await?;
+        tokio_uring::fs::rename(&aside, path).await
+    };
+    let done = done.await;
+    if done.is_err() {
+        // On a full disk what stands aside would take the room of what is tried next. The old file stays as it is.
+        let _ = remove_if_there(&aside).await;
     }
-    file.sync_all().await?;
-    file.close().await?;
-    tokio_uring::fs::rename(&aside, path).await
+    done
 }
 
 /// Removes a file; one that is not there is no error.

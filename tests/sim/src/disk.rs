@@ -179,7 +179,7 @@ impl Disk for SimDisk {
         let bytes = bytes.to_vec();
         let work = move |machine: &Machine, platter: &mut Platter, path: &str| {
             let mut faults = machine.faults.borrow_mut();
-            faults.check_space(platter.used_bytes(), bytes.len() as u64)?;
+            faults.check_write(platter.used_bytes(), bytes.len() as u64)?;
             faults.check_sync()?;
             let mut stats = machine.disk_stats.borrow_mut();
             stats.syncs += 1;
@@ -289,8 +289,8 @@ impl DiskFile for SimFile {
                 0 => Ok(()),
                 more => machine
                     .faults
-                    .borrow()
-                    .check_space(platter.used_bytes(), more),
+                    .borrow_mut()
+                    .check_write(platter.used_bytes(), more),
             };
             let result = checked.map(|()| {
                 let bytes = &buffer[at..at + len];

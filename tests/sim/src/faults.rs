@@ -16,6 +16,7 @@ const CAPACITY_BYTES_DEFAULT: u64 = 1 << 40;
 pub struct Faults {
     capacity_bytes: u64,
     syncs_to_fail: u32,
+    writes_until_full: Option<u32>,
     unreadable: Vec<(String, Range<u64>)>,
 }
 
@@ -24,6 +25,7 @@ impl Default for Faults {
         Self {
             capacity_bytes: CAPACITY_BYTES_DEFAULT,
             syncs_to_fail: 0,
+            writes_until_full: None,
             unreadable: Vec::new(),
         }
     }
@@ -33,6 +35,12 @@ impl Faults {
     /// The disk holds this much and not a block more; beyond it a write fails with "no space left".
     pub fn set_capacity(&mut self, bytes: u64) {
         self.capacity_bytes = bytes;
+    }
+
+    /// After so many more writes another program has taken all that was left: whatever wants a new block fails with "no space left".
+    /// Until then the disk looks as if there was room.
+    pub fn fill_up_after(&mut self, writes: u32) {
+        self.writes_until_full = Some(writes);
     }
 
     /// The next sync of a file or directory fails. What it should have made durable never will be, as on Linux, though it
@@ -52,6 +60,9 @@ impl Faults {
     }
 
     pub(crate) fn free_bytes(&self, used_bytes: u64) -> u64 {
+        if self.writes_until_full == Some(0) {
+            return 0;
+        }
         self.capacity_bytes.saturating_sub(used_bytes)
     }
 
@@ -60,6 +71,16 @@ impl Faults {
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
         Ok(())
+    }
+
+    /// A write that wants new blocks.
+    pub(crate) fn check_write(&mut self, used_bytes: u64, more_bytes: u64) -> io::Result<()> {
+        match &mut self.writes_until_full {
+            Some(0) => return Err(io::Error::from_raw_os_error(ENOSPC)),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.check_space(used_bytes, more_bytes)
     }
 
     pub(crate) fn check_sync(&mut self) -> io::Result<()> {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use reserve::format::head::SignedHead;
+use reserve::format::message::Room;
 use reserve::keeper::{Ask, AskError, Keepers, MemberView, Store, StoreError};
 use reserve::terms::{ChunkId, PeerKey, SnapshotNumber};
 use reserve::world::World;
@@ -263,6 +264,11 @@ impl<W: World> Ask for Neighbour<W> {
         let held = pulled.await?;
         self.note_held(&asked, &held);
         Ok(held)
+    }
+
+    async fn room(&self) -> Result<Room, AskError> {
+        let (store, author) = (self.store.clone(), self.is_asked_by);
+        self.there(async move { Ok(store.room(author)) }).await
     }
 
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {

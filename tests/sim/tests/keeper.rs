@@ -16,6 +16,7 @@ const AUTHOR: PeerKey = PeerKey([1; 32]);
 const CONFIG: StoreConfig = StoreConfig {
     table_chunks: 4096,
     capacity_bytes: None,
+    quota_bytes_per_author: None,
 };
 /// Boots of a keeper in one story.
 const LIVES: u64 = 4;

@@ -27,6 +27,7 @@ use x25519_dalek::StaticSecret;
 const CONFIG: StoreConfig = StoreConfig {
     table_chunks: 4096,
     capacity_bytes: None,
+    quota_bytes_per_author: None,
 };
 
 type Answer<T> = Result<T, Box<dyn Error>>;

@@ -23,6 +23,7 @@ pub type Answer<T> = Result<T, Box<dyn Error>>;
 const CONFIG: StoreConfig = StoreConfig {
     table_chunks: 8192,
     capacity_bytes: None,
+    quota_bytes_per_author: None,
 };
 const EPOCH: KeyEpoch = KeyEpoch(1);
 /// Who retrieves: a Box that was not there before.

@@ -1,0 +1,161 @@
+//! What the store knows while it runs: the table and the lists beside it, what they count, and what waits to be written.
+//! Changed only where nothing waits; nothing here touches the disk.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::heads::HeadList;
+use super::queue::Job;
+use super::refuse::StoreError;
+use super::room::Taken;
+use super::sets::{Authors, SetIndex, Sets};
+use super::table::{Entry, Table, prefix_of};
+use crate::format::segment::Location;
+use crate::terms::limits::MEMBERS_MAX;
+use crate::terms::{AuthorIndex, ChunkId, SnapshotNumber};
+
+/// What the store knows.
+pub(super) struct State {
+    pub(super) table: Table,
+    pub(super) authors: Authors,
+    pub(super) sets: Sets,
+    pub(super) heads: HeadList,
+    /// Chunks flagged damaged.
+    pub(super) damaged: u64,
+    /// Bytes of the records each author claims.
+    pub(super) claimed_bytes: [u64; MEMBERS_MAX],
+    /// Of these, bytes that wait to be written.
+    pub(super) coming_bytes: [u64; MEMBERS_MAX],
+    /// Bytes of all segments.
+    pub(super) disk_bytes: u64,
+    /// What the file system had left when it was last asked.
+    pub(super) free_bytes: u64,
+    pub(super) segments: u32,
+    pub(super) commits: u64,
+    pub(super) fdatasyncs: u64,
+    pub(super) queue: VecDeque<Job>,
+    /// Bytes queued or being written.
+    pub(super) queued_bytes: u64,
+    /// Chunks queued or being written.
+    pub(super) pending: BTreeSet<ChunkId>,
+    /// Heads queued or being written.
+    pub(super) pending_heads: BTreeSet<(AuthorIndex, SnapshotNumber)>,
+    pub(super) closing: bool,
+    pub(super) writer_ended: bool,
+}
+
+impl State {
+    pub(super) fn new(table_chunks: usize) -> Self {
+        Self {
+            table: Table::new(table_chunks),
+            authors: Authors::default(),
+            sets: Sets::new(),
+            heads: HeadList::new(),
+            damaged: 0,
+            claimed_bytes: [0; MEMBERS_MAX],
+            coming_bytes: [0; MEMBERS_MAX],
+            disk_bytes: 0,
+            free_bytes: 0,
+            segments: 0,
+            commits: 0,
+            fdatasyncs: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            pending: BTreeSet::new(),
+            pending_heads: BTreeSet::new(),
+            closing: false,
+            writer_ended: false,
+        }
+    }
+
+    /// Whether the author's claim of this chunk is durable already. A claim on a damaged record is not one on its successor.
+    pub(super) fn is_claimed(&self, id: &ChunkId, author: AuthorIndex) -> bool {
+        self.table
+            .matches(id)
+            .any(|entry| !entry.damaged && self.sets.contains(entry.claims, author))
+    }
+
+    /// Adds an author's claim to all chunks that may be meant: a claim too many only keeps something longer.
+    pub(super) fn claim(&mut self, id: &ChunkId, author: AuthorIndex) -> Result<bool, StoreError> {
+        let mut any = false;
+        let places: heapless::Vec<Entry, 8> = self.table.matches(id).take(8).collect();
+        for entry in places {
+            let claims = self
+                .sets
+                .with(entry.claims, author)
+                .ok_or(StoreError::TableFull)?;
+            let noted = self
+                .table
+                .update(id, entry.location, |entry| entry.claims = claims);
+            if claims != entry.claims {
+                self.count_claim(author, entry.record_bytes);
+            }
+            // A yes speaks of a whole chunk: one that is damaged keeps the claim for its successor, but gives no yes.
+            any |= noted && !entry.damaged;
+        }
+        Ok(any)
+    }
+
+    /// Enters a durable chunk: new, or in the place of a damaged one.
+    pub(super) fn enter(
+        &mut self,
+        id: &ChunkId,
+        author: AuthorIndex,
+        location: Location,
+        record_bytes: u32,
+        replaces: Option<Location>,
+    ) -> Result<(), StoreError> {
+        if let Some(old) = replaces {
+            let mut was_damaged = false;
+            let replaced = self.table.update(id, old, |entry| {
+                was_damaged = entry.damaged;
+                entry.location = location;
+                entry.record_bytes = record_bytes;
+                entry.damaged = false;
+            });
+            self.damaged -= u64::from(was_damaged);
+            if replaced {
+                self.claim(id, author)?;
+                return Ok(());
+            }
+        }
+        let claims = self
+            .sets
+            .with(SetIndex::EMPTY, author)
+            .ok_or(StoreError::TableFull)?;
+        let entry = Entry {
+            prefix: prefix_of(id),
+            location,
+            record_bytes,
+            damaged: false,
+            holders: SetIndex::EMPTY,
+            claims,
+        };
+        self.table
+            .insert(entry)
+            .map_err(|_| StoreError::TableFull)?;
+        self.count_claim(author, record_bytes);
+        Ok(())
+    }
+
+    /// Bytes of the records an author claims, those that wait to be written included.
+    pub(super) fn claimed_by(&self, author: AuthorIndex) -> u64 {
+        let at = usize::from(author.0);
+        let count = |bytes: &[u64; MEMBERS_MAX]| bytes.get(at).copied().unwrap_or(0);
+        count(&self.claimed_bytes) + count(&self.coming_bytes)
+    }
+
+    /// What is taken, queued and free.
+    pub(super) fn taken(&self) -> Taken {
+        Taken {
+            disk_bytes: self.disk_bytes,
+            queued_bytes: self.queued_bytes,
+            free_bytes: self.free_bytes,
+        }
+    }
+
+    fn count_claim(&mut self, author: AuthorIndex, record_bytes: u32) {
+        if let Some(bytes) = self.claimed_bytes.get_mut(usize::from(author.0)) {
+            *bytes += u64::from(record_bytes);
+        }
+    }
+}
