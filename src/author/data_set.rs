@@ -1,26 +1,25 @@
-//! Taking one data set: the walk beside the previous index, each thing taken over or read.
-
-use std::io;
+//! One data set on its way into the snapshot: walked where it stands on the ground it stood on, or held as it was.
 
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
-use super::draft::{Draft, Made};
+use super::error::SnapshotError;
+use super::footing::Footing;
 use super::gather::{Gather, Means, Totals};
-use super::numbers::Seen;
-use super::read::{Reader, Taken};
+use super::known::Known;
+use super::numbers::{AcceptedSet, Seen};
+use super::read::Reader;
 use super::replicate::Replicator;
-use super::report::{Progress, SnapshotReport, Unread, add};
+use super::report::{Progress, Unread};
 use super::seal::Sealer;
+use super::set_walk::{SetEnd, SetWalk};
 use super::shelf::{ShelfReader, ShelfWriter};
-use super::snapshot::{DataSetConfig, SnapshotError, Trust};
-use super::walk::{Step, Walk, joined};
+use super::snapshot::{DataSetConfig, Trust};
 use crate::format::head::DataSet;
 use crate::format::keys::DataKeys;
 use crate::keeper::Keepers;
-use crate::terms::limits::{PATH_BYTES_MAX, SETTLED_SECONDS};
-use crate::terms::{ConsistencyLabel, Stamp};
-use crate::world::{Disk, FileKind, Stat, Tree, World};
+use crate::terms::{ConsistencyLabel, FileSystemId, Stamp};
+use crate::world::{Disk, Tree, World};
 
 /// Bytes of paths and reasons a manifest may spend on one data set's unread things: all data sets fit in one chunk.
 const UNREAD_BYTES_MAX: usize = 48 << 10;
@@ -35,294 +34,253 @@ pub(super) struct TakenSet<D: Disk> {
     pub shelf: ShelfWriter<D>,
     pub files_reused: u64,
     pub seen: Seen,
+    /// What is remembered of it.
+    pub accepted: AcceptedSet,
+    /// Why it is in the snapshot as it was before.
+    pub held: Option<SmolStr>,
+    /// Whether what packs hold is to be told anew.
+    pub has_moved: bool,
+    pub databases: u64,
     pub index_was_damaged: bool,
     pub unread: Vec<Unread>,
     pub skipped: Vec<Unread>,
     pub skipped_count: u64,
 }
 
-struct Notes {
-    name: SmolStr,
-    unread: Vec<Unread>,
-    unread_count: u64,
-    skipped: Vec<Unread>,
-    skipped_count: u64,
-    has_changed: bool,
+/// What all data sets of a snapshot share.
+pub(super) struct Common<'a, W: World, K: Keepers> {
+    pub world: &'a W,
+    pub out: &'a Replicator<W, K>,
+    pub keys: &'a DataKeys,
+    pub progress: &'a Progress,
+    pub known: &'a Known<'a, W::Disk>,
+    pub started: Stamp,
+    pub trust: &'a Trust<'a>,
+    /// A person said that what is there now is right.
+    pub accept_loss: bool,
 }
 
-impl Notes {
-    fn unread(&mut self, path: &[u8], reason: &str) {
-        let what = self.about(path, reason);
-        SnapshotReport::push_bounded(&mut self.unread, &mut self.unread_count, what);
-    }
+/// Why a data set was not taken.
+pub(super) enum NotTaken {
+    /// It is not there, or not what it was: what keepers have of it stays.
+    Held(String),
+    /// There is no snapshot at all.
+    Snapshot(SnapshotError),
+}
 
-    fn skipped(&mut self, path: &[u8], reason: &str) {
-        let what = self.about(path, reason);
-        SnapshotReport::push_bounded(&mut self.skipped, &mut self.skipped_count, what);
-    }
-
-    fn about(&self, path: &[u8], reason: &str) -> Unread {
-        Unread {
-            data_set: self.name.clone(),
-            path: path.to_vec(),
-            reason: reason.into(),
-        }
+impl<E: Into<SnapshotError>> From<E> for NotTaken {
+    fn from(error: E) -> Self {
+        Self::Snapshot(error.into())
     }
 }
 
-#[allow(clippy::too_many_arguments)] // the one caller has them all at hand, each of its own kind
-pub(super) async fn take_data_set<W: World, K: Keepers>(
-    world: &W,
-    out: &Replicator<W, K>,
-    keys: &DataKeys,
-    progress: &Progress,
-    (reader, dense): (&mut Reader, &mut Sealer),
-    config: &DataSetConfig,
-    started: Stamp,
-    trust: &Trust<'_>,
-) -> Result<TakenSet<W::Disk>, SnapshotError> {
-    let missing = |reason: String| SnapshotError::DataSetMissing {
-        name: config.name.clone(),
-        reason,
-    };
-    let tree = world.tree();
-    let found = |error: io::Error| missing(error.to_string());
-    let root = tree.stat(&config.path).await.map_err(found)?;
-    match root.kind {
-        FileKind::Dir | FileKind::File => {}
-        FileKind::Symlink => {
-            return Err(missing(
-                "it is a symbolic link; name what it points to".to_owned(),
-            ));
-        }
-        FileKind::Fifo | FileKind::Socket | FileKind::CharDevice | FileKind::BlockDevice => {
-            return Err(missing("it is neither a directory nor a file".to_owned()));
+impl<W: World, K: Keepers> Common<'_, W, K> {
+    fn means<'m>(
+        &'m self,
+        config: &'m DataSetConfig,
+        reader: &Reader,
+        device: u64,
+    ) -> Means<'m, W, K> {
+        Means {
+            world: self.world,
+            out: self.out,
+            keys: self.keys,
+            progress: self.progress,
+            known: self.known,
+            sizes: reader.sizes,
+            base: &config.path,
+            device,
         }
     }
-    let file_system = tree.file_system(&config.path).await.map_err(found)?;
 
-    let mut before = ShelfReader::open(world.disk().clone(), &config.name).await;
-    let files_before = before.files();
-    let sizes = reader.sizes;
-    let part_bytes = sizes.shelf_part_bytes;
-    let shelf = ShelfWriter::start(world.disk().clone(), &config.name, &before, part_bytes).await?;
-    let mut gather = Gather::<W>::new(dense, sizes, keys, shelf);
-    let means = Means {
-        world,
-        out,
-        keys,
-        progress,
-        sizes,
-        base: &config.path,
-        device: root.device,
-    };
-    let mut notes = Notes {
-        name: config.name.clone(),
-        unread: Vec::new(),
-        unread_count: 0,
-        skipped: Vec::new(),
-        skipped_count: 0,
-        has_changed: false,
-    };
-    let (mut files_reused, mut rewritten) = (0u64, 0u64);
-
-    let mut walk = Walk::new(tree.clone(), &config.path, root);
-    while let Some(step) = walk.next().await {
-        let (path, stat) = match step {
-            Step::Skipped { path, kind } => {
-                notes.skipped(&path, name_of_kind(kind));
-                continue;
-            }
-            // A data set that cannot be listed at all is a disaster to report, not emptiness to copy.
-            Step::Unread { path, reason } if path.is_empty() => return Err(found(reason)),
-            Step::Unread { path, reason } => {
-                notes.unread(&path, &reason.to_string());
-                continue;
-            }
-            Step::Found { path, stat } => (path, stat),
+    /// Takes a data set as it is now, or, if it is not where it was, as it was in the snapshot before.
+    pub async fn take(
+        &self,
+        (reader, dense): (&mut Reader, &mut Sealer),
+        config: &DataSetConfig,
+        before: Option<&AcceptedSet>,
+    ) -> Result<TakenSet<W::Disk>, SnapshotError> {
+        let reason = match self.walk((&mut *reader, &mut *dense), config, before).await {
+            Ok(taken) => return Ok(taken),
+            Err(NotTaken::Snapshot(error)) => return Err(error),
+            Err(NotTaken::Held(reason)) => reason,
         };
-        progress.path.borrow_mut().clone_from(&path);
-        let old = before.find(&path).await;
-        match stat.kind {
-            FileKind::File => {
-                add(&progress.files, 1);
-                add(&progress.bytes, stat.size);
-                let had_contents = old.as_ref().is_some_and(super::shelf::is_file);
-                if let Some(old) = old
-                    && may_be_taken_over(&old, &stat, started, trust)
-                {
-                    files_reused += 1;
-                    take_over(&mut gather, &means, &mut before, old, &stat).await?;
-                } else {
-                    rewritten += u64::from(had_contents);
-                    take_file(&mut gather, &means, reader, &mut notes, path, stat).await?;
-                }
-            }
-            FileKind::Symlink => match tree.read_link(&joined(&config.path, &path)).await {
-                Ok(target) if is_target(&target) => {
-                    gather.push(Draft::new(path, &stat, root.device, Made::Symlink(target)));
-                }
-                Ok(_) => notes.unread(&path, "it points to nothing that can be named"),
-                Err(reason) => notes.unread(&path, &reason.to_string()),
-            },
-            FileKind::Dir => gather.push(Draft::new(path, &stat, root.device, Made::Dir)),
-            FileKind::Fifo | FileKind::Socket | FileKind::CharDevice | FileKind::BlockDevice => {}
-        }
-        gather.settle(&means).await?;
-        for (path, reason) in gather.trouble.drain(..) {
-            notes.has_changed = true;
-            notes.unread(&path, &reason);
-        }
-    }
-    before.pass_rest().await;
-    let (id, level) = gather
-        .finish(&means)
-        .await?
-        .ok_or_else(|| missing("nothing of it could be read".to_owned()))?;
-    for (path, reason) in gather.trouble.drain(..) {
-        notes.has_changed = true;
-        notes.unread(&path, &reason);
-    }
-
-    let label = if notes.has_changed {
-        ConsistencyLabel::BestEffort
-    } else {
-        ConsistencyLabel::Crash
-    };
-    let totals = gather.totals;
-    Ok(TakenSet {
-        manifest: DataSet {
+        let missing = || SnapshotError::DataSetMissing {
             name: config.name.clone(),
-            path: ByteBuf::from(config.path.clone()),
-            file_system,
-            label,
-            root: id,
-            level,
-            entries: totals.entries,
-            files: totals.files,
-            bytes: totals.bytes,
-            unread: listed(&notes.unread),
-            unread_count: notes.unread_count,
-        },
-        totals,
-        shelf: gather.into_shelf(),
-        files_reused,
-        seen: Seen {
-            files_before,
-            gone: before.gone,
-            rewritten,
-        },
-        index_was_damaged: before.is_damaged,
-        unread: notes.unread,
-        skipped: notes.skipped,
-        skipped_count: notes.skipped_count,
-    })
-}
-
-/// Goes on with all parts of a file whose contents are taken over.
-async fn take_over<W: World, K: Keepers>(
-    gather: &mut Gather<'_, W>,
-    means: &Means<'_, W, K>,
-    before: &mut ShelfReader<W::Disk>,
-    mut draft: Draft,
-    stat: &Stat,
-) -> Result<(), SnapshotError> {
-    loop {
-        draft.mark(stat, means.device);
-        let is_continued = matches!(draft.what, Made::Pieces { last: false, .. });
-        let path = is_continued.then(|| draft.path.clone());
-        gather.push(draft);
-        gather.settle(means).await?;
-        let Some(path) = path else {
-            return Ok(());
+            reason: reason.clone(),
         };
-        match before.next_part(&path).await {
-            Some(next) => draft = next,
-            // Its first part is on its way already: the only sound thing is to begin again without the shelf.
-            None => return Err(SnapshotError::ShelfBroken),
-        }
+        let before = before.ok_or_else(missing)?;
+        tracing::warn!(data_set = %config.name, %reason, "not where it was: it stays in the snapshot as it was before");
+        let held = self.hold((reader, dense), config, before, &reason).await?;
+        held.ok_or_else(missing)
     }
-}
 
-async fn take_file<W: World, K: Keepers>(
-    gather: &mut Gather<'_, W>,
-    means: &Means<'_, W, K>,
-    reader: &mut Reader,
-    notes: &mut Notes,
-    path: Vec<u8>,
-    stat: Stat,
-) -> Result<(), SnapshotError> {
-    if stat.size == 0 {
-        gather.push(Draft::new(path, &stat, means.device, Made::Empty));
-        return Ok(());
-    }
-    if stat.size <= means.sizes.small_file_bytes_max as u64 {
-        let draft = Draft::new(path, &stat, means.device, Made::ToRead);
-        gather.push_small(draft, stat);
-        return Ok(());
-    }
-    let taken = reader
-        .read(means, &path, async |draft| {
-            gather.push(draft);
-            gather.settle(means).await
-        })
+    async fn walk(
+        &self,
+        (reader, dense): (&mut Reader, &mut Sealer),
+        config: &DataSetConfig,
+        accepted: Option<&AcceptedSet>,
+    ) -> Result<TakenSet<W::Disk>, NotTaken> {
+        let tree = self.world.tree();
+        let footing = Footing::look(tree, &config.path)
+            .await
+            .map_err(NotTaken::Held)?;
+        let stood = accepted.filter(|set| set.path == config.path && !self.accept_loss);
+        if let Some(why) = stood.and_then(|set| footing.differs_from(&set.footing)) {
+            return Err(NotTaken::Held(why.to_owned()));
+        }
+        let root = tree
+            .stat(&config.path)
+            .await
+            .map_err(|error| NotTaken::Held(error.to_string()))?;
+        let disk = self.world.disk();
+        let before = ShelfReader::open(disk.clone(), &config.name).await;
+        let shelf = ShelfWriter::start(
+            disk.clone(),
+            &config.name,
+            &before,
+            reader.sizes.shelf_part_bytes,
+        )
         .await?;
-    match taken {
-        Taken::Whole => {}
-        Taken::Changed => {
-            notes.has_changed = true;
-            notes.unread(
-                &path,
-                "it changed while it was read; taken with its last read",
-            );
-        }
-        Taken::Cut(reason) => {
-            notes.has_changed = true;
-            let reason = format!("its end could not be read and stands as zeros: {reason}");
-            notes.unread(&path, &reason);
-        }
-        Taken::Failed(reason) => notes.unread(&path, &reason.to_string()),
+        let files_before = before.files();
+        let gather = Gather::<W>::new(dense, reader.sizes, self.keys, shelf);
+        let means = self.means(config, reader, root.device);
+        let walk = SetWalk::new(self, means, config, gather, before, reader, footing);
+        let SetEnd {
+            root: (id, level),
+            gather,
+            before,
+            notes,
+            files_reused,
+            moves,
+            databases,
+        } = walk.run(root).await?;
+        let totals = gather.totals;
+        let label = notes.label();
+        let has_moved =
+            moves.packed > 0 || before.gone > 0 || moves.rewritten > 0 || !self.known.is_there();
+        Ok(TakenSet {
+            manifest: DataSet {
+                name: config.name.clone(),
+                path: ByteBuf::from(config.path.clone()),
+                file_system: FileSystemId {
+                    magic: footing.magic,
+                    device: footing.device,
+                },
+                label,
+                root: id,
+                level,
+                entries: totals.entries,
+                files: totals.files,
+                bytes: totals.bytes,
+                unread: listed(&notes.unread),
+                unread_count: notes.unread_count,
+            },
+            totals,
+            shelf: gather.into_shelf(),
+            files_reused,
+            seen: Seen {
+                files_before,
+                gone: before.gone,
+                moved: moves.moved,
+                rewritten: moves.rewritten,
+            },
+            accepted: AcceptedSet {
+                name: config.name.clone(),
+                path: ByteBuf::from(config.path.clone()),
+                files: totals.files,
+                footing,
+                label,
+                taken: self.started,
+            },
+            held: None,
+            has_moved,
+            databases,
+            index_was_damaged: before.is_damaged,
+            unread: notes.unread,
+            skipped: notes.skipped,
+            skipped_count: notes.skipped_count,
+        })
     }
-    Ok(())
-}
 
-/// Whether a file is as it was, so that its contents need not be read.
-fn may_be_taken_over(old: &Draft, stat: &Stat, started: Stamp, trust: &Trust<'_>) -> bool {
-    let (bytes, is_in_parts) = match &old.what {
-        Made::Empty => (0, false),
-        Made::Packed { bytes, .. } => (*bytes, false),
-        Made::Pieces { bytes, last, .. } => (*bytes, !*last),
-        Made::Dir | Made::Symlink(_) | Made::ToRead | Made::Dropped => return false,
-    };
-    let settled = Stamp {
-        seconds: stat.ctime.seconds.saturating_add(SETTLED_SECONDS),
-        ..stat.ctime
-    };
-    let is_trusted = trust.is_total
-        && (!is_in_parts || trust.distrusted.is_empty())
-        && old
-            .refs()
-            .all(|chunk| !trust.distrusted.contains(&chunk.id));
-    bytes == stat.size
-        && old.mtime == stat.mtime
-        && old.ctime == stat.ctime
-        && old.inode == stat.inode
-        && settled <= started
-        && is_trusted
-}
-
-fn is_target(target: &[u8]) -> bool {
-    !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains(&0)
-}
-
-const fn name_of_kind(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::File => "a file",
-        FileKind::Dir => "a directory",
-        FileKind::Symlink => "a symbolic link",
-        FileKind::Fifo => "a named pipe holds no data",
-        FileKind::Socket => "a socket holds no data",
-        FileKind::CharDevice | FileKind::BlockDevice => "a device holds no data of its own",
+    /// Takes over all of the snapshot before. `None` if this Box does not remember it.
+    async fn hold(
+        &self,
+        (reader, dense): (&mut Reader, &mut Sealer),
+        config: &DataSetConfig,
+        accepted: &AcceptedSet,
+        reason: &str,
+    ) -> Result<Option<TakenSet<W::Disk>>, SnapshotError> {
+        let disk = self.world.disk();
+        let mut before = ShelfReader::open(disk.clone(), &config.name).await;
+        let shelf = ShelfWriter::start(
+            disk.clone(),
+            &config.name,
+            &before,
+            reader.sizes.shelf_part_bytes,
+        )
+        .await?;
+        let mut gather = Gather::<W>::new(dense, reader.sizes, self.keys, shelf);
+        let means = self.means(config, reader, accepted.footing.device);
+        while let Some(draft) = before.next().await {
+            // What nobody has any more cannot be read again now: that ends the snapshot, not the memory of it.
+            if draft
+                .refs()
+                .any(|chunk| self.trust.distrusted.contains(&chunk.id))
+            {
+                return Ok(None);
+            }
+            gather.push(draft);
+            gather.settle(&means).await?;
+        }
+        if before.is_damaged {
+            return Ok(None);
+        }
+        let Some((id, level)) = gather.finish(&means).await? else {
+            return Ok(None);
+        };
+        let unread = Unread {
+            data_set: config.name.clone(),
+            path: Vec::new(),
+            reason: format!("all of it is as it was before: {reason}").into(),
+        };
+        let totals = gather.totals;
+        Ok(Some(TakenSet {
+            manifest: DataSet {
+                name: config.name.clone(),
+                path: accepted.path.clone(),
+                file_system: FileSystemId {
+                    magic: accepted.footing.magic,
+                    device: accepted.footing.device,
+                },
+                label: accepted.label,
+                root: id,
+                level,
+                entries: totals.entries,
+                files: totals.files,
+                bytes: totals.bytes,
+                unread: listed(std::slice::from_ref(&unread)),
+                unread_count: 1,
+            },
+            totals,
+            shelf: gather.into_shelf(),
+            files_reused: totals.files,
+            seen: Seen {
+                files_before: before.files(),
+                ..Seen::default()
+            },
+            accepted: AcceptedSet {
+                files: totals.files,
+                ..accepted.clone()
+            },
+            held: Some(reason.into()),
+            has_moved: false,
+            databases: 0,
+            index_was_damaged: false,
+            unread: vec![unread],
+            skipped: Vec::new(),
+            skipped_count: 0,
+        }))
     }
 }
 
@@ -335,4 +293,57 @@ fn listed(unread: &[Unread]) -> Vec<(ByteBuf, SmolStr)> {
             Some((ByteBuf::from(unread.path.clone()), unread.reason.clone()))
         })
         .collect()
+}
+
+/// What is told of a data set on the way.
+pub(super) struct Notes {
+    pub name: SmolStr,
+    pub unread: Vec<Unread>,
+    pub unread_count: u64,
+    pub skipped: Vec<Unread>,
+    pub skipped_count: u64,
+    pub has_changed: bool,
+}
+
+impl Notes {
+    pub fn new(name: SmolStr) -> Self {
+        Self {
+            name,
+            unread: Vec::new(),
+            unread_count: 0,
+            skipped: Vec::new(),
+            skipped_count: 0,
+            has_changed: false,
+        }
+    }
+
+    pub fn unread(&mut self, path: &[u8], reason: &str) {
+        let what = self.about(path, reason);
+        super::report::SnapshotReport::push_bounded(&mut self.unread, &mut self.unread_count, what);
+    }
+
+    pub fn skipped(&mut self, path: &[u8], reason: &str) {
+        let what = self.about(path, reason);
+        super::report::SnapshotReport::push_bounded(
+            &mut self.skipped,
+            &mut self.skipped_count,
+            what,
+        );
+    }
+
+    fn about(&self, path: &[u8], reason: &str) -> Unread {
+        Unread {
+            data_set: self.name.clone(),
+            path: path.to_vec(),
+            reason: reason.into(),
+        }
+    }
+
+    fn label(&self) -> ConsistencyLabel {
+        if self.has_changed {
+            ConsistencyLabel::BestEffort
+        } else {
+            ConsistencyLabel::Crash
+        }
+    }
 }

@@ -13,6 +13,8 @@ pub struct Ref {
     pub id: ChunkId,
     /// The length of its sealed record in bytes.
     pub sealed_bytes: u32,
+    /// The length of its plaintext in bytes; 0 where that is not known.
+    pub plain_bytes: u32,
     /// Whether it is taken over from the previous snapshot, so that keepers must still be asked whether they have it.
     pub reused: bool,
 }
@@ -222,11 +224,13 @@ impl Draft {
     /// What an entry of an earlier snapshot stands for, its chunks marked as taken over. `None` if page or lengths do not
     /// fit together.
     #[must_use]
-    pub fn again(entry: &Entry, page: &Page, sealed: &[u32]) -> Option<Self> {
+    pub fn again(entry: &Entry, page: &Page, lengths: &[(u32, u32)]) -> Option<Self> {
         let chunk = |number: u32| {
+            let (sealed_bytes, plain_bytes) = *lengths.get(number as usize)?;
             Some(Ref {
                 id: *page.chunks.get(number as usize)?,
-                sealed_bytes: *sealed.get(number as usize)?,
+                sealed_bytes,
+                plain_bytes,
                 reused: true,
             })
         };

@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::draft::{Draft, Made, MadePiece, Ref};
+use super::error::SnapshotError;
 use super::index::{Closing, MadePage, PageBuilder, TreeBuilder, child_of_node, child_of_page};
+use super::known::Known;
 use super::read::same_contents;
 use super::replicate::Replicator;
 use super::report::{Progress, add};
 use super::seal::Sealer;
 use super::shelf::ShelfWriter;
 use super::sizes::Sizes;
-use super::snapshot::SnapshotError;
 use super::walk::joined;
 use crate::format::index::Child;
 use crate::format::keys::DataKeys;
@@ -43,6 +44,8 @@ pub struct Means<'a, W: World, K: Keepers> {
     pub keys: &'a DataKeys,
     /// Progress.
     pub progress: &'a Progress,
+    /// What packs hold already.
+    pub known: &'a Known<'a, W::Disk>,
     /// How large everything is.
     pub sizes: Sizes,
     /// Where the data set is.
@@ -66,6 +69,36 @@ pub struct Totals {
     pub sealed_bytes: u64,
 }
 
+/// What stood at a path in the snapshot before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// No file.
+    Nothing,
+    /// A small file whose plaintext had this name.
+    Small([u8; 32]),
+    /// Some other file.
+    Other,
+}
+
+/// What became of small files that were read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// With other contents than before.
+    pub rewritten: u64,
+    /// At a new path, with contents that were there before.
+    pub moved: u64,
+    /// Whose bytes went into a new pack.
+    pub packed: u64,
+}
+
+/// A small file that is yet to be read.
+struct Small {
+    number: u64,
+    path: Vec<u8>,
+    stat: Stat,
+    before: Before,
+}
+
 /// A data set on its way.
 pub struct Gather<'a, W: World> {
     sealer: &'a mut Sealer,
@@ -73,7 +106,7 @@ pub struct Gather<'a, W: World> {
     waiting_bytes: usize,
     /// How many drafts have left `waiting`: the number of its front.
     left: u64,
-    batch: Vec<(u64, Vec<u8>, Stat)>,
+    batch: Vec<Small>,
     batch_bytes: u64,
     pack: Vec<u8>,
     places: BTreeMap<[u8; 32], u32>,
@@ -83,6 +116,8 @@ pub struct Gather<'a, W: World> {
     page_before: Vec<ChunkId>,
     /// What it has come to.
     pub totals: Totals,
+    /// What small files came to.
+    pub moves: Moves,
     /// Small files that could not be read or changed: path and reason.
     pub trouble: Vec<(Vec<u8>, String)>,
 }
@@ -109,6 +144,7 @@ impl<'a, W: World> Gather<'a, W> {
             shelf,
             page_before: Vec::new(),
             totals: Totals::default(),
+            moves: Moves::default(),
             trouble: Vec::new(),
         }
     }
@@ -120,9 +156,15 @@ impl<'a, W: World> Gather<'a, W> {
     }
 
     /// Adds a small file that is to be read with others.
-    pub fn push_small(&mut self, draft: Draft, stat: Stat) {
+    pub fn push_small(&mut self, draft: Draft, stat: Stat, before: Before) {
         let number = self.left + self.waiting.len() as u64;
-        self.batch.push((number, draft.path.clone(), stat));
+        let path = draft.path.clone();
+        self.batch.push(Small {
+            number,
+            path,
+            stat,
+            before,
+        });
         self.batch_bytes += stat.size;
         self.push(draft);
     }
@@ -204,10 +246,16 @@ impl<'a, W: World> Gather<'a, W> {
         let bytes_max = means.sizes.small_file_bytes_max + 1;
         let paths = batch
             .iter()
-            .map(|(_, path, _)| joined(means.base, path))
+            .map(|small| joined(means.base, &small.path))
             .collect();
         let answers = means.world.tree().read_many(paths, bytes_max).await;
-        for ((number, path, mut seen), mut answer) in batch.into_iter().zip(answers) {
+        for (small, mut answer) in batch.into_iter().zip(answers) {
+            let Small {
+                number,
+                path,
+                stat: mut seen,
+                before,
+            } = small;
             let mut tries = 0;
             // Unchanged since the listing, or between two reads: then the bytes are those of one moment.
             while let Ok((stat, _)) = &answer {
@@ -239,7 +287,7 @@ impl<'a, W: World> Gather<'a, W> {
                         stat.ctime = Stamp::default();
                     }
                     add(&means.progress.bytes_read, plain.len() as u64);
-                    self.pack_file(means, number, &stat, &plain).await?;
+                    self.pack_file(means, number, &stat, &plain, before).await?;
                 }
             }
         }
@@ -253,44 +301,77 @@ impl<'a, W: World> Gather<'a, W> {
         self.trouble.push((path, reason));
     }
 
-    async fn pack_file<K: Keepers>(
+    /// Finds a place for a small file: where its plaintext lies already, or in the open pack.
+    pub async fn pack_file<K: Keepers>(
         &mut self,
         means: &Means<'_, W, K>,
         number: u64,
         stat: &Stat,
         plain: &[u8],
+        before: Before,
     ) -> Result<(), SnapshotError> {
         let name = means.keys.lookup_name(plain);
-        let is_new = !plain.is_empty() && !self.places.contains_key(&name);
-        if is_new && self.pack.len() + plain.len() > means.sizes.pack_bytes_max {
-            self.close_pack(means).await?;
-        }
+        let is_rewritten = match before {
+            Before::Nothing => false,
+            Before::Small(before) => before != name,
+            Before::Other => true,
+        };
+        self.moves.rewritten += u64::from(is_rewritten);
         let what = if plain.is_empty() {
             Made::Empty
         } else {
-            let offset = match self.places.get(&name) {
-                Some(offset) => *offset,
-                None => {
-                    let offset = u32::try_from(self.pack.len())
-                        .expect("a pack is at most PACK_BYTES_MAX long");
-                    self.pack.extend_from_slice(plain);
-                    self.places.insert(name, offset);
-                    offset
-                }
-            };
-            Made::Packed {
-                bytes: plain.len() as u64,
-                name,
-                pack: None,
-                offset,
-            }
+            self.place(means, name, plain, before == Before::Nothing)
+                .await?
         };
         let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
         if let Some(draft) = self.waiting.get_mut(at) {
             draft.mark(stat, means.device);
             draft.what = what;
         }
+        if ends_pack(&name, plain.len(), self.pack.len(), &means.sizes) {
+            self.close_pack(means).await?;
+        }
         Ok(())
+    }
+
+    async fn place<K: Keepers>(
+        &mut self,
+        means: &Means<'_, W, K>,
+        name: [u8; 32],
+        plain: &[u8],
+        is_new_path: bool,
+    ) -> Result<Made, SnapshotError> {
+        let bytes = plain.len() as u64;
+        if let Some(offset) = self.places.get(&name) {
+            return Ok(Made::Packed {
+                bytes,
+                name,
+                pack: None,
+                offset: *offset,
+            });
+        }
+        if let Some(place) = means.known.small(&name, plain.len()).await {
+            self.moves.moved += u64::from(is_new_path);
+            return Ok(Made::Packed {
+                bytes,
+                name,
+                pack: Some(place.pack),
+                offset: place.offset,
+            });
+        }
+        if self.pack.len() + plain.len() > means.sizes.pack_bytes_max {
+            self.close_pack(means).await?;
+        }
+        let offset = u32::try_from(self.pack.len()).expect("a pack is at most PACK_BYTES_MAX long");
+        self.pack.extend_from_slice(plain);
+        self.places.insert(name, offset);
+        self.moves.packed += 1;
+        Ok(Made::Packed {
+            bytes,
+            name,
+            pack: None,
+            offset,
+        })
     }
 
     async fn close_pack<K: Keepers>(
@@ -302,6 +383,8 @@ impl<'a, W: World> Gather<'a, W> {
             return Ok(());
         }
         let mut plain = std::mem::take(&mut self.pack);
+        let plain_bytes =
+            u32::try_from(plain.len()).expect("a pack is at most PACK_BYTES_MAX long");
         let (id, sealed_bytes) = self.seal(means, Kind::Data, &plain).await?;
         plain.clear();
         self.pack = plain;
@@ -315,6 +398,7 @@ impl<'a, W: World> Gather<'a, W> {
                 *pack = Some(Ref {
                     id,
                     sealed_bytes,
+                    plain_bytes,
                     reused: false,
                 });
             }
@@ -375,6 +459,13 @@ impl<'a, W: World> Gather<'a, W> {
         tokio::task::yield_now().await;
         Ok((id, bytes))
     }
+}
+
+/// Whether a pack ends after this file. The files themselves decide, so that the packs behind a change are as they were.
+fn ends_pack(name: &[u8; 32], file_bytes: usize, pack_bytes: usize, sizes: &Sizes) -> bool {
+    let draw = u32::from_le_bytes([name[0], name[1], name[2], name[3]]);
+    let mean = sizes.pack_bytes_max as u64 * 3 / 8;
+    pack_bytes >= sizes.pack_bytes_max / 2 && (u64::from(draw) * mean) >> 32 < file_bytes as u64
 }
 
 fn weight(draft: &Draft) -> usize {

@@ -269,6 +269,7 @@ mod tests {
         Ref {
             id: ChunkId(*blake3::hash(&number.to_le_bytes()).as_bytes()),
             sealed_bytes: number,
+            plain_bytes: 0,
             reused: false,
         }
     }

@@ -11,13 +11,19 @@ mod closure;
 mod cut;
 mod data_set;
 mod draft;
+mod error;
+mod footing;
 mod gather;
 mod index;
+mod known;
+mod known_build;
+mod leveldb;
 mod numbers;
 mod read;
 mod replicate;
 mod report;
 mod seal;
+mod set_walk;
 mod shelf;
 mod sizes;
 mod snapshot;
@@ -27,9 +33,10 @@ mod walk;
 mod tests;
 
 pub use closure::{CatchUpError, CaughtUp, Closure, catch_up};
+pub use error::SnapshotError;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 pub use seal::SealError;
 pub use sizes::Sizes;
 pub use snapshot::{
-    AuthorIdentity, DataSetConfig, Options, SnapshotError, last_head, protect, publish, snapshot,
+    AuthorIdentity, DataSetConfig, Options, last_head, last_look, protect, publish, snapshot,
 };

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
+use super::footing::Footing;
 use crate::format::head::SignedHead;
 use crate::format::{decode_file, encode_file};
-use crate::terms::{HeadHash, SnapshotNumber};
+use crate::terms::{ConsistencyLabel, HeadHash, SnapshotNumber, Stamp};
 use crate::world::Disk;
 
 const STATE: &str = "author's state";
@@ -24,6 +25,10 @@ pub struct State {
     pub accepted: Vec<AcceptedSet>,
     /// What the last snapshot waits for a person to accept.
     pub pending: Option<Loss>,
+    /// BLAKE3 of the last snapshot's data sets as its manifest has them: equal when nothing changed.
+    pub contents: Option<[u8; 32]>,
+    /// When it was last found that nothing had changed since; data, not a reason.
+    pub looked: Option<Stamp>,
 }
 
 /// A data set as it was when nothing was suspicious.
@@ -31,10 +36,16 @@ pub struct State {
 pub struct AcceptedSet {
     /// Its name.
     pub name: SmolStr,
+    /// Where it was.
+    pub path: ByteBuf,
     /// Its regular files.
     pub files: u64,
-    /// `f_type` of the file system it was on.
-    pub magic: u64,
+    /// What it stood on.
+    pub footing: Footing,
+    /// What could be expected of it.
+    pub label: ConsistencyLabel,
+    /// What was taken, and when.
+    pub taken: Stamp,
 }
 
 /// What a snapshot lost, suspiciously.
@@ -114,43 +125,51 @@ pub fn next(remembered: Option<&SignedHead>, known: &[SignedHead], fresh: [u8; 8
     }
 }
 
-/// What the walk of all data sets saw, compared with the index before.
+/// What the walk of a data set saw, compared with the index before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
     /// Files of the index before.
     pub files_before: u64,
     /// Of these, no longer there.
     pub gone: u64,
-    /// Of these, with other contents.
+    /// Files at new paths whose contents were there before: renamed or moved, so not gone.
+    pub moved: u64,
+    /// Files of the index before that have other contents.
     pub rewritten: u64,
 }
 
 /// Few enough to be an evening's work of tidying, whatever part of the whole.
 const FEW: u64 = 20;
 
-/// What is lost so suspiciously that `latest` must not mean this snapshot before a person looked.
+/// What is lost so suspiciously that `latest` must not mean this snapshot before a person looked. Each data set is judged
+/// by itself: one that lost everything does not hide behind a larger one.
 #[must_use]
-pub fn loss(state: &State, now: &[AcceptedSet], seen: Seen) -> Option<Loss> {
+pub fn loss(state: &State, now: &[(AcceptedSet, Seen)]) -> Option<Loss> {
     if state.pending == Some(Loss::Rewritten) {
         return state.pending;
     }
     let is_less = |before: &AcceptedSet| {
         now.iter()
-            .find(|set| set.name == before.name)
-            .is_some_and(|set| {
+            .find(|(set, _)| set.name == before.name)
+            .is_some_and(|(set, _)| {
                 let is_emptied = set.files == 0 && before.files > 0;
                 let gone = before.files.saturating_sub(set.files);
-                is_emptied || is_much(gone, before.files, 10) || set.magic != before.magic
+                is_emptied || is_much(gone, before.files, 10)
             })
     };
     if state.accepted.iter().any(is_less) {
         return Some(Loss::Gone);
     }
+    let is_gone =
+        |seen: &Seen| is_much(seen.gone.saturating_sub(seen.moved), seen.files_before, 10);
     // What is missing against the index of a snapshot that itself waits says nothing.
-    if state.pending.is_none() && is_much(seen.gone, seen.files_before, 10) {
+    if state.pending.is_none() && now.iter().any(|(_, seen)| is_gone(seen)) {
         return Some(Loss::Gone);
     }
-    is_much(seen.rewritten, seen.files_before, 2).then_some(Loss::Rewritten)
+    let is_rewritten = |seen: &Seen| is_much(seen.rewritten, seen.files_before, 2);
+    now.iter()
+        .any(|(_, seen)| is_rewritten(seen))
+        .then_some(Loss::Rewritten)
 }
 
 /// More than one part in `part_of`, and more than a few.
@@ -215,63 +234,113 @@ mod tests {
         assert_eq!((next.number, next.previous), (SnapshotNumber(1), None));
     }
 
-    fn set(files: u64, magic: u64) -> AcceptedSet {
+    fn set(name: &str, files: u64) -> AcceptedSet {
         AcceptedSet {
-            name: "d".into(),
+            name: name.into(),
+            path: ByteBuf::from(b"/d".to_vec()),
             files,
-            magic,
+            footing: Footing {
+                magic: 1,
+                device: 2,
+                serial: 3,
+                inode: 4,
+                is_dir: true,
+            },
+            label: ConsistencyLabel::Crash,
+            taken: Stamp::default(),
         }
     }
 
-    fn seen(files_before: u64, gone: u64, rewritten: u64) -> Seen {
+    fn seen(files_before: u64, gone: u64, moved: u64, rewritten: u64) -> Seen {
         Seen {
             files_before,
             gone,
+            moved,
             rewritten,
         }
+    }
+
+    fn judged(state: &State, files: u64, seen: Seen) -> Option<Loss> {
+        loss(state, &[(set("d", files), seen)])
     }
 
     #[test]
     fn much_gone_is_suspicious_and_a_little_is_not() {
         let none = State::default();
-        assert_eq!(loss(&none, &[], seen(100, 21, 0)), Some(Loss::Gone));
-        assert_eq!(loss(&none, &[], seen(30, 20, 0)), None);
-        assert_eq!(loss(&none, &[], seen(1000, 100, 0)), None);
-        assert_eq!(loss(&none, &[], seen(100, 0, 51)), Some(Loss::Rewritten));
-        assert_eq!(loss(&none, &[], seen(100, 0, 50)), None);
+        assert_eq!(judged(&none, 79, seen(100, 21, 0, 0)), Some(Loss::Gone));
+        assert_eq!(judged(&none, 10, seen(30, 20, 0, 0)), None);
+        assert_eq!(judged(&none, 900, seen(1000, 100, 0, 0)), None);
+        assert_eq!(
+            judged(&none, 100, seen(100, 0, 0, 51)),
+            Some(Loss::Rewritten)
+        );
+        assert_eq!(judged(&none, 100, seen(100, 0, 0, 50)), None);
     }
 
     #[test]
-    fn emptiness_and_another_file_system_are_suspicious_however_few_files_there_were() {
+    fn what_was_moved_is_not_gone_and_what_replaces_it_does_not_hide_it() {
         let state = State {
-            accepted: vec![set(3, 1)],
+            accepted: vec![set("d", 100)],
             ..State::default()
         };
-        assert_eq!(loss(&state, &[set(0, 1)], seen(3, 3, 0)), Some(Loss::Gone));
-        assert_eq!(loss(&state, &[set(3, 2)], seen(3, 0, 0)), Some(Loss::Gone));
-        assert_eq!(loss(&state, &[set(2, 1)], seen(3, 1, 0)), None);
-        assert_eq!(
-            loss(&state, &[], seen(3, 3, 0)),
-            None,
-            "a person removed the data set"
-        );
+        assert_eq!(judged(&state, 100, seen(100, 60, 60, 0)), None);
+        // As many files as before, under other names and with other contents: what a thief of files does.
+        assert_eq!(judged(&state, 100, seen(100, 60, 0, 0)), Some(Loss::Gone));
+    }
+
+    #[test]
+    fn a_small_data_set_does_not_hide_behind_a_large_one() {
+        let state = State {
+            accepted: vec![set("large", 100_000), set("small", 60)],
+            ..State::default()
+        };
+        let large = (set("large", 100_000), seen(100_000, 0, 0, 0));
+        for (small, expected) in [
+            ((set("small", 30), seen(60, 30, 0, 0)), Some(Loss::Gone)),
+            ((set("small", 60), seen(60, 30, 0, 0)), Some(Loss::Gone)),
+            (
+                (set("small", 60), seen(60, 0, 0, 31)),
+                Some(Loss::Rewritten),
+            ),
+            ((set("small", 55), seen(60, 5, 0, 0)), None),
+        ] {
+            assert_eq!(loss(&state, &[large.clone(), small]), expected);
+        }
+    }
+
+    #[test]
+    fn emptiness_is_suspicious_however_few_files_there_were() {
+        let state = State {
+            accepted: vec![set("d", 3)],
+            ..State::default()
+        };
+        assert_eq!(judged(&state, 0, seen(3, 3, 0, 0)), Some(Loss::Gone));
+        assert_eq!(judged(&state, 2, seen(3, 1, 0, 0)), None);
+        assert_eq!(loss(&state, &[]), None, "a person removed the data set");
+    }
+
+    #[test]
+    fn a_few_files_may_be_rewritten_all_at_once() {
+        // A dump of a database, every hour.
+        assert_eq!(judged(&State::default(), 1, seen(1, 0, 0, 1)), None);
+        assert_eq!(judged(&State::default(), 20, seen(20, 0, 0, 20)), None);
     }
 
     #[test]
     fn what_is_gone_is_forgiven_when_it_is_back_and_what_was_rewritten_is_not() {
         let gone = State {
-            accepted: vec![set(100, 1)],
+            accepted: vec![set("d", 100)],
             pending: Some(Loss::Gone),
             ..State::default()
         };
-        assert_eq!(loss(&gone, &[set(50, 1)], seen(50, 0, 0)), Some(Loss::Gone));
-        assert_eq!(loss(&gone, &[set(100, 1)], seen(50, 0, 0)), None);
+        assert_eq!(judged(&gone, 50, seen(50, 0, 0, 0)), Some(Loss::Gone));
+        assert_eq!(judged(&gone, 100, seen(50, 0, 0, 0)), None);
         let rewritten = State {
             pending: Some(Loss::Rewritten),
             ..gone
         };
         assert_eq!(
-            loss(&rewritten, &[set(100, 1)], seen(100, 0, 0)),
+            judged(&rewritten, 100, seen(100, 0, 0, 0)),
             Some(Loss::Rewritten)
         );
     }

@@ -8,11 +8,11 @@ use std::io;
 
 use super::cut::Cutter;
 use super::draft::{Draft, Made, MadePiece, Ref};
+use super::error::SnapshotError;
 use super::gather::Means;
 use super::report::add;
 use super::seal::Sealer;
 use super::sizes::Sizes;
-use super::snapshot::SnapshotError;
 use super::walk::joined;
 use crate::keeper::Keepers;
 use crate::world::{Stat, Tree, TreeFile, World};
@@ -199,12 +199,13 @@ impl Reader {
 
 impl Pieces {
     fn data(&mut self, id: crate::terms::ChunkId, sealed_bytes: u32, len: usize) {
+        let bytes = u32::try_from(len).expect("a piece is at most CUT_BYTES_MAX long");
         let chunk = Ref {
             id,
             sealed_bytes,
+            plain_bytes: bytes,
             reused: false,
         };
-        let bytes = u32::try_from(len).expect("a piece is at most CUT_BYTES_MAX long");
         self.held.push(MadePiece::Data(chunk, bytes));
         self.reach += len as u64;
     }

@@ -54,6 +54,8 @@ struct Flight {
     /// Whether some keeper of the placement may still take it: it was away, or went away.
     hope: Cell<bool>,
     counted: Cell<bool>,
+    /// Whether some keeper was sent it.
+    sent: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -169,6 +171,7 @@ impl<W: World, K: Keepers> Replicator<W, K> {
             refused: Cell::new(None),
             hope: Cell::new(false),
             counted: Cell::new(false),
+            sent: Cell::new(false),
         });
         self.shared.dispatch(&flight);
         Ok(())
@@ -384,7 +387,8 @@ async fn put<W: World, K: Keepers>(
     drop(permit);
     match answer {
         Ok(()) => {
-            shared.progress.count_sent(peer, bytes);
+            let is_first = !flight.sent.replace(true);
+            shared.progress.count_sent(peer, bytes, is_first);
             shared.confirmed(lane, &flight);
         }
         Err(AskError::Gone | AskError::Nonsense) => shared.away(&flight),

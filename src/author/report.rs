@@ -38,27 +38,38 @@ pub struct Progress {
     pub bytes: Cell<u64>,
     /// Bytes read from files.
     pub bytes_read: Cell<u64>,
-    /// Records made.
+    /// Records made, whether keepers have them or not.
+    pub chunks_sealed: Cell<u64>,
+    /// Their bytes.
+    pub bytes_sealed: Cell<u64>,
+    /// Records that some keeper did not have and was sent.
     pub chunks_new: Cell<u64>,
     /// Their bytes.
     pub bytes_new: Cell<u64>,
-    /// Sealed bytes handed to keepers, all together.
+    /// Sealed bytes that keepers were sent and acknowledged, all together.
     pub bytes_sent: Cell<u64>,
-    /// Records handed to each keeper.
-    pub sent: RefCell<BTreeMap<PeerKey, u64>>,
+    /// The same for each keeper: records and bytes.
+    pub sent: RefCell<BTreeMap<PeerKey, (u64, u64)>>,
     /// Where the walk is.
     pub path: RefCell<Vec<u8>>,
 }
 
 impl Progress {
     pub(super) fn count_made(&self, bytes: u32) {
-        add(&self.chunks_new, 1);
-        add(&self.bytes_new, u64::from(bytes));
+        add(&self.chunks_sealed, 1);
+        add(&self.bytes_sealed, u64::from(bytes));
     }
 
-    pub(super) fn count_sent(&self, peer: PeerKey, bytes: u64) {
+    pub(super) fn count_sent(&self, peer: PeerKey, bytes: u64, is_first: bool) {
+        if is_first {
+            add(&self.chunks_new, 1);
+            add(&self.bytes_new, bytes);
+        }
         add(&self.bytes_sent, bytes);
-        *self.sent.borrow_mut().entry(peer).or_default() += 1;
+        let mut sent = self.sent.borrow_mut();
+        let (records, all_bytes) = sent.entry(peer).or_default();
+        *records += 1;
+        *all_bytes = all_bytes.saturating_add(bytes);
     }
 }
 
@@ -115,7 +126,9 @@ pub struct SnapshotReport {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Records made for it (keepers may have had some already).
+    /// Whether nothing had changed, so that the head is the one that was there before.
+    pub is_unchanged: bool,
+    /// Records that some keeper did not have and was sent.
     pub chunks_new: u64,
     /// Their sealed bytes.
     pub bytes_new: u64,
@@ -127,6 +140,10 @@ pub struct SnapshotReport {
     pub copies: u8,
     /// How many it takes to be called protected.
     pub copies_min: u8,
+    /// Data sets that are in it as they were before, since they are not where they were: name and reason.
+    pub held: Vec<(SmolStr, SmolStr)>,
+    /// Databases that were recognised and read as such.
+    pub databases: u64,
     /// What could not be read or changed meanwhile, the first [`UNREAD_MAX`].
     pub unread: Vec<Unread>,
     /// How many there were.

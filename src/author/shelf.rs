@@ -27,11 +27,11 @@ struct List {
     files: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct StoredPage {
     page: ByteBuf,
-    /// Sealed length of each of its chunks.
-    sealed: Vec<u32>,
+    /// Sealed and plain length of each of its chunks.
+    lengths: Vec<(u32, u32)>,
 }
 
 fn name_of(data_set: &str) -> String {
@@ -46,7 +46,8 @@ fn part_path(name: &str, generation: u64, part: u32) -> String {
     format!("{DIR}/{name}-{generation}-{part}")
 }
 
-/// Reads the previous index in order.
+/// Reads the previous index in order. A clone reads on from the same place.
+#[derive(Clone)]
 pub struct ShelfReader<D: Disk> {
     disk: D,
     name: String,
@@ -54,7 +55,7 @@ pub struct ShelfReader<D: Disk> {
     part: u32,
     pages: std::vec::IntoIter<StoredPage>,
     page: Page,
-    sealed: Vec<u32>,
+    lengths: Vec<(u32, u32)>,
     at: usize,
     /// Files passed by that are no longer there.
     pub gone: u64,
@@ -81,7 +82,7 @@ impl<D: Disk> ShelfReader<D> {
             part: 0,
             pages: Vec::new().into_iter(),
             page: Page::default(),
-            sealed: Vec::new(),
+            lengths: Vec::new(),
             at: 0,
             gone: 0,
             is_damaged,
@@ -120,6 +121,12 @@ impl<D: Disk> ShelfReader<D> {
         self.take()
     }
 
+    /// The next entry of all, whatever its path.
+    pub async fn next(&mut self) -> Option<Draft> {
+        self.load().await?;
+        self.take()
+    }
+
     /// Counts what is left as gone.
     pub async fn pass_rest(&mut self) {
         while self.load().await.is_some() {
@@ -132,7 +139,7 @@ impl<D: Disk> ShelfReader<D> {
     fn take(&mut self) -> Option<Draft> {
         let entry = self.page.entries.get(self.at)?;
         self.at += 1;
-        Draft::again(entry, &self.page, &self.sealed)
+        Draft::again(entry, &self.page, &self.lengths)
     }
 
     /// Makes sure that an entry stands at `at`; `None` at the end.
@@ -140,8 +147,8 @@ impl<D: Disk> ShelfReader<D> {
         while self.at >= self.page.entries.len() {
             if let Some(stored) = self.pages.next() {
                 match Page::decode(&stored.page) {
-                    Ok(page) if page.chunks.len() == stored.sealed.len() => {
-                        (self.page, self.sealed, self.at) = (page, stored.sealed, 0);
+                    Ok(page) if page.chunks.len() == stored.lengths.len() => {
+                        (self.page, self.lengths, self.at) = (page, stored.lengths, 0);
                     }
                     Ok(_) | Err(_) => return self.give_up(),
                 }
@@ -172,8 +179,12 @@ impl<D: Disk> ShelfReader<D> {
     }
 }
 
+/// Whether an entry begins a file whose absence would mean something: a database's own files come and go.
 fn is_first_of_file(entry: &crate::format::index::Entry) -> bool {
     use crate::format::index::{Content, What};
+    if super::leveldb::is_own_name(super::leveldb::split(&entry.path).1) {
+        return false;
+    }
     match &entry.what {
         What::Dir | What::Symlink { .. } => false,
         What::File { content, .. } => !matches!(content, Content::Pieces { part: 1.., .. }),
@@ -234,10 +245,14 @@ impl<D: Disk> ShelfWriter<D> {
 
     /// Adds a finished page.
     pub async fn push(&mut self, made: &MadePage, encoded: Vec<u8>) -> io::Result<()> {
-        self.bytes += encoded.len() + 5 * made.refs.len();
+        self.bytes += encoded.len() + 8 * made.refs.len();
         self.pages.push(StoredPage {
             page: ByteBuf::from(encoded),
-            sealed: made.refs.iter().map(|chunk| chunk.sealed_bytes).collect(),
+            lengths: made
+                .refs
+                .iter()
+                .map(|chunk| (chunk.sealed_bytes, chunk.plain_bytes))
+                .collect(),
         });
         if self.bytes >= self.part_bytes {
             self.flush().await?;

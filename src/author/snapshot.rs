@@ -13,20 +13,23 @@ use smol_str::SmolStr;
 
 use super::closure::CatchUpError;
 use super::cut::Cutter;
-use super::data_set::{TakenSet, take_data_set};
-use super::numbers::{self, AcceptedSet, Seen, State};
+use super::data_set::{Common, TakenSet};
+use super::error::SnapshotError;
+use super::known::Known;
+use super::known_build;
+use super::numbers::{self, State};
 use super::read::Reader;
-use super::replicate::{LOST_MAX, NobodyKeeps, Replicator};
+use super::replicate::{LOST_MAX, Replicator};
 use super::report::{KeeperShare, Phase, Progress, SnapshotReport};
-use super::seal::{SealError, Sealer};
+use super::seal::Sealer;
 use super::sizes::Sizes;
+use crate::format::encode;
 use crate::format::head::{Head, Manifest, SignedHead};
 use crate::format::keys::DataKeys;
-use crate::format::message::Refusal;
 use crate::keeper::{Ask, AskError, Keepers};
 use crate::terms::limits::DATA_SETS_MAX;
-use crate::terms::{ChunkId, HeadHash, Kind, PeerKey, ReserveId, SnapshotNumber, Suite};
-use crate::world::{Clock, Disk, Entropy, World};
+use crate::terms::{ChunkId, HeadHash, Kind, PeerKey, ReserveId, SnapshotNumber, Stamp, Suite};
+use crate::world::{Clock, Entropy, World};
 
 /// Who the author is.
 #[derive(Clone)]
@@ -63,72 +66,12 @@ pub struct DataSetConfig {
 pub struct Options {
     /// Return when it is protected, or when no keeper that can be reached can make it so; else when its head is published.
     pub wait_protected: bool,
-    /// Accept that much is gone or rewritten.
+    /// Accept that much is gone or rewritten, and the ground each data set stands on now.
     pub accept_loss: bool,
+    /// If nothing changed since the last snapshot, sign no new head: the last one is confirmed anew.
+    pub only_news: bool,
     /// How large everything is.
     pub sizes: Sizes,
-}
-
-/// Why there is no snapshot. Whatever it says, earlier snapshots are unchanged.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// Nothing to protect.
-    #[error("this Box has no data sets; name some with `reserve data add NAME=PATH`")]
-    NoDataSets,
-    /// The list of data sets is impossible.
-    #[error(
-        "there are two data sets of one name, or more than {DATA_SETS_MAX}; correct the list of data sets"
-    )]
-    BadDataSets,
-    /// Nobody to protect it.
-    #[error("there is no other Box in this reserve yet; take one in with `reserve invite`")]
-    NoOtherBox,
-    /// A data set is not there.
-    #[error(
-        "data set {name} could not be found ({reason}); no snapshot was taken and what keepers have is unchanged; see that \
-         its disk is connected, or remove it with `reserve data remove {name}`"
-    )]
-    DataSetMissing {
-        /// Which.
-        name: SmolStr,
-        /// Why.
-        reason: String,
-    },
-    /// This Box's own small files.
-    #[error(
-        "this Box's own state could not be read or written ({0}); no snapshot was taken; look at `reserve doctor`"
-    )]
-    State(#[from] std::io::Error),
-    /// What this Box kept of the previous index breaks off; the snapshot is begun again without it.
-    #[error(
-        "this Box's own index of the previous snapshot is damaged; what keepers have is unchanged; take the snapshot again"
-    )]
-    ShelfBroken,
-    /// Bad memory.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// Every keeper of a chunk refused it.
-    #[error(
-        "no keeper took a chunk ({0}); the snapshot was not published; give the keepers more room"
-    )]
-    NobodyKeeps(Refusal),
-    /// Chunks vanish as fast as they are made.
-    #[error(
-        "chunks of this snapshot vanished from all keepers while it was taken, three times; it was not published; sweep the \
-         keepers with `reserve sweep --now`"
-    )]
-    Vanishing,
-    /// All chunks are safe, but nobody takes the head.
-    #[error(
-        "all chunks are on keepers, but none took the snapshot's head ({0}); it was not published; take it again"
-    )]
-    Unpublished(AskError),
-}
-
-impl From<NobodyKeeps> for SnapshotError {
-    fn from(NobodyKeeps(refusal): NobodyKeeps) -> Self {
-        Self::NobodyKeeps(refusal)
-    }
 }
 
 /// Whatever `changed` says, keepers that may help are asked again after this long.
@@ -235,40 +178,68 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
 
         self.progress.phase.set(Phase::Walking);
         let taken_at = self.world.clock().wall();
+        let known = Known::open(disk.clone(), trust.distrusted, trust.is_total).await;
+        let common = Common {
+            world: self.world,
+            out: &self.out,
+            keys,
+            progress: self.progress,
+            known: &known,
+            started: taken_at,
+            trust,
+            accept_loss: self.options.accept_loss,
+        };
         let mut sets = Vec::new();
         for config in data_sets {
-            let set = take_data_set(
-                self.world,
-                &self.out,
-                keys,
-                self.progress,
-                (&mut reader, &mut dense),
-                config,
-                taken_at,
-                trust,
-            )
-            .await?;
-            sets.push(set);
+            let before = state.accepted.iter().find(|set| set.name == config.name);
+            let means = (&mut reader, &mut dense);
+            sets.push(common.take(means, config, before).await?);
+        }
+        if let Some(set) = sets
+            .iter()
+            .find(|_| sets.iter().all(|set| set.held.is_some()))
+        {
+            return Err(SnapshotError::DataSetMissing {
+                name: set.manifest.name.clone(),
+                reason: set
+                    .held
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            });
         }
         drop(reader);
         self.progress.phase.set(Phase::Landing);
-        let lost = self.out.land().await?;
+        let manifest_sets: Vec<_> = sets.iter().map(|set| set.manifest.clone()).collect();
+        let contents = *blake3::hash(&encode(&manifest_sets)).as_bytes();
+        let is_old =
+            self.options.only_news && state.contents == Some(contents) && !self.options.accept_loss;
+        let last = state.last().filter(|_| is_old);
+        if let Some(last) = &last {
+            self.out.confirm(last.head.manifest).await?;
+        }
+        let mut lost = self.out.land().await?;
+        let last = last.filter(|last| !lost.remove(&last.head.manifest));
         if !lost.is_empty() {
             return Ok(Err(lost));
         }
+        if let Some(last) = last {
+            state.looked = Some(taken_at);
+            state.store(disk).await?;
+            let mut report = self.report(last, &mut sets);
+            report.is_unchanged = true;
+            self.hand_out(&mut report).await?;
+            return Ok(Ok(report));
+        }
 
-        let now: Vec<AcceptedSet> = sets
+        let now: Vec<_> = sets
             .iter()
-            .map(|set| AcceptedSet {
-                name: set.manifest.name.clone(),
-                files: set.manifest.files,
-                magic: set.manifest.file_system.magic,
-            })
+            .map(|set| (set.accepted.clone(), set.seen))
             .collect();
         state.pending = if self.options.accept_loss {
             None
         } else {
-            numbers::loss(&state, &now, summed(&sets))
+            numbers::loss(&state, &now)
         };
         let fresh = self.world.entropy().bytes();
         let known = self.heads().await;
@@ -276,7 +247,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         let manifest = Manifest {
             author: self.identity.peer(),
             number: next.number,
-            data_sets: sets.iter().map(|set| set.manifest.clone()).collect(),
+            data_sets: manifest_sets,
         };
         let (manifest_id, record) = dense.dense(Kind::Manifest, &manifest.encode())?;
         let manifest_bytes = record.len();
@@ -302,18 +273,24 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         // Remembered before anybody sees it: a number is never signed twice.
         state.head = Some(ByteBuf::from(head.encode()));
         if state.pending.is_none() {
-            state.accepted = now;
+            state.accepted = now.into_iter().map(|(set, _)| set).collect();
         }
+        state.contents = Some(contents);
+        state.looked = Some(taken_at);
         state.store(disk).await?;
 
         self.progress.phase.set(Phase::Publishing);
         let mut report = self.report(head, &mut sets);
         self.hand_out(&mut report).await?;
+        let has_moved = sets.iter().any(|set| set.has_moved);
         for set in sets {
             // It only saves reading: the snapshot stands without it.
             if let Err(error) = set.shelf.commit(set.manifest.files).await {
                 tracing::warn!(%error, "this Box's own index could not be kept: the next snapshot reads everything");
             }
+        }
+        if has_moved && let Err(error) = known_build::tell(self.world, keys, data_sets).await {
+            tracing::warn!(%error, "what is in packs could not be noted: a renamed small file will be stored again");
         }
         Ok(Ok(report))
     }
@@ -343,6 +320,10 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             report.files += set.manifest.files;
             report.bytes += set.manifest.bytes;
             report.files_reused += set.files_reused;
+            report.databases += set.databases;
+            if let Some(why) = &set.held {
+                report.held.push((set.manifest.name.clone(), why.clone()));
+            }
             report.index_was_damaged |= set.index_was_damaged;
             report.unread_count += set.manifest.unread_count;
             report.skipped_count += set.skipped_count;
@@ -438,14 +419,6 @@ pub async fn protect<K: Keepers>(
     }
 }
 
-fn summed<D: Disk>(sets: &[TakenSet<D>]) -> Seen {
-    sets.iter().fold(Seen::default(), |sum, set| Seen {
-        files_before: sum.files_before + set.seen.files_before,
-        gone: sum.gone + set.seen.gone,
-        rewritten: sum.rewritten + set.seen.rewritten,
-    })
-}
-
 impl SnapshotReport {
     fn bare(head: SignedHead, keepers: Vec<KeeperShare>, copies_min: u8) -> Self {
         Self {
@@ -454,12 +427,15 @@ impl SnapshotReport {
             head,
             files: 0,
             bytes: 0,
+            is_unchanged: false,
             chunks_new: 0,
             bytes_new: 0,
             files_reused: 0,
             keepers,
             copies: 0,
             copies_min,
+            held: Vec::new(),
+            databases: 0,
             unread: Vec::new(),
             unread_count: 0,
             skipped: Vec::new(),
@@ -487,6 +463,11 @@ impl SnapshotReport {
             .collect();
         Self::bare(head, shares, keepers.factors().1)
     }
+}
+
+/// When this Box last found that its newest snapshot is still what is there.
+pub async fn last_look<W: World>(world: &W) -> Result<Option<Stamp>, SnapshotError> {
+    Ok(State::load(world.disk()).await?.looked)
 }
 
 /// The last head this Box signed, if it remembers one.

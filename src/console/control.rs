@@ -126,10 +126,22 @@ pub struct SnapshotOutcome {
     pub files_read: u64,
     /// Their bytes.
     pub bytes_read: u64,
-    /// Sealed bytes sent, all keepers together.
+    /// Sealed bytes that keepers were sent and acknowledged, all together.
     pub bytes_sent: u64,
-    /// Chunks sealed anew.
+    /// Chunks that some keeper did not have and was sent.
     pub chunks_new: u64,
+    /// Their sealed bytes: what the snapshot added.
+    pub bytes_new: u64,
+    /// Chunks made, whether keepers had them or not.
+    pub chunks_sealed: u64,
+    /// Their sealed bytes.
+    pub bytes_sealed: u64,
+    /// Whether nothing had changed, so that the snapshot is the one that was there before.
+    pub unchanged: bool,
+    /// Data sets that are in it as they were before, since they are not where they were: name and reason.
+    pub held: Vec<(String, String)>,
+    /// Databases that were recognised and read so that they open.
+    pub databases: u64,
     /// What could not be read or changed meanwhile: path and reason, bounded.
     pub unread: Vec<(String, String)>,
     /// How many.
@@ -149,6 +161,10 @@ pub struct KeeperShare {
     pub needed: u64,
     /// Chunks it confirmed.
     pub confirmed: u64,
+    /// Chunks it was sent and acknowledged.
+    pub sent_chunks: u64,
+    /// Their sealed bytes.
+    pub sent_bytes: u64,
     /// Why it refused some, if it did.
     pub refused: Option<String>,
 }
@@ -212,6 +228,9 @@ pub struct StatusView {
     pub running: bool,
     /// The newest snapshot of this Box.
     pub latest: Option<SnapshotView>,
+    /// When it was last found to be what is on this Box, seconds since 1970: its time, or that of a later look that
+    /// found nothing new.
+    pub up_to_date_seconds: Option<i64>,
     /// Other Boxes that hold each of its chunks, at least.
     pub copies: u32,
     /// How many should.

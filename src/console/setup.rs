@@ -358,6 +358,7 @@ pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
         name: loaded.config.name.to_string(),
         running: false,
         latest: None,
+        up_to_date_seconds: None,
         copies: 0,
         factor: u32::from(factor),
         factor_min: u32::from(factor_min),

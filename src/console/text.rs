@@ -126,6 +126,15 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
             latest.number,
             ago(latest.taken_seconds, now_seconds)
         );
+        if let Some(looked) = view.up_to_date_seconds
+            && looked > latest.taken_seconds
+        {
+            let _ = writeln!(
+                text,
+                "last look         {}: nothing had changed since",
+                ago(looked, now_seconds)
+            );
+        }
         let _ = writeln!(
             text,
             "copies elsewhere  {} of {} wanted, {} at least",
@@ -187,7 +196,10 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
         factor_min,
         files_read,
         bytes_read,
+        bytes_new,
         bytes_sent,
+        held,
+        databases,
         ..
     } = outcome;
     let mut text = if outcome.protected {
@@ -203,10 +215,20 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
     };
     let _ = write!(
         text,
-        "\n  {files_read} new or changed files, {} read, {} sent",
+        "\n  {files_read} new or changed files, {} read, {} new, {} sent",
         bytes(*bytes_read),
+        bytes(*bytes_new),
         bytes(*bytes_sent)
     );
+    if *databases > 0 {
+        let _ = write!(text, "\n  {databases} databases read so that they open");
+    }
+    for (name, why) in held {
+        let _ = write!(
+            text,
+            "\n  data set {name} was NOT taken and is in the snapshot as it was before: {why}\n    If it is right as it is now: `reserve snapshot --accept-loss`."
+        );
+    }
     for keeper in &outcome.keepers {
         let _ = write!(
             text,

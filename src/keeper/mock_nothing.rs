@@ -34,6 +34,9 @@ impl Tree for Nothing {
     async fn file_system(&self, _: &TreePath) -> io::Result<FileSystemId> {
         unreachable!("{NOT_HERE}")
     }
+    async fn file_system_serial(&self, _: &TreePath) -> io::Result<u64> {
+        unreachable!("{NOT_HERE}")
+    }
     async fn root(&self, _: &TreePath) -> io::Result<()> {
         unreachable!("{NOT_HERE}")
     }

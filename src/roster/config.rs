@@ -11,7 +11,9 @@ use toml::Spanned;
 
 use super::{CONFIG_FILE, RosterError, read, write};
 use crate::format::roster::name_is_legal;
-use crate::terms::limits::{ADDRESSES_MAX, DATA_SETS_MAX, PATH_BYTES_MAX, PORT_DEFAULT};
+use crate::terms::limits::{
+    ADDRESSES_MAX, DATA_SETS_MAX, PATH_BYTES_MAX, PORT_DEFAULT, SNAPSHOT_MINUTES_MAX,
+};
 use crate::world::Disk;
 
 /// One Box's own configuration.
@@ -27,6 +29,30 @@ pub struct Config {
     pub data: Vec<DataSet>,
     /// What it keeps for others.
     pub store: Store,
+    /// When it takes snapshots by itself.
+    pub snapshots: Snapshots,
+}
+
+/// When a Box takes snapshots by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Minutes from the end of one to the next; 0: only when asked.
+    pub every_minutes: u32,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self { every_minutes: 60 }
+    }
+}
+
+impl Snapshots {
+    /// The time from the end of one to the next, if there is to be a next one.
+    #[must_use]
+    pub fn period(&self) -> Option<std::time::Duration> {
+        let seconds = u64::from(self.every_minutes) * 60;
+        (seconds > 0).then(|| std::time::Duration::from_secs(seconds))
+    }
 }
 
 /// A file or directory that is protected, under a name.
@@ -73,6 +99,14 @@ struct Raw {
     data: Vec<RawDataSet>,
     #[serde(default)]
     store: RawStore,
+    #[serde(default)]
+    snapshots: RawSnapshots,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawSnapshots {
+    every_minutes: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +135,7 @@ impl Config {
             advertise: Vec::new(),
             data: Vec::new(),
             store: Store::default(),
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -134,6 +169,15 @@ impl Config {
                 return Err(fail(number.span().start, what));
             }
         }
+        let every = raw.snapshots.every_minutes;
+        if let Some(every) = &every
+            && *every.get_ref() > SNAPSHOT_MINUTES_MAX
+        {
+            let what = format!(
+                "every_minutes must be at most {SNAPSHOT_MINUTES_MAX}, four weeks (0: only when asked)"
+            );
+            return Err(fail(every.span().start, what));
+        }
         let mut config = Self {
             name: raw.name.into_inner().into(),
             listen: raw.listen.map_or_else(listen_default, Spanned::into_inner),
@@ -145,6 +189,9 @@ impl Config {
                 table_chunks: raw.store.table_chunks.map(Spanned::into_inner),
                 keep: raw.store.keep.unwrap_or(true),
             },
+            snapshots: every.map_or_else(Snapshots::default, |every| Snapshots {
+                every_minutes: every.into_inner(),
+            }),
         };
         for set in raw.data {
             let at = set.name.span().start;
@@ -183,6 +230,8 @@ impl Config {
         if let Some(chunks) = self.store.table_chunks {
             line(format_args!("table_chunks = {chunks}\n"));
         }
+        let every = self.snapshots.every_minutes;
+        line(format_args!("\n[snapshots]\nevery_minutes = {every}\n"));
         for set in &self.data {
             line(format_args!("{}", set.to_toml()));
         }
@@ -292,6 +341,7 @@ mod tests {
         let mut config = Config::new("home");
         config.advertise = vec![([192, 0, 2, 1], 9).into()];
         config.store.capacity_bytes = Some(5);
+        config.snapshots.every_minutes = 0;
         let set = DataSet::from_bytes("photos", b"/srv/my \"best\" \\ photos\n'''").expect("legal");
         config.push(set).expect("room");
         assert_eq!(Config::from_toml(&config.to_toml()).expect("legal"), config);
@@ -309,6 +359,16 @@ mod tests {
                 "capacity_bytes",
             ),
             ("name = \"a\"\n[store]\nkeep = true\nsize = 1\n", 4, "size"),
+            (
+                "name = \"a\"\n\n[snapshots]\nevery_minutes = 99999\n",
+                4,
+                "every_minutes",
+            ),
+            (
+                "name = \"a\"\n[snapshots]\nevery_hours = 1\n",
+                3,
+                "every_hours",
+            ),
             (
                 "name = \"a\"\n[[data]]\nname = \"x\"\npath = \"here\"\n",
                 4,

@@ -137,6 +137,8 @@ pub const TICKET_SECONDS: u64 = 600;
 /// The service's port.
 pub const PORT_DEFAULT: u16 = 7717;
 
+/// The longest time between snapshots a Box takes by itself, in minutes: four weeks.
+pub const SNAPSHOT_MINUTES_MAX: u32 = 4 * 7 * 24 * 60;
 /// Copies a chunk should have, when there are as many other Boxes.
 pub const FACTOR_DEFAULT: u8 = 3;
 /// Copies below which a snapshot is not called protected (1 when there is only one other Box).

@@ -105,6 +105,9 @@ pub trait Tree: Clone + 'static {
     ) -> Vec<io::Result<(Stat, Vec<u8>)>>;
     /// Which file system a path is on.
     async fn file_system(&self, path: &TreePath) -> io::Result<FileSystemId>;
+    /// The number the file system a path is on gives itself, 0 if none: on some it stays the same for life, on others it
+    /// changes with every mount.
+    async fn file_system_serial(&self, path: &TreePath) -> io::Result<u64>;
 
     /// Opens a directory to restore into, making it if it is not there. The path may pass through links.
     async fn root(&self, path: &TreePath) -> io::Result<Self::Root>;

@@ -26,6 +26,8 @@ pub struct House {
     pub street: Street,
     pub identity: AuthorIdentity,
     pub options: Options,
+    /// Data sets besides `d`: each a directory of that name.
+    pub more: Vec<&'static str>,
 }
 
 impl House {
@@ -43,8 +45,10 @@ impl House {
             options: Options {
                 wait_protected: true,
                 accept_loss: false,
+                only_news: false,
                 sizes: Sizes::small(),
             },
+            more: Vec::new(),
         };
         house.world.tree.add("/d", Thing::Dir);
         house
@@ -75,10 +79,13 @@ impl House {
     }
 
     pub async fn take(&self) -> Result<SnapshotReport, SnapshotError> {
-        let data_sets = [DataSetConfig {
-            name: "d".into(),
-            path: b"/d".to_vec(),
-        }];
+        let names = std::iter::once("d").chain(self.more.iter().copied());
+        let data_sets: Vec<_> = names
+            .map(|name| DataSetConfig {
+                name: name.into(),
+                path: format!("/{name}").into_bytes(),
+            })
+            .collect();
         let progress = Rc::new(Progress::default());
         snapshot(
             &self.world,

@@ -1,6 +1,9 @@
 //! Stories of the author in a small world in memory.
 
+mod disk;
+mod growth;
 mod house;
+mod known;
 mod street;
 pub mod world;
 

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use super::disk::SmallDisk;
 use crate::terms::{FileSystemId, Stamp};
 use crate::world::{
-    Attributes, Buffer, Clock, DirEntry, Disk, DiskFile, Entropy, FileKind, Listener, Moment, Net,
-    NotSet, Stat, Tree, TreeFile, TreePath, World,
+    Attributes, Clock, DirEntry, Entropy, FileKind, Listener, Moment, Net, NotSet, Stat, Tree,
+    TreeFile, TreePath, World,
 };
 
 fn never() -> io::Error {
@@ -107,105 +107,6 @@ impl Listener for NoListener {
     }
 }
 
-/// Small files only.
-#[derive(Clone, Default)]
-pub struct SmallDisk(pub Rc<RefCell<BTreeMap<String, Vec<u8>>>>);
-
-pub struct NoBuffer;
-
-impl Deref for NoBuffer {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &[]
-    }
-}
-
-impl DerefMut for NoBuffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut []
-    }
-}
-
-impl Buffer for NoBuffer {}
-
-#[derive(Clone)]
-pub struct NoFile;
-
-impl DiskFile for NoFile {
-    type Buffer = NoBuffer;
-    async fn read_at(
-        &self,
-        buffer: NoBuffer,
-        _: usize,
-        _: usize,
-        _: u64,
-    ) -> (io::Result<usize>, NoBuffer) {
-        (Err(never()), buffer)
-    }
-    async fn write_at(
-        &self,
-        buffer: NoBuffer,
-        _: usize,
-        _: usize,
-        _: u64,
-    ) -> (io::Result<()>, NoBuffer) {
-        (Err(never()), buffer)
-    }
-    async fn sync_data(&self) -> io::Result<()> {
-        Err(never())
-    }
-    async fn len(&self) -> io::Result<u64> {
-        Err(never())
-    }
-    async fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(never())
-    }
-}
-
-impl Disk for SmallDisk {
-    type Buffer = NoBuffer;
-    type File = NoFile;
-    async fn buffer(&self) -> NoBuffer {
-        NoBuffer
-    }
-    async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let files = self.0.borrow();
-        let names = files
-            .keys()
-            .filter_map(|path| path.strip_prefix(dir)?.strip_prefix('/'));
-        Ok(names.map(str::to_owned).collect())
-    }
-    async fn make_dir(&self, _: &str) -> io::Result<()> {
-        Ok(())
-    }
-    async fn open(&self, _: &str, _: bool) -> io::Result<NoFile> {
-        Err(never())
-    }
-    async fn read_small(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.0.borrow().get(path).cloned())
-    }
-    async fn replace_small(&self, path: &str, bytes: &[u8], _: bool) -> io::Result<()> {
-        self.0.borrow_mut().insert(path.to_owned(), bytes.to_vec());
-        Ok(())
-    }
-    async fn remove(&self, path: &str) -> io::Result<()> {
-        self.0.borrow_mut().remove(path);
-        Ok(())
-    }
-    async fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        Err(never())
-    }
-    async fn sync_dir(&self, _: &str) -> io::Result<()> {
-        Ok(())
-    }
-    async fn free_bytes(&self) -> io::Result<u64> {
-        Ok(u64::MAX)
-    }
-    fn is_rotational(&self) -> bool {
-        false
-    }
-}
-
 /// What stands at a path.
 #[derive(Clone)]
 pub enum Thing {
@@ -222,6 +123,10 @@ pub struct FilesInner {
     pub things: RefCell<BTreeMap<Vec<u8>, (Thing, Stat)>>,
     pub next_inode: Cell<u64>,
     pub files_read: Cell<u64>,
+    /// The device everything is on.
+    pub device: Cell<u64>,
+    /// Files read after which the device is another one.
+    pub device_changes_after: Cell<Option<u64>>,
     /// Reads after which a file at this path is touched once more.
     pub restless: RefCell<BTreeMap<Vec<u8>, u32>>,
 }
@@ -264,6 +169,44 @@ impl Files {
 
     pub fn file(&self, path: impl AsRef<[u8]>, bytes: impl Into<Vec<u8>>) {
         self.add(path, Thing::File(Rc::new(bytes.into())));
+    }
+
+    /// Gives a path and all below it another name; nothing else of it changes but its last change of anything.
+    pub fn rename(&self, from: &str, to: &str) {
+        let mut things = self.0.things.borrow_mut();
+        let (from, to) = (from.as_bytes(), to.as_bytes());
+        let below = |path: &Vec<u8>| {
+            let rest = path.strip_prefix(from)?;
+            (rest.is_empty() || rest[0] == b'/').then(|| [to, rest].concat())
+        };
+        let moved: Vec<_> = things
+            .keys()
+            .filter_map(|path| Some((path.clone(), below(path)?)))
+            .collect();
+        for (from, to) in moved {
+            if let Some(thing) = things.remove(&from) {
+                things.insert(to, thing);
+            }
+        }
+    }
+
+    /// Changes the times of everything.
+    pub fn touch_all(&self) {
+        for (_, stat) in self.0.things.borrow_mut().values_mut() {
+            stat.mtime.nanos += 1;
+            stat.ctime.nanos += 1;
+        }
+    }
+
+    fn count_read(&self) {
+        let read = self.0.files_read.get() + 1;
+        self.0.files_read.set(read);
+        if let Some(left) = self.0.device_changes_after.get() {
+            self.0.device_changes_after.set(left.checked_sub(1));
+            if left == 0 {
+                self.0.device.set(99);
+            }
+        }
     }
 
     pub fn remove(&self, path: &str) {
@@ -330,7 +273,7 @@ impl Tree for Files {
             Thing::File(_) => {}
             Thing::Dir | Thing::Link(_) | Thing::Pipe | Thing::Locked(_) => return Err(denied()),
         }
-        self.0.files_read.set(self.0.files_read.get() + 1);
+        self.count_read();
         Ok(OpenFile {
             files: self.clone(),
             path: path.to_vec(),
@@ -343,7 +286,7 @@ impl Tree for Files {
     ) -> Vec<io::Result<(Stat, Vec<u8>)>> {
         let mut answers = Vec::new();
         for path in paths {
-            self.0.files_read.set(self.0.files_read.get() + 1);
+            self.count_read();
             self.stir(&path);
             answers.push(self.at(&path).and_then(|(thing, stat)| match thing {
                 Thing::File(bytes) => Ok((stat, bytes[..bytes.len().min(bytes_max)].to_vec())),
@@ -352,11 +295,16 @@ impl Tree for Files {
         }
         answers
     }
-    async fn file_system(&self, _: &TreePath) -> io::Result<FileSystemId> {
+    async fn file_system(&self, path: &TreePath) -> io::Result<FileSystemId> {
+        self.at(path)?;
         Ok(FileSystemId {
             magic: 1,
-            device: 5,
+            device: self.0.device.get(),
         })
+    }
+    async fn file_system_serial(&self, path: &TreePath) -> io::Result<u64> {
+        self.at(path)?;
+        Ok(0)
     }
     async fn root(&self, _: &TreePath) -> io::Result<()> {
         Err(never())

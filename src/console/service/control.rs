@@ -82,7 +82,7 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
     let reply = match want {
         Want::Invite {} => service.invite().await.map(Reply::Ticket),
         Want::Snapshot { accept_loss } => service
-            .begin_snapshot(accept_loss)
+            .begin_snapshot(accept_loss, false)
             .await
             .map(|job| Reply::Job { id: job.id }),
         Want::Follow { job } => return follow(&service, job, &mut writer).await,

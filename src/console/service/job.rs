@@ -17,6 +17,8 @@ pub struct Job {
     pub progress: Rc<author::Progress>,
     /// A person accepts that much is gone.
     pub accept_loss: bool,
+    /// Taken by itself: only if there is something new.
+    pub only_news: bool,
     begun: Cell<bool>,
     end: RefCell<Option<Result<SnapshotOutcome, Fault>>>,
     ended: Notify,
@@ -24,11 +26,12 @@ pub struct Job {
 
 impl Job {
     /// Waits for its turn.
-    pub fn new(id: u64, accept_loss: bool) -> Rc<Self> {
+    pub fn new(id: u64, accept_loss: bool, only_news: bool) -> Rc<Self> {
         Rc::new(Self {
             id,
             progress: Rc::default(),
             accept_loss,
+            only_news,
             begun: Cell::new(false),
             end: RefCell::default(),
             ended: Notify::new(),

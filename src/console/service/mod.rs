@@ -12,6 +12,7 @@ mod listing;
 mod process;
 mod protection;
 mod proving;
+mod schedule;
 mod taking;
 mod views;
 
@@ -32,7 +33,7 @@ use crate::retriever::Gather;
 use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
 use crate::session::Pool;
 use crate::terms::limits::{RECEIVE_POOL_BYTES, TICKET_SECONDS};
-use crate::terms::{KeyEpoch, PeerKey};
+use crate::terms::{KeyEpoch, PeerKey, Stamp};
 use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
@@ -79,6 +80,10 @@ struct Inner<W: World> {
     /// Places in the store that were found damaged at the start.
     damaged_at_start: u64,
     latest: RefCell<Option<crate::format::head::SignedHead>>,
+    /// When the newest snapshot was last found to be what is there; data.
+    looked: std::cell::Cell<Option<Stamp>>,
+    /// Snapshots by themselves: how often, and when one ended last.
+    schedule: RefCell<schedule::Schedule>,
 }
 
 /// One Box's service.
@@ -127,6 +132,8 @@ impl<W: World> Service<W> {
             chunks_out: Arc::new(Semaphore::new(CHUNKS_OUT_MAX)),
             damaged_at_start,
             latest: RefCell::default(),
+            looked: std::cell::Cell::default(),
+            schedule: RefCell::default(),
         }));
         let keyring = {
             let service = service.clone();
@@ -152,6 +159,7 @@ impl<W: World> Service<W> {
             .mesh
             .set(Mesh::start(self.0.world.clone(), self.clone(), listener));
         self.world().spawn(self.clone().keep_proving());
+        self.world().spawn(self.clone().keep_schedule());
     }
 
     pub(super) fn world(&self) -> &W {

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use super::job::Job;
 use super::{Service, views};
-use crate::author::{self, AuthorIdentity, DataSetConfig, Options};
+use crate::author::{self, AuthorIdentity, DataSetConfig, Options, SnapshotError};
 use crate::console::control::SnapshotOutcome;
-use crate::console::fault::Fault;
+use crate::console::fault::{Exit, Fault};
 use crate::roster::{Config, DataSet};
-use crate::world::World;
+use crate::world::{Clock, World};
 
 /// Jobs that are remembered for those who follow them.
 const REMEMBERED_MAX: usize = 8;
@@ -36,7 +36,11 @@ impl<W: World> Service<W> {
     }
 
     /// Starts a snapshot, or gives the one that is about to start.
-    pub(super) async fn begin_snapshot(&self, accept_loss: bool) -> Result<Rc<Job>, Fault> {
+    pub(super) async fn begin_snapshot(
+        &self,
+        accept_loss: bool,
+        only_news: bool,
+    ) -> Result<Rc<Job>, Fault> {
         if self.read_data_sets().await?.is_empty() {
             return Err(Fault::new(
                 "this Box has no data sets",
@@ -49,14 +53,15 @@ impl<W: World> Service<W> {
             .jobs
             .borrow()
             .iter()
-            .find(|job| job.waits() && job.accept_loss == accept_loss)
+            .find(|job| job.waits() && job.accept_loss == accept_loss && job.only_news <= only_news)
             .cloned();
         if let Some(job) = waiting {
             return Ok(job);
         }
         let job = {
             let mut jobs = self.0.jobs.borrow_mut();
-            let job = Job::new(jobs.back().map_or(1, |last| last.id + 1), accept_loss);
+            let id = jobs.back().map_or(1, |last| last.id + 1);
+            let job = Job::new(id, accept_loss, only_news);
             if jobs.len() == REMEMBERED_MAX {
                 jobs.pop_front();
             }
@@ -71,6 +76,8 @@ impl<W: World> Service<W> {
             if let Err(fault) = &end {
                 tracing::warn!(%fault, "the snapshot was not taken");
             }
+            let now = service.world().clock().now();
+            service.0.schedule.borrow_mut().ended(now, end.is_ok());
             running.finish(end);
         });
         Ok(job)
@@ -86,8 +93,10 @@ impl<W: World> Service<W> {
                 path: set.path.into_bytes(),
             })
             .collect();
+        let began = self.world().clock().wall();
         let options = Options {
             accept_loss: job.accept_loss,
+            only_news: job.only_news,
             ..Options::default()
         };
         let report = author::publish(
@@ -99,7 +108,14 @@ impl<W: World> Service<W> {
             &job.progress,
         )
         .await
-        .map_err(|error| Fault::new(error.to_string(), "", ""))?;
+        .map_err(|error| {
+            let exit = match error {
+                SnapshotError::DataSetMissing { .. } => Exit::NotSafe,
+                _ => Exit::Failed,
+            };
+            Fault::new(error.to_string(), "", "").exit(exit)
+        })?;
+        self.0.looked.set(Some(began));
         self.snapshot_taken(&report);
         Ok(views::outcome(
             &self.roster(),

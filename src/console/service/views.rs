@@ -123,10 +123,14 @@ pub fn outcome(
             format!("{}/{path}", unread.data_set)
         }
     };
+    let sent = progress.sent.borrow();
+    let sent_to = |share: &author::KeeperShare| sent.get(&share.key).copied().unwrap_or_default();
     let share = |share: &author::KeeperShare| KeeperShare {
         name: name_of(roster, share.key),
         needed: share.needed,
         confirmed: share.confirmed,
+        sent_chunks: sent_to(share).0,
+        sent_bytes: sent_to(share).1,
         refused: share.refusal.map(|refusal| refusal.to_string()),
     };
     SnapshotOutcome {
@@ -138,6 +142,16 @@ pub fn outcome(
         bytes_read: progress.bytes_read.get(),
         bytes_sent: progress.bytes_sent.get(),
         chunks_new: report.chunks_new,
+        bytes_new: report.bytes_new,
+        chunks_sealed: progress.chunks_sealed.get(),
+        bytes_sealed: progress.bytes_sealed.get(),
+        unchanged: report.is_unchanged,
+        held: report
+            .held
+            .iter()
+            .map(|(name, why)| (name.to_string(), why.to_string()))
+            .collect(),
+        databases: report.databases,
         unread: report
             .unread
             .iter()
@@ -178,12 +192,16 @@ impl<W: World> Service<W> {
         let proven = standing
             .as_ref()
             .and_then(|(_, standing)| standing.last_proven);
+        let up_to_date = head.map(|head| {
+            let looked = self.0.looked.get().map(|looked| looked.seconds);
+            head.taken.seconds.max(looked.unwrap_or(i64::MIN))
+        });
         let facts = Facts {
             has_data: !self.0.data.borrow().is_empty(),
             others: peers.iter().filter(|peer| !peer.is_me).count(),
             copies: standing.as_ref().map_or(0, |(_, standing)| standing.copies),
             factor_min: u32::from(factor_min),
-            taken: head.map(|head| head.taken.seconds),
+            taken: up_to_date,
             proven: proven.map(|stamp| stamp.seconds),
             accepted: head.is_none_or(|head| head.accepted),
             away: peers
@@ -206,6 +224,7 @@ impl<W: World> Service<W> {
             latest: standing
                 .as_ref()
                 .map(|(signed, _)| snapshot_view(&roster, signed, &[])),
+            up_to_date_seconds: up_to_date,
             copies: facts.copies,
             factor: u32::from(factor),
             factor_min: facts.factor_min,

@@ -334,6 +334,9 @@ impl Tree for MockTree {
     async fn file_system(&self, _: &TreePath) -> io::Result<FileSystemId> {
         nothing()
     }
+    async fn file_system_serial(&self, _: &TreePath) -> io::Result<u64> {
+        Ok(0)
+    }
     async fn root(&self, _: &TreePath) -> io::Result<()> {
         Ok(())
     }

@@ -143,14 +143,19 @@ pub(super) fn read_small(path: &[u8], bytes_max: usize) -> io::Result<(Stat, Vec
     Ok((stat_open(&file)?, bytes))
 }
 
+fn place(path: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// The number its file system gives itself.
+pub(super) fn file_system_serial(path: &[u8]) -> io::Result<u64> {
+    Ok(rustix::fs::fstatvfs(&place(path)?)?.f_fsid)
+}
+
 /// Which file system a path is on.
 pub(super) fn file_system(path: &[u8]) -> io::Result<FileSystemId> {
-    let place = rustix::fs::openat(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let place = place(path)?;
     let device = stat_open(&place)?.device;
     // All magic numbers have 32 bits; where the field is a signed long, its upper half says nothing.
     let magic = i128::from(rustix::fs::fstatfs(&place)?.f_type) & 0xffff_ffff;

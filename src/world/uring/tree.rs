@@ -121,6 +121,13 @@ impl Tree for UringTree {
         self.paths.ask(move |_| reading::file_system(&path)).await
     }
 
+    async fn file_system_serial(&self, path: &TreePath) -> io::Result<u64> {
+        let path = path.to_vec();
+        self.paths
+            .ask(move |_| reading::file_system_serial(&path))
+            .await
+    }
+
     async fn root(&self, path: &TreePath) -> io::Result<UringRoot> {
         let path = path.to_vec();
         let root = self.paths.ask(move |_| Root::open(&path)).await?;

@@ -164,6 +164,11 @@ impl Tree for SimTree {
         self.deed("file system", path, work).await
     }
 
+    async fn file_system_serial(&self, path: &TreePath) -> io::Result<u64> {
+        let work = |wood: &mut Wood, _: Hand, path: &[u8]| Ok(wood.find(path, true)?.device());
+        self.deed("file system", path, work).await
+    }
+
     async fn root(&self, path: &TreePath) -> io::Result<SimTreeRoot> {
         let work = |wood: &mut Wood, hand: Hand, path: &[u8]| wood.make_dirs(path, hand);
         Ok(SimTreeRoot {

@@ -1,0 +1,425 @@
+//! The walk of a data set beside the previous index: each thing taken over or read, the ground looked at from time to time.
+
+use std::time::Duration;
+
+use super::data_set::{Common, NotTaken, Notes};
+use super::draft::{Draft, Made};
+use super::error::SnapshotError;
+use super::footing::Footing;
+use super::gather::{Before, Gather, Means, Moves};
+use super::known::Identity;
+use super::leveldb::{self, Database, Held};
+use super::read::{Reader, Taken};
+use super::report::add;
+use super::shelf::ShelfReader;
+use super::snapshot::{DataSetConfig, Trust};
+use super::walk::{Step, Walk, joined};
+use crate::format::index::path_order;
+use crate::keeper::Keepers;
+use crate::terms::limits::{PATH_BYTES_MAX, SETTLED_SECONDS};
+use crate::terms::{ChunkId, Stamp};
+use crate::world::{Clock, FileKind, Moment, Stat, Tree, World};
+
+/// The ground is looked at again after so many steps, or
+const STEPS_BETWEEN_LOOKS: u32 = 1024;
+/// after so long, whichever comes first.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A walk under way.
+pub(super) struct SetWalk<'a, W: World, K: Keepers> {
+    common: &'a Common<'a, W, K>,
+    means: Means<'a, W, K>,
+    config: &'a DataSetConfig,
+    gather: Gather<'a, W>,
+    before: ShelfReader<W::Disk>,
+    reader: &'a mut Reader,
+    notes: Notes,
+    footing: Footing,
+    steps: u32,
+    looked: Moment,
+    files_reused: u64,
+    moves: Moves,
+    /// The database whose directory the walk is in.
+    database: Option<Database>,
+    /// A directory that was looked at and holds none.
+    plain_dir: Option<Vec<u8>>,
+    databases: u64,
+}
+
+/// What a walk came to.
+pub(super) struct SetEnd<'a, W: World> {
+    pub root: (ChunkId, u8),
+    pub gather: Gather<'a, W>,
+    pub before: ShelfReader<W::Disk>,
+    pub notes: Notes,
+    pub files_reused: u64,
+    pub moves: Moves,
+    pub databases: u64,
+}
+
+impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
+    pub fn new(
+        common: &'a Common<'a, W, K>,
+        means: Means<'a, W, K>,
+        config: &'a DataSetConfig,
+        gather: Gather<'a, W>,
+        before: ShelfReader<W::Disk>,
+        reader: &'a mut Reader,
+        footing: Footing,
+    ) -> Self {
+        Self {
+            looked: common.world.clock().now(),
+            common,
+            means,
+            config,
+            gather,
+            before,
+            reader,
+            notes: Notes::new(config.name.clone()),
+            footing,
+            steps: 0,
+            files_reused: 0,
+            moves: Moves::default(),
+            database: None,
+            plain_dir: None,
+            databases: 0,
+        }
+    }
+
+    /// Walks all of it.
+    pub async fn run(mut self, root: Stat) -> Result<SetEnd<'a, W>, NotTaken> {
+        let mut walk = Walk::new(self.common.world.tree().clone(), &self.config.path, root);
+        while let Some(step) = walk.next().await {
+            self.look_around().await?;
+            let path = match &step {
+                Step::Found { path, .. }
+                | Step::Skipped { path, .. }
+                | Step::Unread { path, .. } => path,
+            };
+            self.emit_database(Some(path)).await?;
+            match step {
+                Step::Skipped { path, kind } => self.notes.skipped(&path, name_of_kind(kind)),
+                // A data set that cannot be listed at all is a disaster to report, not emptiness to copy.
+                Step::Unread { path, reason } if path.is_empty() => {
+                    return Err(NotTaken::Held(reason.to_string()));
+                }
+                Step::Unread { path, reason } => {
+                    if !self.is_of_database(&path) {
+                        self.notes.unread(&path, &reason.to_string());
+                    }
+                }
+                Step::Found { path, stat } => self.take(path, stat).await?,
+            }
+            self.gather.settle(&self.means).await?;
+            self.note_trouble();
+        }
+        self.emit_database(None).await?;
+        self.before.pass_rest().await;
+        let ended = self.gather.finish(&self.means).await?;
+        let root = ended.ok_or_else(|| NotTaken::Held("nothing of it could be read".to_owned()))?;
+        self.note_trouble();
+        self.look().await?;
+        let small = self.gather.moves;
+        Ok(SetEnd {
+            root,
+            gather: self.gather,
+            before: self.before,
+            notes: self.notes,
+            files_reused: self.files_reused,
+            moves: Moves {
+                rewritten: self.moves.rewritten + small.rewritten,
+                moved: self.moves.moved + small.moved,
+                packed: small.packed,
+            },
+            databases: self.databases,
+        })
+    }
+
+    /// Looks at the ground when it is time.
+    async fn look_around(&mut self) -> Result<(), NotTaken> {
+        self.steps += 1;
+        let now = self.common.world.clock().now();
+        if self.steps >= STEPS_BETWEEN_LOOKS || now.since(self.looked) >= LOOK_AGAIN {
+            self.look().await?;
+            self.steps = 0;
+            self.looked = now;
+        }
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<(), NotTaken> {
+        let now = Footing::look(self.common.world.tree(), &self.config.path).await;
+        let now = now.map_err(NotTaken::Held)?;
+        if self.footing.still_is(&now) {
+            return Ok(());
+        }
+        let why = "its file system changed while the snapshot was taken; is its disk connected?";
+        Err(NotTaken::Held(why.to_owned()))
+    }
+
+    fn note_trouble(&mut self) {
+        for (path, reason) in self.gather.trouble.drain(..) {
+            self.notes.has_changed = true;
+            self.notes.unread(&path, &reason);
+        }
+    }
+
+    async fn take(&mut self, path: Vec<u8>, stat: Stat) -> Result<(), SnapshotError> {
+        self.means.progress.path.borrow_mut().clone_from(&path);
+        let device = self.means.device;
+        match stat.kind {
+            FileKind::File if self.finds_database(&path).await? => {}
+            FileKind::File => self.take_file(path, stat).await?,
+            FileKind::Symlink => {
+                self.before.find(&path).await;
+                let at = joined(self.means.base, &path);
+                match self.common.world.tree().read_link(&at).await {
+                    Ok(target) if is_target(&target) => {
+                        let draft = Draft::new(path, &stat, device, Made::Symlink(target));
+                        self.gather.push(draft);
+                    }
+                    Ok(_) => self
+                        .notes
+                        .unread(&path, "it points to nothing that can be named"),
+                    Err(reason) => self.notes.unread(&path, &reason.to_string()),
+                }
+            }
+            FileKind::Dir => {
+                self.before.find(&path).await;
+                self.gather.push(Draft::new(path, &stat, device, Made::Dir));
+            }
+            FileKind::Fifo | FileKind::Socket | FileKind::CharDevice | FileKind::BlockDevice => {}
+        }
+        Ok(())
+    }
+
+    /// Takes over a file that is as it was, or reads it.
+    async fn take_file(&mut self, path: Vec<u8>, stat: Stat) -> Result<(), SnapshotError> {
+        add(&self.means.progress.files, 1);
+        add(&self.means.progress.bytes, stat.size);
+        let old = self.before.find(&path).await;
+        match old {
+            Some(old) if self.may_take_over(&old, &stat) => {
+                self.files_reused += 1;
+                self.take_over(old, &stat).await
+            }
+            old => self.read(path, stat, old).await,
+        }
+    }
+
+    fn may_take_over(&self, old: &Draft, stat: &Stat) -> bool {
+        may_be_taken_over(old, stat, self.common.started, self.common.trust)
+            && !old.refs().any(|chunk| self.means.known.is_sparse(&chunk))
+    }
+
+    /// Goes on with all parts of a file whose contents are taken over.
+    async fn take_over(&mut self, mut draft: Draft, stat: &Stat) -> Result<(), SnapshotError> {
+        loop {
+            draft.mark(stat, self.means.device);
+            let is_continued = matches!(draft.what, Made::Pieces { last: false, .. });
+            let path = is_continued.then(|| draft.path.clone());
+            self.gather.push(draft);
+            self.gather.settle(&self.means).await?;
+            let Some(path) = path else {
+                return Ok(());
+            };
+            match self.before.next_part(&path).await {
+                Some(next) => draft = next,
+                // Its first part is on its way already: the only sound thing is to begin again without the shelf.
+                None => return Err(SnapshotError::ShelfBroken),
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        path: Vec<u8>,
+        stat: Stat,
+        old: Option<Draft>,
+    ) -> Result<(), SnapshotError> {
+        let device = self.means.device;
+        let old = old.filter(super::shelf::is_file);
+        let before = match old.as_ref().map(|old| &old.what) {
+            None => Before::Nothing,
+            Some(Made::Packed { name, .. }) => Before::Small(*name),
+            Some(_) => Before::Other,
+        };
+        if stat.size == 0 {
+            let had_bytes = old.is_some_and(|old| old.file_bytes() != Some(0));
+            self.moves.rewritten += u64::from(had_bytes);
+            self.gather
+                .push(Draft::new(path, &stat, device, Made::Empty));
+            return Ok(());
+        }
+        if stat.size <= self.means.sizes.small_file_bytes_max as u64 {
+            let draft = Draft::new(path, &stat, device, Made::ToRead);
+            self.gather.push_small(draft, stat, before);
+            return Ok(());
+        }
+        if old.is_none()
+            && self
+                .means
+                .known
+                .large(self.means.keys, Identity::of(&stat))
+                .await
+        {
+            self.moves.moved += 1;
+        }
+        let old_chunks: Vec<ChunkId> = old
+            .iter()
+            .flat_map(Draft::refs)
+            .map(|chunk| chunk.id)
+            .collect();
+        let mut has_kept_some = old_chunks.is_empty();
+        let (gather, means) = (&mut self.gather, &self.means);
+        let taken = self
+            .reader
+            .read(means, &path, async |draft| {
+                has_kept_some |= draft.refs().any(|chunk| old_chunks.contains(&chunk.id));
+                gather.push(draft);
+                gather.settle(means).await
+            })
+            .await?;
+        self.moves.rewritten += u64::from(old.is_some() && !has_kept_some);
+        match taken {
+            Taken::Whole => {}
+            Taken::Changed => {
+                self.notes.has_changed = true;
+                let why = "it changed while it was read; taken with its last read";
+                self.notes.unread(&path, why);
+            }
+            Taken::Cut(reason) => {
+                self.notes.has_changed = true;
+                let reason = format!("its end could not be read and stands as zeros: {reason}");
+                self.notes.unread(&path, &reason);
+            }
+            Taken::Failed(reason) => self.notes.unread(&path, &reason.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Whether a file belongs to the database the walk is in.
+    fn is_of_database(&self, path: &[u8]) -> bool {
+        let (dir, name) = leveldb::split(path);
+        leveldb::is_own_name(name) && self.database.as_ref().is_some_and(|known| known.dir == dir)
+    }
+
+    /// Whether a file belongs to a database. At the first of its files the database is read, as it wants to be read.
+    async fn finds_database(&mut self, path: &[u8]) -> Result<bool, SnapshotError> {
+        let (dir, name) = leveldb::split(path);
+        if !leveldb::is_own_name(name) || self.plain_dir.as_deref() == Some(dir) {
+            return Ok(false);
+        }
+        if self.is_of_database(path) {
+            return Ok(true);
+        }
+        // One inside another's directory is taken file by file.
+        if self
+            .database
+            .as_ref()
+            .is_some_and(|known| !known.files.is_empty())
+        {
+            return Ok(false);
+        }
+        // Looks ahead in the previous index without moving in it.
+        let mut ahead = self.before.clone();
+        let (trust, started) = (self.common.trust, self.common.started);
+        let known = self.means.known;
+        let is_as_it_was = async |path: &[u8], stat: &Stat| {
+            let old = ahead.find(path).await;
+            old.is_some_and(|old| {
+                may_be_taken_over(&old, stat, started, trust)
+                    && !old.refs().any(|chunk| known.is_sparse(&chunk))
+            })
+        };
+        let found = leveldb::read(&self.means, self.reader, dir, is_as_it_was).await?;
+        let Some(database) = found else {
+            self.plain_dir = Some(dir.to_vec());
+            return Ok(false);
+        };
+        self.databases += 1;
+        if !database.is_settled {
+            self.notes.has_changed = true;
+            let why = "a database that was written to all the while; it may not open, or miss its last changes";
+            self.notes.unread(dir, why);
+        }
+        self.database = Some(database);
+        Ok(true)
+    }
+
+    /// Hands on the database's files that stand before a path; all that are left at the end.
+    async fn emit_database(&mut self, until: Option<&[u8]>) -> Result<(), SnapshotError> {
+        loop {
+            let Some(database) = &mut self.database else {
+                return Ok(());
+            };
+            let is_due = database.files.front().is_some_and(|(path, ..)| {
+                until.is_none_or(|until| path_order(path, until).is_lt())
+            });
+            if !is_due {
+                let is_left = until.is_none_or(|until| {
+                    database.files.is_empty() && !until.starts_with(&database.dir)
+                });
+                if is_left {
+                    self.database = None;
+                }
+                return Ok(());
+            }
+            let Some((path, stat, held)) = database.files.pop_front() else {
+                return Ok(());
+            };
+            match held {
+                Held::AsItWas => self.take_file(path, stat).await?,
+                Held::Read(drafts) => {
+                    add(&self.means.progress.files, 1);
+                    add(&self.means.progress.bytes, stat.size);
+                    self.before.find(&path).await;
+                    for draft in drafts {
+                        self.gather.push(draft);
+                        self.gather.settle(&self.means).await?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether a file is as it was, so that its contents need not be read.
+fn may_be_taken_over(old: &Draft, stat: &Stat, started: Stamp, trust: &Trust<'_>) -> bool {
+    let (bytes, is_in_parts) = match &old.what {
+        Made::Empty => (0, false),
+        Made::Packed { bytes, .. } => (*bytes, false),
+        Made::Pieces { bytes, last, .. } => (*bytes, !*last),
+        Made::Dir | Made::Symlink(_) | Made::ToRead | Made::Dropped => return false,
+    };
+    let settled = Stamp {
+        seconds: stat.ctime.seconds.saturating_add(SETTLED_SECONDS),
+        ..stat.ctime
+    };
+    let is_trusted = trust.is_total
+        && (!is_in_parts || trust.distrusted.is_empty())
+        && old
+            .refs()
+            .all(|chunk| !trust.distrusted.contains(&chunk.id));
+    bytes == stat.size
+        && old.mtime == stat.mtime
+        && old.ctime == stat.ctime
+        && old.inode == stat.inode
+        && settled <= started
+        && is_trusted
+}
+
+fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains(&0)
+}
+
+const fn name_of_kind(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::File => "a file",
+        FileKind::Dir => "a directory",
+        FileKind::Symlink => "a symbolic link",
+        FileKind::Fifo => "a named pipe holds no data",
+        FileKind::Socket => "a socket holds no data",
+        FileKind::CharDevice | FileKind::BlockDevice => "a device holds no data of its own",
+    }
+}

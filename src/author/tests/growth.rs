@@ -1,0 +1,235 @@
+//! Stories of what is stored when files are renamed, copied, moved, appended to or inserted into, and when they vanish.
+
+use super::house::{House, bytes, run};
+use super::world::Thing;
+use crate::author::{SnapshotError, SnapshotReport};
+use crate::format::head::Manifest;
+use crate::terms::Kind;
+
+/// A house whose files have settled, with its first snapshot taken.
+async fn settled() -> (House, SnapshotReport) {
+    let house = House::furnished(2, (2, 2));
+    let report = house.take().await.expect("taken");
+    (house, report)
+}
+
+/// Chunks of data that keepers did not have, and their bytes: pages, nodes and manifest are counted apart.
+fn new_data(house: &House, before: &SnapshotReport, after: &SnapshotReport) -> usize {
+    let chunks = |report: &SnapshotReport| -> std::collections::BTreeSet<_> {
+        let entries = house.entries(report);
+        entries.into_iter().flat_map(|(_, chunks)| chunks).collect()
+    };
+    chunks(after).difference(&chunks(before)).count()
+}
+
+#[test]
+fn a_renamed_directory_of_small_files_stores_no_data() {
+    run(async {
+        let (house, before) = settled().await;
+        house.world.tree.rename("/d/a", "/d/renamed");
+        let after = house.take().await.expect("taken");
+        assert_eq!(new_data(&house, &before, &after), 0);
+        assert_eq!(house.contents(&after), house.expected());
+        assert!(after.head.head.accepted, "moved is not gone");
+    });
+}
+
+#[test]
+fn copies_of_large_and_small_files_store_no_data() {
+    run(async {
+        let (house, before) = settled().await;
+        let tree = &house.world.tree;
+        tree.file("/d/copy of small", bytes("b", 7, 84));
+        tree.file("/d/b/copy of large", bytes("a", 99, 20_000));
+        tree.file("/d/copy of huge", bytes("huge", 0, 400_000));
+        let after = house.take().await.expect("taken");
+        assert_eq!(new_data(&house, &before, &after), 0);
+        assert_eq!(house.contents(&after), house.expected());
+    });
+}
+
+#[test]
+fn an_append_and_an_insertion_store_only_what_is_new() {
+    run(async {
+        let (house, before) = settled().await;
+        let tree = &house.world.tree;
+        let mut huge = bytes("huge", 0, 400_000);
+        huge.splice(200_000..200_000, *b"inserted in the middle");
+        tree.file("/d/b/huge", huge);
+        let mut large = bytes("a", 99, 20_000);
+        large.extend(*b"appended");
+        tree.file("/d/a/large", large);
+        let after = house.take().await.expect("taken");
+        let new = new_data(&house, &before, &after);
+        assert!((2..=8).contains(&new), "{new}");
+        assert_eq!(house.contents(&after), house.expected());
+    });
+}
+
+#[test]
+fn a_change_of_one_small_file_leaves_the_packs_of_the_others_even_without_memory() {
+    run(async {
+        let (house, before) = settled().await;
+        house.world.tree.file("/d/a/small3", *b"changed");
+        // Everything is read and packed again: the packs behind the change come out as they were.
+        house.world.disk.0.borrow_mut().clear();
+        let after = house.take().await.expect("taken");
+        let new = new_data(&house, &before, &after);
+        assert!((1..=3).contains(&new), "{new}");
+    });
+}
+
+#[test]
+fn a_pack_of_which_less_than_half_is_alive_is_packed_anew() {
+    run(async {
+        let house = House::new(2, (2, 2));
+        for number in 0..10u8 {
+            house
+                .world
+                .tree
+                .file(format!("/d/{number}"), bytes("x", number, 100));
+        }
+        let first = house.take().await.expect("taken");
+        for number in 0..6u8 {
+            house.world.tree.remove(&format!("/d/{number}"));
+        }
+        let second = house.take().await.expect("taken");
+        assert_eq!(
+            new_data(&house, &first, &second),
+            0,
+            "what lives keeps its place at first"
+        );
+        assert_eq!(second.files_reused, 4);
+        let third = house.take().await.expect("taken");
+        assert_eq!(new_data(&house, &second, &third), 1);
+        assert_eq!(third.files_reused, 0);
+        assert!(third.head.head.accepted);
+        let fourth = house.take().await.expect("taken");
+        assert_eq!(
+            (fourth.files_reused, new_data(&house, &third, &fourth)),
+            (4, 0)
+        );
+        assert_eq!(house.contents(&fourth), house.expected());
+    });
+}
+
+#[test]
+fn a_pack_nobody_has_any_more_is_not_used_for_a_renamed_file() {
+    run(async {
+        let (house, _) = settled().await;
+        house.world.tree.rename("/d/a", "/d/renamed");
+        for key in [1, 2] {
+            house.street.shop(key).chunks.borrow_mut().clear();
+        }
+        let after = house.take().await.expect("taken");
+        assert!(after.is_protected());
+        house.assert_placed(&after, None).await;
+        assert_eq!(house.contents(&after), house.expected());
+    });
+}
+
+#[test]
+fn a_touched_tree_is_not_a_rewritten_one() {
+    run(async {
+        let (house, _) = settled().await;
+        house.world.tree.touch_all();
+        let after = house.take().await.expect("taken");
+        assert_eq!(after.files_reused, 0);
+        assert!(after.head.head.accepted);
+        let small = |number: u8| format!("/d/a/small{number}");
+        for dir in ["a", "a!", "b", "b/c"] {
+            for number in 1..20u8 {
+                let path = format!("/d/{dir}/small{number}");
+                house.world.tree.file(path, bytes("scrambled", number, 150));
+            }
+        }
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        house.world.tree.file(small(1), *b"x");
+        assert!(
+            !house.take().await.expect("taken").head.head.accepted,
+            "it waits for a person"
+        );
+    });
+}
+
+#[test]
+fn on_schedule_nothing_new_means_no_new_head() {
+    run(async {
+        let (mut house, first) = settled().await;
+        house.options.only_news = true;
+        let same = house.take().await.expect("looked");
+        assert!(same.is_unchanged && same.is_protected());
+        assert_eq!(same.hash, first.hash);
+        house.world.tree.file("/d/news", *b"news");
+        let second = house.take().await.expect("taken");
+        assert!(!second.is_unchanged);
+        assert_eq!(second.number.0, 2);
+        // What every keeper lost is made again, even if no file changed.
+        for key in [1, 2] {
+            house.street.shop(key).chunks.borrow_mut().clear();
+        }
+        let third = house.take().await.expect("taken");
+        assert!(third.is_protected());
+        house.assert_placed(&third, None).await;
+    });
+}
+
+#[test]
+fn a_data_set_that_is_not_where_it_was_stays_as_it_was_and_the_others_go_on() {
+    run(async {
+        let mut house = House::furnished(2, (2, 2));
+        house.more = vec!["e"];
+        house.world.tree.add("/e", Thing::Dir);
+        for number in 0..30u8 {
+            house
+                .world
+                .tree
+                .file(format!("/e/{number}"), bytes("e", number, 500));
+        }
+        house.take().await.expect("taken");
+        house.world.tree.file("/d/news", *b"news");
+        house.world.tree.rename("/e", "/elsewhere");
+        let second = house.take().await.expect("taken");
+        assert_eq!(second.held.len(), 1, "{:?}", second.held);
+        assert_eq!((second.held[0].0.as_str(), second.unread_count), ("e", 1));
+        assert!(second.head.head.accepted);
+        let manifest = house.open(second.head.head.manifest, Kind::Manifest);
+        let manifest = Manifest::decode(&manifest).expect("a manifest");
+        assert_eq!(manifest.data_sets[1].files, 30);
+        house.assert_placed(&second, None).await;
+        // An empty directory of another device where it was.
+        house.world.tree.add("/e", Thing::Dir);
+        house.world.tree.0.device.set(77);
+        let third = house.take().await.expect("taken");
+        assert_eq!(third.held.len(), 1, "{:?}", third.held);
+        assert!(third.held[0].1.contains("another file system"));
+        house.assert_placed(&third, None).await;
+        house.world.tree.rename("/d", "/away");
+        let all = house.take().await.expect_err("nothing is where it was");
+        assert!(matches!(all, SnapshotError::DataSetMissing { .. }));
+        house.world.tree.rename("/away", "/d");
+        house.options.accept_loss = true;
+        let fourth = house.take().await.expect("a person said so");
+        assert!(fourth.held.is_empty() && fourth.head.head.accepted);
+    });
+}
+
+#[test]
+fn a_disk_that_is_unplugged_during_the_walk_is_noticed_and_nothing_is_published() {
+    run(async {
+        let (house, first) = settled().await;
+        for number in 0..2000u32 {
+            house
+                .world
+                .tree
+                .file(format!("/d/more/{number}"), number.to_le_bytes());
+        }
+        house.world.tree.add("/d/more", Thing::Dir);
+        house.world.tree.0.device_changes_after.set(Some(500));
+        let error = house.take().await.expect_err("the ground moved");
+        assert!(error.to_string().contains("changed while"), "{error}");
+        house.world.tree.0.device.set(0);
+        let second = house.take().await.expect("it is back");
+        assert_eq!(second.number.0, first.number.0 + 1);
+    });
+}
