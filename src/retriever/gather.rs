@@ -3,14 +3,14 @@
 //! What comes back is verified against its name and opened here; a keeper that is wrong, empty, gone or slow costs
 //! time and nothing else. Invariant: at most [`FETCHES_MAX`] fetches are in flight, whoever asks.
 
-use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::standing::{LEAN_EMPTY, LEAN_MAX, Standing, Standings};
 use super::together::Together;
 use super::{FetchError, Outcome, Source};
 use crate::format::keys::DataKeys;
@@ -18,24 +18,12 @@ use crate::format::record::{self, OpenError, RecordHeader};
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::limits::CUT_BYTES_AVERAGE;
 use crate::terms::{ChunkId, KeyEpoch, Kind, PeerKey};
-use crate::world::{Clock, World};
+use crate::world::{Clock, Moment, World};
 
 /// Fetches in flight: each holds a record and its plaintext, 4 MiB at the very most and 1 to 2 usually.
 const FETCHES_MAX: usize = 6;
-/// How long any keeper may take to begin.
-const PATIENCE_SECONDS: u64 = 6;
-/// The slowest line that is not called silent.
-const PATIENCE_BYTES_PER_SECOND: u64 = 256 << 10;
 /// When all were asked, this many more patiences are waited before those that are silent are given up.
 const LAST_PATIENCES: u32 = 3;
-/// How far a peer's record of hits and misses reaches.
-const LEAN_MAX: i8 = 8;
-/// A peer at or below this looks as if it had nothing, and is asked last.
-const LEAN_EMPTY: i8 = -4;
-
-/// After this many records, peers that had nothing or were silent are given a little of another chance.
-const FORGIVE_EVERY: u32 = 256;
-
 /// Finds the data keys of an epoch, if this Box has them.
 type Keyring = Rc<dyn Fn(KeyEpoch) -> Option<DataKeys>>;
 
@@ -56,73 +44,6 @@ impl<K: Keepers, W: World> Clone for Gather<K, W> {
             keyring: self.keyring.clone(),
             slots: self.slots.clone(),
             standings: self.standings.clone(),
-        }
-    }
-}
-
-/// What is remembered of a peer; one small record for each member.
-#[derive(Debug, Clone, Copy, Default)]
-struct Standing {
-    in_flight_bytes: u64,
-    lean: i8,
-}
-
-/// What is remembered of all.
-#[derive(Clone, Default)]
-struct Standings {
-    peers: Rc<RefCell<BTreeMap<PeerKey, Standing>>>,
-    records: Rc<Cell<u32>>,
-}
-
-impl Standings {
-    fn of(&self, peer: PeerKey) -> Standing {
-        self.peers.borrow().get(&peer).copied().unwrap_or_default()
-    }
-
-    fn leans(&self, peer: PeerKey, by: i8) {
-        let mut all = self.peers.borrow_mut();
-        let standing = all.entry(peer).or_default();
-        standing.lean = (standing.lean + by).clamp(-LEAN_MAX, LEAN_MAX);
-    }
-
-    /// Notes that a peer had what it was asked for.
-    fn had_it(&self, peer: PeerKey) {
-        self.leans(peer, 2);
-        let records = self.records.get().wrapping_add(1);
-        self.records.set(records);
-        if records.is_multiple_of(FORGIVE_EVERY) {
-            for standing in self.peers.borrow_mut().values_mut() {
-                standing.lean += i8::from(standing.lean < 0);
-            }
-        }
-    }
-
-    /// Counts bytes as on their way from a peer until the guard goes.
-    fn expect(&self, peer: PeerKey, bytes: u64) -> OnTheWay {
-        self.peers
-            .borrow_mut()
-            .entry(peer)
-            .or_default()
-            .in_flight_bytes += bytes;
-        OnTheWay {
-            standings: self.clone(),
-            peer,
-            bytes,
-        }
-    }
-}
-
-/// Bytes on their way from a peer.
-struct OnTheWay {
-    standings: Standings,
-    peer: PeerKey,
-    bytes: u64,
-}
-
-impl Drop for OnTheWay {
-    fn drop(&mut self) {
-        if let Some(standing) = self.standings.peers.borrow_mut().get_mut(&self.peer) {
-            standing.in_flight_bytes = standing.in_flight_bytes.saturating_sub(self.bytes);
         }
     }
 }
@@ -150,22 +71,20 @@ impl<K: Keepers, W: World> Gather<K, W> {
         let mut asked = Vec::new();
         let mut next = self.order(id);
         let mut asks: Together<Answer> = Together::new();
-        let mut open: Vec<PeerKey> = Vec::new();
+        let mut open: Vec<(PeerKey, Moment)> = Vec::new();
         let mut waits_left = LAST_PATIENCES;
         loop {
             if asks.is_empty() {
                 let Some(peer) = self.ask(id, kind, &mut next, &mut asks, &mut asked) else {
                     return Err(FetchError::Nowhere { id, asked });
                 };
-                open.push(peer);
+                open.push((peer, self.world.clock().now()));
             }
-            let patience = open
-                .last()
-                .map_or(Duration::ZERO, |peer| patience(self.standings.of(*peer)));
+            let patience = self.patience(open.last());
             match self.world.clock().within(patience, asks.next()).await {
                 Some(None) => {}
                 Some(Some((peer, answer))) => {
-                    open.retain(|other| *other != peer);
+                    open.retain(|(other, _)| *other != peer);
                     match judge(id, answer) {
                         Ok(record) => {
                             self.standings.had_it(peer);
@@ -179,25 +98,47 @@ impl<K: Keepers, W: World> Gather<K, W> {
                             };
                             self.standings.leans(peer, by);
                             asked.push((peer, outcome));
-                            open.extend(self.ask(id, kind, &mut next, &mut asks, &mut asked));
+                            let another = self.ask(id, kind, &mut next, &mut asks, &mut asked);
+                            open.extend(another.map(|peer| (peer, self.world.clock().now())));
                         }
                     }
                 }
                 None => {
-                    if let Some(slow) = open.last() {
+                    // It may have told somebody else something meanwhile: then it is not stuck.
+                    if !self.patience(open.last()).is_zero() {
+                        continue;
+                    }
+                    if let Some((slow, _)) = open.last() {
                         self.standings.leans(*slow, LEAN_EMPTY);
                     }
                     match self.ask(id, kind, &mut next, &mut asks, &mut asked) {
-                        Some(peer) => open.push(peer),
-                        None if waits_left > 0 => waits_left -= 1,
+                        Some(peer) => {
+                            self.standings.spend();
+                            open.push((peer, self.world.clock().now()));
+                        }
+                        None if waits_left > 0 => {
+                            waits_left -= 1;
+                            for (_, since) in &mut open {
+                                *since = self.world.clock().now();
+                            }
+                        }
                         None => {
-                            asked.extend(open.into_iter().map(|peer| (peer, Outcome::Silent)));
+                            let silent = open.into_iter();
+                            asked.extend(silent.map(|(peer, _)| (peer, Outcome::Silent)));
                             return Err(FetchError::Nowhere { id, asked });
                         }
                     }
                 }
             }
         }
+    }
+
+    /// How long the peer asked last may still take before another is asked as well.
+    fn patience(&self, asked: Option<&(PeerKey, Moment)>) -> Duration {
+        asked.map_or(Duration::ZERO, |(peer, since)| {
+            self.standings
+                .patience(*peer, *since, self.world.clock().now())
+        })
     }
 
     /// Asks the next peer in line that can be reached; those that cannot are noted.
@@ -217,9 +158,17 @@ impl<K: Keepers, W: World> Gather<K, W> {
                 continue;
             };
             let on_the_way = self.standings.expect(peer, expected_bytes(kind));
+            let (standings, clock) = (self.standings.clone(), self.world.clock().clone());
             asks.add(async move {
+                let asked_at = clock.now();
                 let answer = keeper.get(id).await;
                 drop(on_the_way);
+                let bytes = answer
+                    .as_ref()
+                    .ok()
+                    .and_then(Option::as_ref)
+                    .map_or(0, Vec::len);
+                standings.heard(peer, asked_at, clock.now(), bytes as u64);
                 (peer, answer)
             });
             return Some(peer);
@@ -329,12 +278,6 @@ const fn expected_bytes(kind: Kind) -> u64 {
     }
 }
 
-/// How long a peer with so much on its way may take before another is asked as well.
-fn patience(standing: Standing) -> Duration {
-    let seconds = standing.in_flight_bytes.div_ceil(PATIENCE_BYTES_PER_SECOND);
-    Duration::from_secs(PATIENCE_SECONDS + seconds)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +295,7 @@ mod tests {
             Standing {
                 in_flight_bytes,
                 lean,
+                ..Standing::default()
             }
         };
         let line = line_up(&PEERS, factor, standing);
@@ -364,27 +308,6 @@ mod tests {
         assert_eq!(lined_up(3, [(9, 0), (0, 0), (5, 0), (1, 0)]), [2, 4, 3, 1]);
         assert_eq!(lined_up(1, [(9, 0), (8, 0), (0, 0), (0, 0)]), [2, 1, 3, 4]);
         assert_eq!(lined_up(3, [(0, -8), (9, 0), (9, 8), (9, 0)]), [2, 3, 4, 1]);
-    }
-
-    #[test]
-    fn patience_grows_with_what_is_on_the_way() {
-        let standing = |in_flight_bytes| Standing {
-            in_flight_bytes,
-            lean: 0,
-        };
-        assert_eq!(patience(standing(1 << 20)), Duration::from_secs(10));
-        assert_eq!(patience(standing(4 << 20)), Duration::from_secs(22));
-    }
-
-    #[test]
-    fn a_peer_that_had_nothing_gets_another_chance_in_the_long_run() {
-        let standings = Standings::default();
-        standings.leans(PEERS[0], LEAN_EMPTY);
-        for _ in 0..FORGIVE_EVERY {
-            assert!(standings.of(PEERS[0]).lean <= LEAN_EMPTY);
-            standings.had_it(PEERS[1]);
-        }
-        assert!(standings.of(PEERS[0]).lean > LEAN_EMPTY);
     }
 
     fn members(sites: [&str; 4]) -> Vec<MemberView> {

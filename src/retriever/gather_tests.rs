@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use ed25519_dalek::SigningKey;
 
-use super::mock::{MockWorld, run};
+use super::mock::{MockWorld, PausedClock, run};
 use super::{FetchError, Gather, Heads, Outcome, Source};
 use crate::format::head::{Head, SignedHead};
 use crate::format::keys::{DataKeys, ReserveSecret};
@@ -16,6 +16,7 @@ use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::{
     ChunkId, Codec, KeyEpoch, Kind, PeerKey, ReserveId, SnapshotNumber, Stamp, Suite,
 };
+use crate::world::Clock;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
@@ -250,6 +251,52 @@ fn a_keeper_that_has_nothing_or_is_silent_is_soon_asked_last() {
         let useless = keepers.keeper(1).asked.get();
         assert!((1..=8).contains(&useless), "asked {useless} times");
     }
+}
+
+#[test]
+fn a_keeper_that_falls_silent_holds_a_restore_up_for_seconds_and_little_is_asked_for_twice() {
+    let keepers = five();
+    let mut ids = Vec::new();
+    for number in 0..300u32 {
+        for keeper in [1, 2] {
+            ids.push(keepers.keep(keeper, &noise(number)));
+        }
+    }
+    ids.dedup();
+    let gather = keepers.gather();
+    let (took, asked_before) = run(async {
+        for id in &ids[..100] {
+            assert!(gather.fetch(*id, Kind::Data).await.is_ok());
+        }
+        let asked_before = keepers.asked();
+        keepers.keeper(1).manner.set(Manner::NeverAnswers);
+        let began = PausedClock.now();
+        let fetches = ids[100..].iter().map(|id| {
+            let (gather, id) = (gather.clone(), *id);
+            tokio::task::spawn_local(async move { gather.fetch(id, Kind::Data).await.is_ok() })
+        });
+        for fetch in fetches.collect::<Vec<_>>() {
+            assert!(fetch.await.expect("no panic"));
+        }
+        (PausedClock.now().since(began), asked_before)
+    });
+    // Of the world's own time, in which nothing else takes any.
+    assert!(took.as_secs() <= 10, "{took:?}");
+    let of_silent = keepers.keeper(1).asked.get();
+    let asked = keepers.asked() - asked_before;
+    assert!(
+        asked <= 900,
+        "{asked} questions for 200 chunks, {of_silent} to the silent one"
+    );
+}
+
+fn noise(number: u32) -> Vec<u8> {
+    let mut bytes = vec![0; 300_000];
+    blake3::Hasher::new()
+        .update(&number.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Looks into a snapshot: its entries in path order, all below a path or only the names in it. Fetches index pages, no data.
 
-use super::plan::{Selection, Stretch, Walk, Wanted, placed};
+use super::plan::{Stretch, Walk};
 use super::restore::{Chosen, chosen};
+use super::selection::{Selection, Wanted, placed};
 use super::{FetchError, RetrieveError, Source};
 use crate::format::head::{DataSet, Manifest};
 use crate::format::index::{Content, Entry, What};

@@ -14,6 +14,8 @@ mod present;
 mod rebuild;
 mod report;
 mod restore;
+mod selection;
+mod standing;
 mod together;
 
 #[cfg(test)]
@@ -31,9 +33,9 @@ use crate::terms::{ChunkId, Kind, PeerKey};
 pub use gather::Gather;
 pub use heads::{Collected, Heads};
 pub use look::{Look, LookEnd, Seen, look};
-pub use plan::{BadSelection, Selection};
 pub use report::{Differs, Progress, ProgressView, RetrieveError, RetrieveReport, Told};
 pub use restore::{Request, retrieve};
+pub use selection::{BadSelection, Selection};
 
 /// Where a restore gets the plaintext of chunks.
 ///

@@ -11,9 +11,10 @@ use super::Source;
 use super::files::{
     IN_NO_DIR, LargeFile, OpenDir, PACK_KIB, RESTORE_WINDOW_KIB, SmallFile, Work, after_set,
 };
-use super::plan::{Selection, Stretch, Walk, Wanted, lies_below, parent, placed};
+use super::plan::{Stretch, Walk};
 use super::present::Existing;
 use super::report::{Differs, RetrieveError};
+use super::selection::{Selection, Wanted, lies_below, parent, placed};
 use crate::format::head::DataSet;
 use crate::format::index::{Content, Entry, Page, Piece, What, path_is_legal};
 use crate::terms::ChunkId;

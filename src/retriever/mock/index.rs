@@ -41,6 +41,11 @@ impl MockSource {
         state.fetched.iter().filter(|(_, k)| *k == kind).count()
     }
 
+    /// Something under a name that is not its own: only a broken source can do that.
+    pub(in crate::retriever) fn keep_as(&self, id: ChunkId, kind: Kind, plain: Vec<u8>) {
+        self.0.borrow_mut().chunks.insert(id, (kind, plain));
+    }
+
     pub(in crate::retriever) fn lose(&self, id: ChunkId) {
         self.0.borrow_mut().missing.insert(id);
     }

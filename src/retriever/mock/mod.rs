@@ -1,6 +1,10 @@
 //! The smallest world a retriever's tests need: a tree in memory, a clock that jumps, a source that counts.
 
-#![allow(clippy::disallowed_methods, reason = "tests on tokio's paused time")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests on tokio's paused time"
+)]
 
 mod index;
 
@@ -157,7 +161,9 @@ pub(in crate::retriever) struct PausedClock;
 
 impl Clock for PausedClock {
     fn now(&self) -> Moment {
-        Moment(Duration::ZERO)
+        static BEGAN: std::sync::OnceLock<tokio::time::Instant> = std::sync::OnceLock::new();
+        let now = tokio::time::Instant::now();
+        Moment(now.saturating_duration_since(*BEGAN.get_or_init(|| now)))
     }
     fn wall(&self) -> Stamp {
         Stamp::default()
@@ -228,7 +234,7 @@ impl TreeState {
         if let Some(kind) = self.refused.get(path) {
             return Err((*kind).into());
         }
-        let dir = super::plan::parent(path);
+        let dir = super::selection::parent(path);
         if self.syncs > 0 || self.attributes.contains_key(dir) {
             let place = String::from_utf8_lossy(path).into_owned();
             self.mistakes.push(format!("{place} made too late"));

@@ -226,3 +226,53 @@ fn a_restore_that_is_given_up_names_nothing_afterwards() {
         assert!(bench.world.tree.0.borrow().temporary.is_empty());
     });
 }
+
+#[test]
+fn a_node_that_contains_itself_is_refused() {
+    let bench = Bench::default();
+    let id = ChunkId([7; 32]);
+    let mut me = child(&bench.source, &pages(&[dir("")], 1)[0]);
+    me.id = id;
+    for level in 2..=3 {
+        let children = vec![me.clone()];
+        let node = crate::format::index::Node { level, children };
+        bench.source.keep_as(id, Kind::Node, node.encode());
+        let rule = bench.refused(rooted("photos", &me, level));
+        assert!(rule.contains("level"), "{rule}");
+    }
+    assert!(bench.source.fetched(Kind::Node) <= 6);
+}
+
+#[test]
+fn a_tree_of_a_few_nodes_that_spells_out_to_more_pages_than_there_are_atoms_is_refused() {
+    for lost in [true, false] {
+        let bench = Bench::default();
+        let page = child(&bench.source, &pages(&[dir(""), empty("a")], 2)[0]);
+        if lost {
+            bench.source.lose(page.id);
+        }
+        // Each node has the one below it sixty-four times: 2^60 pages of ten nodes.
+        let mut top = page;
+        for level in 1..=10 {
+            top = node(&bench.source, level, &vec![top; 64]);
+        }
+        assert!(top.entries > 1 << 60);
+        let rule = bench.refused(rooted("photos", &top, 10));
+        assert!(
+            rule.contains("lead back") || rule.contains("do not rise"),
+            "{rule}"
+        );
+        let asked = bench.source.0.borrow().fetched.len();
+        assert!(asked < 70_000, "{asked} chunks were asked for");
+        assert!(bench.names().len() <= 1, "{:?}", bench.names());
+    }
+}
+
+#[test]
+fn many_entries_of_one_name_are_refused_before_one_of_them_is_made() {
+    let bench = Bench::default();
+    let drafts: Vec<Draft> = (0..1000).map(|_| empty("a")).collect();
+    let rule = bench.refused(data_set(&bench.source, "photos", &pages(&drafts, 1000), 16));
+    assert!(rule.contains("order"), "{rule}");
+    assert!(bench.names().is_empty());
+}
