@@ -20,4 +20,6 @@ pub mod author;
 
 pub mod retriever;
 
+pub mod dispatcher;
+
 pub mod console;

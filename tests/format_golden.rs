@@ -14,6 +14,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use reserve::format::event;
 use reserve::format::index::{self, Node, Page};
 use reserve::format::message::Envelope;
 use reserve::format::opening::Opening;
@@ -23,6 +24,8 @@ use reserve::format::segment::{FooterEntry, FrameHeader, SegmentHeader, Trailer}
 use reserve::format::ticket::Ticket;
 use reserve::format::{decode_file, sealed_note};
 
+#[path = "golden/events.rs"]
+mod events;
 #[path = "golden/messages.rs"]
 mod messages;
 #[path = "golden/snapshots.rs"]
@@ -51,6 +54,7 @@ fn all() -> Vec<(&'static str, Vec<Part>)> {
         ("message", messages::messages()),
         ("sealed_note", vectors::sealed_notes()),
         ("state_file", vectors::state_files()),
+        ("event", events::events()),
     ]
 }
 
@@ -185,6 +189,20 @@ fn golden_segments_read_back() {
             other => panic!("no parser for {other:?}"),
         };
         assert_eq!(again.as_ref(), Ok(&part.bytes), "{}", part.name);
+    }
+}
+
+#[test]
+fn golden_events_read_back() {
+    for part in committed("event") {
+        let bytes = &part.bytes;
+        if part.name == "journal file" {
+            let read = event::read_file(bytes);
+            assert_eq!((read.events.len(), read.damaged), (3, 0));
+        } else {
+            let again = event::Event::decode(bytes).map(|x| x.encode());
+            assert_eq!(again.as_ref(), Ok(bytes), "{}", part.name);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
     Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
 }
 
-fn nonsense() -> Fault {
+pub fn nonsense() -> Fault {
     Fault::new(
         "the keeper's answer is not understood",
         "",

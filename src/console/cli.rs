@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use smol_str::SmolStr;
 
+mod events;
+
+pub use events::{Events, Since};
+
 /// Keeps copies of what is on each of your Boxes on your other Boxes.
 #[derive(Debug, Parser)]
 #[command(
@@ -58,6 +62,8 @@ pub enum Command {
     Retrieve(Retrieve),
     /// Are my files safe now, how many copies, how old: one screen.
     Status(Print),
+    /// What happened, oldest first.
+    Events(Events),
     /// The Boxes of this reserve and whether they can be reached.
     Peers(Print),
 }

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cli::Since;
+use super::event_view::EventView;
 use super::fault::Fault;
 use crate::terms::{ChunkId, Kind};
 
@@ -47,6 +49,13 @@ pub enum Want {
     Status {},
     /// The Boxes.
     Peers {},
+    /// What happened.
+    Events {
+        /// Only after this one.
+        since: Option<Since>,
+        /// Go on with what happens.
+        follow: bool,
+    },
     /// A manifest, then chunks.
     Retrieve {
         /// A Box's name or key.
@@ -79,6 +88,10 @@ pub enum Reply {
     Status(Box<StatusView>),
     /// The Boxes.
     Peers(Vec<PeerView>),
+    /// Something that happened.
+    Event(Box<EventView>),
+    /// That was all.
+    NoMore {},
     /// What is about to be retrieved; binary follows.
     Retrieve(RetrieveView),
     /// No author was named, and these have snapshots: one has to be chosen.
@@ -255,6 +268,8 @@ pub struct StatusView {
     pub last_failure: Option<String>,
     /// Things the last snapshot could not read.
     pub unread_count: u64,
+    /// Warnings and failures that stand, what matters most first.
+    pub standing: Vec<EventView>,
 }
 
 /// What a Box keeps for the others.

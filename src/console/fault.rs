@@ -49,12 +49,55 @@ impl Fault {
         }
     }
 
+    /// A failure whose sentence a room wrote: what happened; what is unchanged; what to do next, in that order. `unchanged` stands in
+    /// where the room does not say.
+    pub fn from_sentence(sentence: &str, unchanged: &str) -> Self {
+        let mut parts = sentence.split("; ").map(str::trim);
+        let what = parts.next().unwrap_or_default().to_owned();
+        let rest: Vec<&str> = parts.collect();
+        let (said, todo): (Vec<&str>, Vec<&str>) = rest.into_iter().partition(|part| is_calm(part));
+        let unchanged = if said.is_empty() {
+            unchanged.to_owned()
+        } else {
+            as_sentence(&said.join("; "))
+        };
+        Self::new(what, unchanged, as_sentence(&todo.join("; ")))
+    }
+
     /// The same with another exit status.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
     }
+}
+
+/// Whether a part of a sentence says what is left as it was.
+fn is_calm(part: &str) -> bool {
+    [
+        "nothing ",
+        "no ",
+        "what ",
+        "this Box is unchanged",
+        "it was not ",
+        "the snapshot was not ",
+        "both sides keep",
+    ]
+    .iter()
+    .any(|start| part.starts_with(start))
+}
+
+fn as_sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let Some(first) = chars.next() else {
+        return String::new();
+    };
+    let end = if text.ends_with(['.', '?', '!']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{}{}{end}", first.to_uppercase(), chars.as_str())
 }
 
 impl fmt::Display for Fault {

@@ -13,8 +13,11 @@ pub mod control;
 pub mod fault;
 
 mod ask;
+mod at_rest;
 mod client;
 mod drill;
+mod event_view;
+mod events;
 mod ls;
 mod memory;
 mod names;
@@ -51,6 +54,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Status(print) => ask::status(&dir, print),
         Command::Peers(print) => ask::peers(&dir, print),
         Command::Ls(args) => ls::run(&dir, &args),
+        Command::Events(args) => events::run(&dir, &args),
         Command::Retrieve(args) => retrieve::run(&dir, &args),
     }
 }

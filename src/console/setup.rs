@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use serde_bytes::ByteArray;
 
+use super::at_rest::AtRest;
 use super::cli::{self, NamedPath};
 use super::control::{PeerView, SnapshotView, StatusView};
 use super::fault::{Exit, Fault};
 use super::service::{self, has_fast_aes, peer_view, session_suite, snapshot_view};
-use super::text;
+use super::{events, text};
 use crate::format;
 use crate::format::message::{JoinGrant, JoinRequest, Message, Refusal};
 use crate::format::ticket::Ticket;
@@ -27,7 +28,7 @@ use crate::world::{Clock, Net, World};
 const CALL_PATIENCE: Duration = Duration::from_secs(5);
 
 fn told(error: &RosterError) -> Fault {
-    Fault::new(error.to_string(), "", "")
+    Fault::from_sentence(&error.to_string(), "Nothing was changed.")
 }
 
 fn in_world<T>(dir: &Path, work: impl AsyncFnOnce(Uring) -> Result<T, Fault>) -> Result<T, Fault> {
@@ -338,11 +339,8 @@ pub fn data(dir: &Path, args: cli::Data) -> Result<Exit, Fault> {
 
 /// What can be said of a Box whose keeper does not run.
 pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
-    let loaded = in_world(dir, async |world| {
-        LoadedBox::load(world.disk())
-            .await
-            .map_err(|error| told(&error))
-    })?;
+    let loaded = AtRest::new(dir).load()?;
+    let standing = events::standing_at_rest(dir, &loaded)?;
     let me = loaded.identity.peer();
     let (factor, factor_min) = loaded.roster.factors();
     let peers: Vec<PeerView> = loaded
@@ -371,6 +369,7 @@ pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
         job: None,
         last_failure: None,
         unread_count: 0,
+        standing,
     })
 }
 

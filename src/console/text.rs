@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::control::{PeerView, SnapshotOutcome, SnapshotView, StatusView};
 use super::fault::Fault;
+use crate::dispatcher::EventType;
 
 /// Prints on standard output. A reader that went away or a full disk is an error like others, not a panic.
 pub fn print(text: &str) -> Result<(), Fault> {
@@ -149,6 +150,19 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
     }
     for (name, path) in &view.data {
         let _ = writeln!(text, "data set          {name} = {path}");
+    }
+    for event in &view.standing {
+        let mark = match event.event_type {
+            EventType::Normal => "normal",
+            EventType::Warning => "WARNING",
+            EventType::Failure => "FAILURE",
+        };
+        let _ = writeln!(
+            text,
+            "{mark:<17} {}, since {}",
+            event.text,
+            ago(event.time_seconds, now_seconds)
+        );
     }
     if let Some(job) = &view.job {
         let _ = writeln!(

@@ -139,6 +139,22 @@ pub const PORT_DEFAULT: u16 = 7717;
 
 /// The longest time between snapshots a Box takes by itself, in minutes: four weeks.
 pub const SNAPSHOT_MINUTES_MAX: u32 = 4 * 7 * 24 * 60;
+
+/// Facts of one event.
+pub const EVENT_FACTS_MAX: usize = 6;
+/// A text in an event; a longer one is cut.
+pub const EVENT_TEXT_BYTES_MAX: usize = 200;
+/// An event's bytes, without what stands before it in its file.
+pub const EVENT_BYTES_MAX: usize = 1536;
+/// Events that wait to be written down; whoever reports is never kept waiting, what does not fit is counted.
+pub const EVENT_QUEUE_MAX: usize = 256;
+/// Conditions that stand at once; more are counted as dropped.
+pub const EVENTS_STANDING_MAX: usize = 256;
+/// A file of the journal of events: replaced as a whole with each write, so it is small.
+pub const EVENT_FILE_BYTES_MAX: usize = 16 << 10;
+/// All files of the journal: several thousand events.
+pub const JOURNAL_BYTES_MAX: usize = 1 << 20;
+
 /// Copies a chunk should have, when there are as many other Boxes.
 pub const FACTOR_DEFAULT: u8 = 3;
 /// Copies below which a snapshot is not called protected (1 when there is only one other Box).
@@ -186,6 +202,12 @@ const _: () = {
         "a header fits into the first Noise message"
     );
     assert!(ASK_IDS_MAX * 32 < MESSAGE_BYTES_MAX);
+    assert!(EVENT_FACTS_MAX * (EVENT_TEXT_BYTES_MAX + 8) + 160 <= EVENT_BYTES_MAX);
+    assert!(EVENT_BYTES_MAX < 1 << 16 && 2 * EVENT_BYTES_MAX < EVENT_FILE_BYTES_MAX);
+    assert!(
+        JOURNAL_BYTES_MAX >= 8 * EVENT_FILE_BYTES_MAX,
+        "each type of events keeps its newest file"
+    );
     assert!(SESSION_SILENCE_SECONDS_MAX >= 2 * KEEPALIVE_SECONDS);
     assert!(SESSION_STUCK_SECONDS_MAX > SESSION_SILENCE_SECONDS_MAX);
 };

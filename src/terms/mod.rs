@@ -4,10 +4,12 @@
 
 pub mod limits;
 
+mod events;
 mod ids;
 mod kinds;
 mod places;
 
+pub use events::{EventKind, EventType, FactName, Lasting};
 pub use ids::{
     AuthorIndex, BadHex, ChunkId, HeadHash, KeyEpoch, PeerKey, ReserveId, SnapshotNumber, StoreId,
 };

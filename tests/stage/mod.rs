@@ -148,6 +148,22 @@ impl BoxProcess {
         }
     }
 
+    /// SIGTERM: it ends in good order, with status 0.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let mut keeper = self.keeper.take().unwrap();
+        let pid = keeper.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let end = keeper.wait().unwrap();
+        assert_eq!(end.code(), Some(0), "{}\n{}", self.name, self.log());
+    }
+
     /// Its disk is gone too.
     pub fn destroy(&mut self) {
         self.kill();

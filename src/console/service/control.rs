@@ -86,6 +86,9 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
             .await
             .map(|job| Reply::Job { id: job.id }),
         Want::Follow { job } => return follow(&service, job, &mut writer).await,
+        Want::Events { since, follow } => {
+            return super::events::tell(&service, since.as_ref(), follow, reader, writer).await;
+        }
         Want::Snapshots {} => Ok(Reply::Snapshots(service.snapshots().await)),
         Want::Status {} => Ok(Reply::Status(Box::new(service.status().await))),
         Want::Peers {} => Ok(Reply::Peers(service.peers())),
@@ -102,7 +105,7 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
     say(&mut writer, &reply.unwrap_or_else(Reply::Fault)).await
 }
 
-async fn say(writer: &mut OwnedWriteHalf, reply: &Reply) -> std::io::Result<()> {
+pub(super) async fn say(writer: &mut OwnedWriteHalf, reply: &Reply) -> std::io::Result<()> {
     let mut line = serde_json::to_string(reply).map_err(std::io::Error::other)?;
     line.push('\n');
     writer.write_all(line.as_bytes()).await

@@ -5,6 +5,7 @@
 
 mod control;
 mod directory;
+mod events;
 mod find;
 mod gate;
 mod job;
@@ -14,9 +15,11 @@ mod protection;
 mod proving;
 mod schedule;
 mod taking;
+mod telling;
 mod views;
+mod watch;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::console::control::TicketView;
 use crate::console::fault::Fault;
+use crate::dispatcher::{Dispatcher, EventFact, EventKind, FactName, Subject};
 use crate::format::message::Refusal;
 use crate::keeper::{Server, Store};
 use crate::path::Mesh;
@@ -33,13 +37,13 @@ use crate::retriever::Gather;
 use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
 use crate::session::Pool;
 use crate::terms::limits::{RECEIVE_POOL_BYTES, TICKET_SECONDS};
-use crate::terms::{KeyEpoch, PeerKey, Stamp};
+use crate::terms::{KeyEpoch, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
 pub use gate::{has_fast_aes, session_suite};
 pub use process::{lock, open_store, run};
-pub use views::{peer_view, snapshot_view};
+pub use views::{name_of, peer_view, snapshot_view};
 
 use job::Job;
 use protection::Protection;
@@ -77,6 +81,9 @@ struct Inner<W: World> {
     data: RefCell<Vec<DataSet>>,
     /// Chunks on their way to commands, all together.
     chunks_out: Arc<Semaphore>,
+    dispatcher: Dispatcher<W>,
+    /// The newest snapshot of this run, until it was told that it is protected.
+    unprotected: Cell<Option<SnapshotNumber>>,
     /// Places in the store that were found damaged at the start.
     damaged_at_start: u64,
     latest: RefCell<Option<crate::format::head::SignedHead>>,
@@ -102,6 +109,7 @@ impl<W: World> Service<W> {
         loaded: LoadedBox,
         store: Store<W>,
         invitations: Invitations,
+        dispatcher: Dispatcher<W>,
         damaged_at_start: u64,
     ) -> Self {
         let boot = u64::from_le_bytes(world.entropy().bytes());
@@ -130,6 +138,8 @@ impl<W: World> Service<W> {
             snapshot_turn: tokio::sync::Mutex::new(()),
             data: RefCell::new(loaded.config.data.clone()),
             chunks_out: Arc::new(Semaphore::new(CHUNKS_OUT_MAX)),
+            dispatcher,
+            unprotected: Cell::new(None),
             damaged_at_start,
             latest: RefCell::default(),
             looked: std::cell::Cell::default(),
@@ -139,6 +149,13 @@ impl<W: World> Service<W> {
             let service = service.clone();
             move |epoch: KeyEpoch| service.0.secrets.data_keys_of(epoch)
         };
+        let damaged = EventFact::new(FactName::Count, damaged_at_start);
+        service.reporter().settle(
+            damaged_at_start > 0,
+            EventKind::StoreDamaged,
+            Subject::Itself,
+            &[damaged],
+        );
         // Each is set here and nowhere else.
         let _ = service
             .0
@@ -160,6 +177,7 @@ impl<W: World> Service<W> {
             .set(Mesh::start(self.0.world.clone(), self.clone(), listener));
         self.world().spawn(self.clone().keep_proving());
         self.world().spawn(self.clone().keep_schedule());
+        self.world().spawn(self.clone().keep_watch());
     }
 
     pub(super) fn world(&self) -> &W {
@@ -193,6 +211,8 @@ impl<W: World> Service<W> {
 
     /// Replaces the roster by one that was made durable.
     pub(super) fn roster_is(&self, roster: Roster) {
+        let before = self.roster();
+        self.tell_roster_change(&before, &roster);
         *self.0.roster.borrow_mut() = Rc::new(roster);
         self.0.roster_changed.notify_waiters();
     }

@@ -10,12 +10,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Service, control};
 use crate::console::cli::Keeper;
 use crate::console::fault::{Exit, Fault};
+use crate::dispatcher::Dispatcher;
 use crate::keeper::{OpenReport, Store, StoreConfig};
 use crate::roster::{Config, Invitations, LoadedBox};
 use crate::terms::limits::TABLE_CHUNKS_DEFAULT;
 use crate::world::uring::{self, Uring};
 use crate::world::{Listener, Net, World};
 
+/// The program's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LOCK: &str = "keeper.lock";
 
 /// Runs the service until SIGTERM or ctrl-C.
@@ -104,6 +107,9 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
     let invitations = Invitations::load(world.disk())
         .await
         .map_err(|error| Fault::new(error.to_string(), "", ""))?;
+    let (dispatcher, _) = Dispatcher::open(world.clone(), loaded.identity.peer(), VERSION)
+        .await
+        .map_err(|error| failed("the journal of events cannot be opened", &error))?;
     let (store, report) = open_store(&world, &loaded.config).await?;
     tell(&report);
 
@@ -136,6 +142,7 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
         loaded,
         store.clone(),
         invitations,
+        dispatcher.clone(),
         report.damaged_count,
     );
     service.announce(&told).await;
@@ -149,6 +156,7 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
     ends.any().await;
     tracing::info!("asked to end: acknowledging what is under way");
     store.close().await;
+    dispatcher.close().await;
     // The socket goes with us, so that nobody calls a service that is not there.
     let _ = std::fs::remove_file(dir.join(crate::console::control::SOCKET));
     Ok(Exit::Done)

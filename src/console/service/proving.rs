@@ -79,9 +79,11 @@ impl<W: World> Service<W> {
         *self.0.latest.borrow_mut() = Some(report.head.clone());
         for share in &report.keepers {
             if share.has_head {
+                self.tell_refusal(share.key, None);
                 self.proven(share.key, report.number);
             } else if let Some(refusal) = share.refusal {
                 self.0.refusing.borrow_mut().insert(share.key, refusal);
+                self.tell_refusal(share.key, Some(refusal));
             }
         }
         for peer in report.behind() {
@@ -143,6 +145,7 @@ impl<W: World> Service<W> {
         match author::catch_up(&self.keepers(), &identity.keys, &head, &complete, peer).await {
             Ok(done) if done.has_head => {
                 self.0.refusing.borrow_mut().remove(&peer);
+                self.tell_refusal(peer, None);
                 self.proven(peer, number);
                 tracing::info!(peer = %peer.short(), number = number.0, "confirmed its share of the newest snapshot");
             }
@@ -164,6 +167,7 @@ impl<W: World> Service<W> {
 
     fn lacks_something(&self, peer: PeerKey, refusal: Option<Refusal>) {
         self.0.protection.borrow_mut().disproven(peer);
+        self.tell_refusal(peer, refusal);
         let mut refusing = self.0.refusing.borrow_mut();
         match refusal {
             Some(refusal) => refusing.insert(peer, refusal),

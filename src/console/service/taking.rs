@@ -107,13 +107,15 @@ impl<W: World> Service<W> {
             &options,
             &job.progress,
         )
-        .await
-        .map_err(|error| {
+        .await;
+        self.tell_snapshot(&report);
+        let report = report.map_err(|error| {
             let exit = match error {
                 SnapshotError::DataSetMissing { .. } => Exit::NotSafe,
                 _ => Exit::Failed,
             };
-            Fault::new(error.to_string(), "", "").exit(exit)
+            let unchanged = "No snapshot was taken; what keepers have is unchanged.";
+            Fault::from_sentence(&error.to_string(), unchanged).exit(exit)
         })?;
         self.0.looked.set(Some(began));
         self.snapshot_taken(&report);

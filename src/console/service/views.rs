@@ -246,6 +246,7 @@ impl<W: World> Service<W> {
             job: self.running_job().map(|job| job.view()),
             last_failure,
             unread_count,
+            standing: self.standing_events(),
         }
     }
 }

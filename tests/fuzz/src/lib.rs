@@ -11,6 +11,7 @@ use ed25519_dalek::SigningKey;
 use reserve::console::control::{
     CHUNK_HEADER_BYTES, Call, FETCH_BYTES, Fetch, Reply, chunk_header, read_chunk_header,
 };
+use reserve::format::event::{self, Event};
 use reserve::format::head::{Head, Manifest, SignedHead};
 use reserve::format::index::{Node, Page, path_is_legal, path_order};
 use reserve::format::keys::{DataKeys, ReserveSecret};
@@ -46,6 +47,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("state_file", state_file),
     ("console", console),
     ("head_list", head_list),
+    ("event", event),
 ];
 
 /// What was accepted must read back the same from its own encoding.
@@ -274,4 +276,18 @@ pub fn head_list(bytes: &[u8]) {
             assert!(SignedHead::decode(&head.encode()).is_ok());
         }
     }
+}
+
+/// Events, and the files of the journal.
+pub fn event(bytes: &[u8]) {
+    if let Ok(event) = Event::decode(bytes) {
+        reads_back(&event, &event.encode(), Event::decode);
+    }
+    let read = event::read_file(bytes);
+    let mut again = event::file_start();
+    for event in &read.events {
+        event::append(&mut again, event);
+    }
+    let again = event::read_file(&again);
+    assert_eq!((again.events, again.damaged), (read.events, 0));
 }

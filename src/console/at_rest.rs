@@ -1,0 +1,170 @@
+//! A Box whose keeper does not run, read as it lies there: plain files, nothing changed, no ring needed.
+
+use std::future::Future;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::fault::Fault;
+use crate::roster::LoadedBox;
+use crate::world::{Buffer, Disk, DiskFile};
+
+/// The files of a state directory, for reading small ones.
+#[derive(Debug, Clone)]
+pub struct AtRest {
+    root: PathBuf,
+}
+
+impl AtRest {
+    /// Of this state directory.
+    pub fn new(dir: &Path) -> Self {
+        Self { root: dir.into() }
+    }
+
+    /// What the Box knows of itself and its reserve.
+    pub fn load(&self) -> Result<LoadedBox, Fault> {
+        self.now(LoadedBox::load(self))
+            .map_err(|error| Fault::from_sentence(&error.to_string(), "Nothing was changed."))
+    }
+
+    /// The answer of a flow that only reads here: it never has to wait.
+    pub fn now<T>(&self, flow: impl Future<Output = T>) -> T {
+        let mut flow = pin!(flow);
+        loop {
+            if let Poll::Ready(answer) = flow.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            {
+                return answer;
+            }
+        }
+    }
+}
+
+/// There are no buffers here.
+pub struct NoBuffer;
+
+impl Deref for NoBuffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &[]
+    }
+}
+
+impl DerefMut for NoBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut []
+    }
+}
+
+impl Buffer for NoBuffer {}
+
+/// There are no large files here.
+#[derive(Debug, Clone)]
+pub struct NoFile;
+
+fn only_reads<T>() -> io::Result<T> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "a Box at rest is only read",
+    ))
+}
+
+impl DiskFile for NoFile {
+    type Buffer = NoBuffer;
+
+    async fn read_at(
+        &self,
+        buffer: NoBuffer,
+        _: usize,
+        _: usize,
+        _: u64,
+    ) -> (io::Result<usize>, NoBuffer) {
+        (only_reads(), buffer)
+    }
+
+    async fn write_at(
+        &self,
+        buffer: NoBuffer,
+        _: usize,
+        _: usize,
+        _: u64,
+    ) -> (io::Result<()>, NoBuffer) {
+        (only_reads(), buffer)
+    }
+
+    async fn sync_data(&self) -> io::Result<()> {
+        only_reads()
+    }
+
+    async fn len(&self) -> io::Result<u64> {
+        only_reads()
+    }
+
+    async fn set_len(&self, _: u64) -> io::Result<()> {
+        only_reads()
+    }
+}
+
+impl Disk for AtRest {
+    type Buffer = NoBuffer;
+    type File = NoFile;
+
+    async fn buffer(&self) -> NoBuffer {
+        NoBuffer
+    }
+
+    async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.root.join(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    async fn make_dir(&self, _: &str) -> io::Result<()> {
+        only_reads()
+    }
+
+    async fn open(&self, _: &str, _: bool) -> io::Result<NoFile> {
+        only_reads()
+    }
+
+    async fn read_small(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        match std::fs::read(self.root.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn replace_small(&self, _: &str, _: &[u8], _: bool) -> io::Result<()> {
+        only_reads()
+    }
+
+    async fn remove(&self, _: &str) -> io::Result<()> {
+        only_reads()
+    }
+
+    async fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        only_reads()
+    }
+
+    async fn sync_dir(&self, _: &str) -> io::Result<()> {
+        only_reads()
+    }
+
+    async fn free_bytes(&self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(&self.root)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn is_rotational(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,131 @@
+//! What the service sees, said as events: snapshots, refusals, who belongs.
+
+use super::Service;
+use crate::author::{SnapshotError, SnapshotReport};
+use crate::dispatcher::{EventFact, EventKind, FactName, Reporter, Subject};
+use crate::format::message::Refusal;
+use crate::roster::{Removal, Roster};
+use crate::terms::{PeerKey, SnapshotNumber};
+use crate::world::World;
+
+/// Conditions of a keeper that takes no more.
+const REFUSING: [EventKind; 4] = [
+    EventKind::DiskFull,
+    EventKind::TableFull,
+    EventKind::QuotaReached,
+    EventKind::DiskFailed,
+];
+
+impl<W: World> Service<W> {
+    /// What rooms report to.
+    pub(super) fn reporter(&self) -> Reporter {
+        self.0.dispatcher.reporter()
+    }
+
+    /// A snapshot ended.
+    pub(super) fn tell_snapshot(&self, end: &Result<SnapshotReport, SnapshotError>) {
+        let reporter = self.reporter();
+        let report = match end {
+            Ok(report) => report,
+            Err(error) => {
+                let reason = error.to_string();
+                let reason = EventFact::new(FactName::Reason, reason.as_str());
+                if let SnapshotError::DataSetMissing { name, .. } = error {
+                    let subject = Subject::DataSet(name.clone());
+                    reporter.raise(EventKind::DataSetMissing, subject, &[]);
+                }
+                reporter.raise(EventKind::SnapshotFailed, Subject::Itself, &[reason]);
+                return;
+            }
+        };
+        let copies = EventFact::new(FactName::Copies, u64::from(report.copies));
+        let facts = [
+            EventFact::new(FactName::Files, report.files),
+            EventFact::new(FactName::Bytes, report.bytes),
+            copies.clone(),
+        ];
+        let number = Subject::Snapshot(report.number.0);
+        reporter.tell(EventKind::SnapshotTaken, number, &facts);
+        reporter.clear(EventKind::SnapshotFailed, &Subject::Itself, &[]);
+        for subject in reporter.subjects_of(EventKind::DataSetMissing) {
+            reporter.clear(EventKind::DataSetMissing, &subject, &[]);
+        }
+        let unread = [EventFact::new(FactName::Count, report.unread_count)];
+        let some_unread = report.unread_count > 0;
+        reporter.settle(
+            some_unread,
+            EventKind::FilesUnread,
+            Subject::Itself,
+            if some_unread { &unread } else { &[] },
+        );
+        let waits = !report.head.head.accepted;
+        reporter.settle(waits, EventKind::LossPending, Subject::Itself, &[]);
+        self.0.unprotected.set(Some(report.number));
+        if report.is_protected() {
+            self.tell_protected(report.number, u32::from(report.copies));
+        } else {
+            let least = EventFact::new(FactName::FactorMin, u64::from(report.copies_min));
+            let facts = [copies, least];
+            reporter.raise(EventKind::NotProtected, Subject::Itself, &facts);
+        }
+    }
+
+    /// A snapshot of this run is protected; said once of each.
+    pub(super) fn tell_protected(&self, number: SnapshotNumber, copies: u32) {
+        if self.0.unprotected.get() != Some(number) {
+            return;
+        }
+        self.0.unprotected.set(None);
+        let reporter = self.reporter();
+        let copies = [EventFact::new(FactName::Copies, u64::from(copies))];
+        let subject = Subject::Snapshot(number.0);
+        reporter.tell(EventKind::SnapshotProtected, subject, &copies);
+        reporter.clear(EventKind::NotProtected, &Subject::Itself, &copies);
+    }
+
+    /// A keeper refused something, or took it (again).
+    pub(super) fn tell_refusal(&self, keeper: PeerKey, refusal: Option<Refusal>) {
+        let now = refusal.and_then(kind_of);
+        let subject = Subject::Peer(keeper);
+        for kind in REFUSING {
+            self.reporter()
+                .settle(now == Some(kind), kind, subject.clone(), &[]);
+        }
+    }
+
+    /// The roster is another one.
+    pub(super) fn tell_roster_change(&self, before: &Roster, after: &Roster) {
+        let reporter = self.reporter();
+        for member in after.members() {
+            if before.member(&member.key).is_none() {
+                let subject = Subject::Peer(member.key);
+                reporter.tell(EventKind::BoxJoined, subject, &[]);
+            }
+        }
+        for member in after.former() {
+            if before.member(&member.key).is_some() {
+                let kind = match member.removed {
+                    Some(Removal::Lost) => EventKind::BoxLost,
+                    Some(Removal::Left) | None => EventKind::BoxLeft,
+                };
+                reporter.tell(kind, Subject::Peer(member.key), &[]);
+                self.tell_refusal(member.key, None);
+            }
+        }
+    }
+}
+
+/// The condition a refusal speaks of, if it is one of the keeper's and not of what it was asked.
+fn kind_of(refusal: Refusal) -> Option<EventKind> {
+    match refusal {
+        Refusal::DiskFull => Some(EventKind::DiskFull),
+        Refusal::TableFull | Refusal::HeadsFull => Some(EventKind::TableFull),
+        Refusal::DiskFailed => Some(EventKind::DiskFailed),
+        Refusal::Damaged
+        | Refusal::HeadConflict
+        | Refusal::TicketInvalid
+        | Refusal::NameTaken
+        | Refusal::ReserveFull
+        | Refusal::NotUnderstood => None,
+    }
+}
