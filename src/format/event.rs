@@ -282,7 +282,7 @@ mod tests {
             let read = read_file(&bytes[..length]);
             let whole = (length - MAGIC.len()) / each;
             assert_eq!(read.events.len(), whole, "cut to {length}");
-            let is_torn = (length - MAGIC.len()) % each != 0;
+            let is_torn = !(length - MAGIC.len()).is_multiple_of(each);
             assert_eq!(read.damaged, u64::from(is_torn));
         }
     }
