@@ -120,6 +120,7 @@ fn kind_of(refusal: Refusal) -> Option<EventKind> {
     match refusal {
         Refusal::DiskFull => Some(EventKind::DiskFull),
         Refusal::TableFull | Refusal::HeadsFull => Some(EventKind::TableFull),
+        Refusal::QuotaFull => Some(EventKind::QuotaReached),
         Refusal::DiskFailed => Some(EventKind::DiskFailed),
         Refusal::Damaged
         | Refusal::HeadConflict
