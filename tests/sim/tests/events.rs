@@ -147,7 +147,7 @@ fn a_journal_that_is_full_lets_normal_events_go_and_remembers_failures_and_what_
                 reporter.tell(
                     EventKind::ConfigurationChanged,
                     Subject::Itself,
-                    &[fact.clone()],
+                    std::slice::from_ref(&fact),
                 );
                 reporter.tell(EventKind::BoxLost, OFFICE, &[fact]);
                 told += 2;
