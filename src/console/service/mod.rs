@@ -88,7 +88,7 @@ struct Inner<W: World> {
     damaged_at_start: u64,
     latest: RefCell<Option<crate::format::head::SignedHead>>,
     /// When the newest snapshot was last found to be what is there; data.
-    looked: std::cell::Cell<Option<Stamp>>,
+    looked: Cell<Option<Stamp>>,
     /// Snapshots by themselves: how often, and when one ended last.
     schedule: RefCell<schedule::Schedule>,
 }
@@ -142,7 +142,7 @@ impl<W: World> Service<W> {
             unprotected: Cell::new(None),
             damaged_at_start,
             latest: RefCell::default(),
-            looked: std::cell::Cell::default(),
+            looked: Cell::default(),
             schedule: RefCell::default(),
         }));
         let keyring = {

@@ -44,11 +44,22 @@ impl<W: World> Service<W> {
             EventFact::new(FactName::Bytes, report.bytes),
             copies.clone(),
         ];
-        let number = Subject::Snapshot(report.number.0);
-        reporter.tell(EventKind::SnapshotTaken, number, &facts);
+        if !report.is_unchanged {
+            let number = Subject::Snapshot(report.number.0);
+            reporter.tell(EventKind::SnapshotTaken, number, &facts);
+            self.0.unprotected.set(Some(report.number));
+        }
         reporter.clear(EventKind::SnapshotFailed, &Subject::Itself, &[]);
+        for (name, reason) in &report.held {
+            let reason = [EventFact::new(FactName::Reason, reason.as_str())];
+            let subject = Subject::DataSet(name.clone());
+            reporter.raise(EventKind::DataSetMissing, subject, &reason);
+        }
         for subject in reporter.subjects_of(EventKind::DataSetMissing) {
-            reporter.clear(EventKind::DataSetMissing, &subject, &[]);
+            let is_held = |name| report.held.iter().any(|(held, _)| held == name);
+            if !matches!(&subject, Subject::DataSet(name) if is_held(name)) {
+                reporter.clear(EventKind::DataSetMissing, &subject, &[]);
+            }
         }
         let unread = [EventFact::new(FactName::Count, report.unread_count)];
         let some_unread = report.unread_count > 0;
@@ -60,7 +71,6 @@ impl<W: World> Service<W> {
         );
         let waits = !report.head.head.accepted;
         reporter.settle(waits, EventKind::LossPending, Subject::Itself, &[]);
-        self.0.unprotected.set(Some(report.number));
         if report.is_protected() {
             self.tell_protected(report.number, u32::from(report.copies));
         } else {
