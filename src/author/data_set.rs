@@ -189,6 +189,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
                 name: config.name.clone(),
                 path: ByteBuf::from(config.path.clone()),
                 files: totals.files,
+                bytes: totals.bytes,
                 footing,
                 label,
                 taken: self.started,

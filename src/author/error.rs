@@ -51,6 +51,12 @@ pub enum SnapshotError {
         "no keeper took a chunk ({0}); the snapshot was not published; give the keepers more room"
     )]
     NobodyKeeps(Refusal),
+    /// It would not fit.
+    #[error(
+        "{0}: too few are left for the copies you want at least; no snapshot was taken and earlier ones are unchanged; make \
+         room there, or try with `reserve snapshot --try-anyway` (copies of what is known take no room)"
+    )]
+    NoRoom(String),
     /// Chunks vanish as fast as they are made.
     #[error(
         "chunks of this snapshot vanished from all keepers while it was taken, three times; it was not published; sweep the \

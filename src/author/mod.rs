@@ -12,6 +12,7 @@ mod cut;
 mod data_set;
 mod draft;
 mod error;
+mod fit;
 mod footing;
 mod gather;
 mod index;

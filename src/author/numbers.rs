@@ -40,6 +40,8 @@ pub struct AcceptedSet {
     pub path: ByteBuf,
     /// Its regular files.
     pub files: u64,
+    /// Their lengths.
+    pub bytes: u64,
     /// What it stood on.
     pub footing: Footing,
     /// What could be expected of it.
@@ -239,6 +241,7 @@ mod tests {
             name: name.into(),
             path: ByteBuf::from(b"/d".to_vec()),
             files,
+            bytes: 0,
             footing: Footing {
                 magic: 1,
                 device: 2,

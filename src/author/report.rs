@@ -142,6 +142,8 @@ pub struct SnapshotReport {
     pub copies_min: u8,
     /// Data sets that are in it as they were before, since they are not where they were: name and reason.
     pub held: Vec<(SmolStr, SmolStr)>,
+    /// What a person should know before it happens.
+    pub warnings: Vec<SmolStr>,
     /// Databases that were recognised and read as such.
     pub databases: u64,
     /// What could not be read or changed meanwhile, the first [`UNREAD_MAX`].

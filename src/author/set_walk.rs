@@ -385,7 +385,12 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
 }
 
 /// Whether a file is as it was, so that its contents need not be read.
-fn may_be_taken_over(old: &Draft, stat: &Stat, started: Stamp, trust: &Trust<'_>) -> bool {
+pub(super) fn may_be_taken_over(
+    old: &Draft,
+    stat: &Stat,
+    started: Stamp,
+    trust: &Trust<'_>,
+) -> bool {
     let (bytes, is_in_parts) = match &old.what {
         Made::Empty => (0, false),
         Made::Packed { bytes, .. } => (*bytes, false),

@@ -59,6 +59,8 @@ pub struct ShelfReader<D: Disk> {
     at: usize,
     /// Files passed by that are no longer there.
     pub gone: u64,
+    /// Their lengths, those of a database's own files included.
+    pub gone_bytes: u64,
     /// Whether something was there but could not be used: everything from there on is read again.
     pub is_damaged: bool,
 }
@@ -85,8 +87,14 @@ impl<D: Disk> ShelfReader<D> {
             lengths: Vec::new(),
             at: 0,
             gone: 0,
+            gone_bytes: 0,
             is_damaged,
         }
+    }
+
+    /// Whether there is a previous index.
+    pub fn is_there(&self) -> bool {
+        self.list.is_some()
     }
 
     /// Regular files of the previous snapshot.
@@ -101,9 +109,8 @@ impl<D: Disk> ShelfReader<D> {
             let entry = self.page.entries.get(self.at)?;
             match path_order(&entry.path, path) {
                 Ordering::Less => {
-                    if is_first_of_file(entry) {
-                        self.gone += 1;
-                    }
+                    self.gone += u64::from(is_first_of_file(entry));
+                    self.gone_bytes = self.gone_bytes.saturating_add(bytes_of(entry));
                     self.at += 1;
                 }
                 Ordering::Equal => return self.take(),
@@ -131,6 +138,9 @@ impl<D: Disk> ShelfReader<D> {
     pub async fn pass_rest(&mut self) {
         while self.load().await.is_some() {
             let left = &self.page.entries[self.at..];
+            for entry in left {
+                self.gone_bytes = self.gone_bytes.saturating_add(bytes_of(entry));
+            }
             self.gone += left.iter().filter(|entry| is_first_of_file(entry)).count() as u64;
             self.at = self.page.entries.len();
         }
@@ -176,6 +186,19 @@ impl<D: Disk> ShelfReader<D> {
         self.page = Page::default();
         self.at = 0;
         None
+    }
+}
+
+/// The length of the file that an entry begins.
+fn bytes_of(entry: &crate::format::index::Entry) -> u64 {
+    use crate::format::index::{Content, What};
+    match &entry.what {
+        What::File {
+            content: Content::Pieces { part: 1.., .. },
+            ..
+        } => 0,
+        What::File { bytes, .. } => *bytes,
+        _ => 0,
     }
 }
 

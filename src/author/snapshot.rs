@@ -15,6 +15,7 @@ use super::closure::CatchUpError;
 use super::cut::Cutter;
 use super::data_set::{Common, TakenSet};
 use super::error::SnapshotError;
+use super::fit;
 use super::known::Known;
 use super::known_build;
 use super::numbers::{self, State};
@@ -68,6 +69,8 @@ pub struct Options {
     pub wait_protected: bool,
     /// Accept that much is gone or rewritten, and the ground each data set stands on now.
     pub accept_loss: bool,
+    /// Begin even if it looks as if there were no room for it.
+    pub try_anyway: bool,
     /// If nothing changed since the last snapshot, sign no new head: the last one is confirmed anew.
     pub only_news: bool,
     /// How large everything is.
@@ -189,6 +192,14 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             trust,
             accept_loss: self.options.accept_loss,
         };
+        let bytes_before = state.accepted.iter().map(|set| set.bytes).sum();
+        let warning = match fit::check(&common, self.keepers, data_sets, bytes_before).await {
+            Err(SnapshotError::NoRoom(told)) if self.options.try_anyway => Some(told),
+            checked => checked?,
+        };
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
+        }
         let mut sets = Vec::new();
         for config in data_sets {
             let before = state.accepted.iter().find(|set| set.name == config.name);
@@ -226,7 +237,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if let Some(last) = last {
             state.looked = Some(taken_at);
             state.store(disk).await?;
-            let mut report = self.report(last, &mut sets);
+            let mut report = self.report(last, &mut sets, warning);
             report.is_unchanged = true;
             self.hand_out(&mut report).await?;
             return Ok(Ok(report));
@@ -280,7 +291,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         state.store(disk).await?;
 
         self.progress.phase.set(Phase::Publishing);
-        let mut report = self.report(head, &mut sets);
+        let mut report = self.report(head, &mut sets, warning);
         self.hand_out(&mut report).await?;
         let has_moved = sets.iter().any(|set| set.has_moved);
         for set in sets {
@@ -310,10 +321,16 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         known
     }
 
-    fn report(&self, head: SignedHead, sets: &mut [TakenSet<W::Disk>]) -> SnapshotReport {
+    fn report(
+        &self,
+        head: SignedHead,
+        sets: &mut [TakenSet<W::Disk>],
+        warning: Option<String>,
+    ) -> SnapshotReport {
         let outcome = self.out.outcome();
         let mut report = SnapshotReport::bare(head, outcome.shares, self.keepers.factors().1);
         report.copies = outcome.copies;
+        report.warnings.extend(warning.map(SmolStr::from));
         report.chunks_new = self.progress.chunks_new.get();
         report.bytes_new = self.progress.bytes_new.get();
         for set in sets {
@@ -435,6 +452,7 @@ impl SnapshotReport {
             copies: 0,
             copies_min,
             held: Vec::new(),
+            warnings: Vec::new(),
             databases: 0,
             unread: Vec::new(),
             unread_count: 0,

@@ -52,6 +52,7 @@ pub fn snapshot(dir: &Path, args: &Snapshot) -> Result<Exit, Fault> {
         dir,
         Want::Snapshot {
             accept_loss: args.accept_loss,
+            try_anyway: args.try_anyway,
         },
     )?
     .reply()?

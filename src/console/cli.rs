@@ -205,6 +205,9 @@ pub struct Snapshot {
     /// Accept that much is gone or rewritten since the last snapshot, so that `latest` means the new one.
     #[arg(long)]
     pub accept_loss: bool,
+    /// Begin even if it looks as if the keepers had no room for what is new.
+    #[arg(long)]
+    pub try_anyway: bool,
     /// How to print.
     #[command(flatten)]
     pub print: Print,

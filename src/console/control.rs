@@ -37,6 +37,9 @@ pub enum Want {
     Snapshot {
         /// Accept that much is gone or rewritten.
         accept_loss: bool,
+        /// Begin even if it looks as if there were no room for it.
+        #[serde(default)]
+        try_anyway: bool,
     },
     /// Follow a job to its end, or (`until_published`) until its snapshot can be retrieved.
     Follow {
@@ -153,6 +156,8 @@ pub struct SnapshotOutcome {
     pub unchanged: bool,
     /// Data sets that are in it as they were before, since they are not where they were: name and reason.
     pub held: Vec<(String, String)>,
+    /// What a person should know before it happens.
+    pub warnings: Vec<String>,
     /// Databases that were recognised and read so that they open.
     pub databases: u64,
     /// What could not be read or changed meanwhile: path and reason, bounded.

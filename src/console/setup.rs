@@ -56,17 +56,28 @@ fn make_dir(dir: &Path) -> Result<(), Fault> {
 }
 
 /// A Box's configuration as named on the command line; paths are made absolute here, where the caller stands.
-fn config(name: &str, data: &[NamedPath]) -> Result<Config, Fault> {
+fn config(dir: &Path, name: &str, data: &[NamedPath]) -> Result<Config, Fault> {
     let mut config = Config::new(name);
     for set in data {
+        let set = data_set(dir, set)?;
+        tell_nested(&roster::nested(&config.data, &set));
         config
-            .push(data_set(set)?)
+            .push(set)
             .map_err(|what| Fault::new(what, "Nothing was changed.", "").exit(Exit::Usage))?;
     }
     Ok(config)
 }
 
-fn data_set(set: &NamedPath) -> Result<DataSet, Fault> {
+fn tell_nested(nested: &[(smol_str::SmolStr, smol_str::SmolStr)]) {
+    for (inner, outer) in nested {
+        text::tell(&format!(
+            "Note: data set {inner} lies inside {outer}: its files come back twice (they are kept once)."
+        ));
+    }
+}
+
+/// `dir` is the Box's own state: what it keeps for others is not to go round in circles.
+fn data_set(dir: &Path, set: &NamedPath) -> Result<DataSet, Fault> {
     let path = std::fs::canonicalize(&set.path).map_err(|error| {
         Fault::new(
             format!("{}: {error}", set.path.display()),
@@ -75,6 +86,17 @@ fn data_set(set: &NamedPath) -> Result<DataSet, Fault> {
         )
         .exit(Exit::Usage)
     })?;
+    let state = std::fs::canonicalize(dir).or_else(|_| std::path::absolute(dir));
+    let why = match &state {
+        Ok(state) if path.starts_with(state) => "lies in this Box's own state directory",
+        Ok(state) if state.starts_with(&path) => "holds this Box's own state directory",
+        _ => "",
+    };
+    if !why.is_empty() {
+        let what = format!("{} {why} {}", path.display(), dir.display());
+        let todo = "Name a directory beside it; what the Box keeps for others is protected on the others already.";
+        return Err(Fault::new(what, "Nothing was changed.", todo).exit(Exit::Usage));
+    }
     DataSet::from_bytes(&set.name, path.as_os_str().as_bytes())
         .map_err(|error| told(&error).exit(Exit::Usage))
 }
@@ -82,7 +104,7 @@ fn data_set(set: &NamedPath) -> Result<DataSet, Fault> {
 /// `reserve init`
 pub fn init(dir: &Path, args: cli::Init) -> Result<Exit, Fault> {
     let founding = Founding {
-        config: config(&args.name, &args.data)?,
+        config: config(dir, &args.name, &args.data)?,
         site: args.site.clone(),
         fast_aes: has_fast_aes(),
     };
@@ -163,7 +185,7 @@ pub fn join(dir: &Path, args: cli::Join) -> Result<Exit, Fault> {
         )
         .exit(Exit::Usage)
     })?;
-    let config = config(&args.name, &args.data)?;
+    let config = config(dir, &args.name, &args.data)?;
     make_dir(dir)?;
     let _lock = service::lock(dir)?;
     in_world(dir, async |world| {
@@ -294,12 +316,13 @@ async fn reach_inviter(
 pub fn data(dir: &Path, args: cli::Data) -> Result<Exit, Fault> {
     match args {
         cli::Data::Add { data } => {
-            let set = data_set(&data)?;
-            in_world(dir, async |world| {
+            let set = data_set(dir, &data)?;
+            let nested = in_world(dir, async |world| {
                 roster::add_data_set(world.disk(), set)
                     .await
-                    .map_err(|error| told(&error))
+                    .map_err(|error| told(&error).exit(Exit::Usage))
             })?;
+            tell_nested(&nested);
             text::tell(&format!(
                 "{} is protected from the next snapshot on.",
                 data.name
@@ -309,7 +332,7 @@ pub fn data(dir: &Path, args: cli::Data) -> Result<Exit, Fault> {
             in_world(dir, async |world| {
                 roster::remove_data_set(world.disk(), &name)
                     .await
-                    .map_err(|error| told(&error))
+                    .map_err(|error| told(&error).exit(Exit::Usage))
             })?;
             text::tell(&format!(
                 "{name} is left out from the next snapshot on; its snapshots stay."

@@ -213,6 +213,7 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
         bytes_new,
         bytes_sent,
         held,
+        warnings,
         databases,
         ..
     } = outcome;
@@ -236,6 +237,9 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
     );
     if *databases > 0 {
         let _ = write!(text, "\n  {databases} databases read so that they open");
+    }
+    for warning in warnings {
+        let _ = write!(text, "\n  Warning: {warning}.");
     }
     for (name, why) in held {
         let _ = write!(

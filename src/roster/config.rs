@@ -245,6 +245,13 @@ impl Config {
         if self.data.iter().any(|other| other.name == set.name) {
             return Err(format!("there is a data set \"{}\" already", set.name));
         }
+        if let Some(other) = self.data.iter().find(|other| other.path == set.path) {
+            return Err(format!(
+                "\"{}\" is protected under the name \"{}\" already",
+                set.path.escape_debug(),
+                other.name
+            ));
+        }
         if self.data.len() >= DATA_SETS_MAX {
             return Err(format!("a Box has at most {DATA_SETS_MAX} data sets"));
         }

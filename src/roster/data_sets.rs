@@ -1,5 +1,7 @@
 //! Edits of the data sets in `box.toml` that leave a person's comments where they are, as far as the text allows.
 
+use smol_str::SmolStr;
+
 use super::config::line_of;
 use super::{CONFIG_FILE, Config, DataSet, RosterError, write};
 use crate::world::Disk;
@@ -9,12 +11,41 @@ pub async fn list_data_sets(disk: &impl Disk) -> Result<Vec<DataSet>, RosterErro
     Ok(Config::load(disk).await?.data)
 }
 
-/// Adds one. Adding it again as it is does nothing.
-pub async fn add_data_set(disk: &impl Disk, set: DataSet) -> Result<(), RosterError> {
+/// Names of data sets whose path lies inside another's, with that other's name: what is in both is in the snapshot twice.
+#[must_use]
+pub fn nested(sets: &[DataSet], set: &DataSet) -> Vec<(SmolStr, SmolStr)> {
+    let others = sets.iter().filter(|other| other.name != set.name);
+    others
+        .filter_map(|other| {
+            if is_inside(&set.path, &other.path) {
+                Some((set.name.clone(), other.name.clone()))
+            } else if is_inside(&other.path, &set.path) {
+                Some((other.name.clone(), set.name.clone()))
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+/// Whether a path lies below another, by their names.
+#[must_use]
+pub fn is_inside(path: &str, dir: &str) -> bool {
+    let dir = dir.trim_end_matches('/');
+    path.strip_prefix(dir)
+        .is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+}
+
+/// Adds one. Adding it again as it is does nothing; tells which of all sets lie inside it or around it.
+pub async fn add_data_set(
+    disk: &impl Disk,
+    set: DataSet,
+) -> Result<Vec<(SmolStr, SmolStr)>, RosterError> {
     let text = Config::load_text(disk).await?;
     let mut config = Config::from_toml(&text)?;
+    let nested = nested(&config.data, &set);
     if config.data.contains(&set) {
-        return Ok(());
+        return Ok(nested);
     }
     let mut edited = text;
     if !edited.ends_with('\n') {
@@ -22,7 +53,8 @@ pub async fn add_data_set(disk: &impl Disk, set: DataSet) -> Result<(), RosterEr
     }
     edited.push_str(&set.to_toml());
     config.push(set).map_err(RosterError::Edit)?;
-    save(disk, &config, edited).await
+    save(disk, &config, edited).await?;
+    Ok(nested)
 }
 
 /// Takes one out of the configuration; what was kept of it stays retrievable.
@@ -77,7 +109,27 @@ mod tests {
     use crate::terms::limits::DATA_SETS_MAX;
 
     fn set(name: &str) -> DataSet {
-        DataSet::from_bytes(name, b"/srv/x").expect("legal")
+        let path = format!("/srv/x{}", name.trim_start_matches('s'));
+        DataSet::from_bytes(name, path.as_bytes()).expect("legal")
+    }
+
+    #[test]
+    fn sets_inside_each_other_are_told_by_name() {
+        let at =
+            |name: &str, path: &str| DataSet::from_bytes(name, path.as_bytes()).expect("legal");
+        let sets = [
+            at("all", "/srv"),
+            at("deep", "/srv/a/b"),
+            at("beside", "/srv/ab"),
+        ];
+        let told = nested(&sets, &at("new", "/srv/a"));
+        let names: Vec<_> = told
+            .iter()
+            .map(|(inner, outer)| (inner.as_str(), outer.as_str()))
+            .collect();
+        assert_eq!(names, [("new", "all"), ("deep", "new")]);
+        assert!(nested(&sets, &at("else", "/home")).is_empty());
+        assert!(is_inside("/a/b", "/") && !is_inside("/a", "/a") && !is_inside("/ab", "/a"));
     }
 
     async fn disk(text: &str) -> MemoryDisk {
@@ -134,6 +186,11 @@ mod tests {
                 .await
                 .expect("room");
         }
+        let twice = DataSet::from_bytes("twice", b"/srv/x0").expect("legal");
+        let Err(RosterError::Edit(why)) = add_data_set(&disk, twice).await else {
+            panic!("one path under two names");
+        };
+        assert!(why.contains("\"s0\" already"), "{why}");
         let other = DataSet::from_bytes("s0", b"/other").expect("legal");
         assert!(add_data_set(&disk, other).await.is_err());
         assert!(add_data_set(&disk, set("more")).await.is_err());

@@ -20,7 +20,7 @@ mod view;
 mod memory_disk;
 
 pub use config::{Config, DataSet, Store};
-pub use data_sets::{add_data_set, list_data_sets, remove_data_set};
+pub use data_sets::{add_data_set, is_inside, list_data_sets, nested, remove_data_set};
 pub use edit::SetError;
 pub use found::{Founded, Founding, RecoveryWords, init};
 pub use identity::{Identity, Secrets};

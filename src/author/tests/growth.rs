@@ -233,3 +233,26 @@ fn a_disk_that_is_unplugged_during_the_walk_is_noticed_and_nothing_is_published(
         assert_eq!(second.number.0, first.number.0 + 1);
     });
 }
+
+#[test]
+fn what_will_not_fit_is_told_before_it_is_sent() {
+    run(async {
+        let (mut house, _) = settled().await;
+        house.world.tree.file("/d/film", bytes("film", 1, 300_000));
+        house.street.shop(2).room.set(Some(100_000));
+        let puts = house.street.puts();
+        let error = house.take().await.expect_err("two copies are the minimum");
+        assert!(matches!(error, SnapshotError::NoRoom(_)), "{error}");
+        assert!(error.to_string().contains("room for 97.66 KiB"), "{error}");
+        assert_eq!(house.street.puts(), puts);
+        house.options.try_anyway = true;
+        let report = house.take().await.expect("a person said so");
+        assert_eq!(report.warnings.len(), 1);
+        // Renamed, it takes no room, however little there is.
+        house.options.try_anyway = false;
+        house.street.shop(2).room.set(Some(10_000));
+        house.world.tree.rename("/d/film", "/d/the film");
+        let report = house.take().await.expect("nothing grew");
+        assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+    });
+}

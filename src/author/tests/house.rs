@@ -46,6 +46,7 @@ impl House {
                 wait_protected: true,
                 accept_loss: false,
                 only_news: false,
+                try_anyway: false,
                 sizes: Sizes::small(),
             },
             more: Vec::new(),

@@ -18,6 +18,8 @@ use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
 pub struct Shop {
     pub chunks: RefCell<BTreeMap<ChunkId, Rc<Vec<u8>>>>,
     pub heads: RefCell<Vec<SignedHead>>,
+    /// Bytes it says it has room for.
+    pub room: Cell<Option<u64>>,
     pub is_away: Cell<bool>,
     /// Goes away once so many records were put.
     pub leaves_after: Cell<Option<u64>>,
@@ -182,7 +184,12 @@ impl Ask for Clerk {
         Ok(bits)
     }
     async fn room(&self) -> Result<Room, AskError> {
-        Ok(Room::default())
+        let shop = self.shop().await?;
+        Ok(Room {
+            chunks_max: u64::MAX,
+            room_bytes: shop.room.get().unwrap_or(u64::MAX),
+            ..Room::default()
+        })
     }
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {
         let shop = self.shop().await?;

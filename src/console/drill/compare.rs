@@ -343,6 +343,7 @@ mod tests {
             bytes_sealed: 0,
             unchanged: false,
             held: Vec::new(),
+            warnings: Vec::new(),
             databases: 0,
             chunks_new: 0,
             unread: Vec::new(),

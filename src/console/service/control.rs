@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 
 use super::Service;
-use super::job::Job;
+use super::job::{Asked, Job};
 use crate::console::control::{
     Call, FETCH_BYTES, Fetch, ProgressView, Reply, SOCKET, SnapshotOutcome, VERSION, Want,
     chunk_header,
@@ -81,8 +81,15 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
     };
     let reply = match want {
         Want::Invite {} => service.invite().await.map(Reply::Ticket),
-        Want::Snapshot { accept_loss } => service
-            .begin_snapshot(accept_loss, false)
+        Want::Snapshot {
+            accept_loss,
+            try_anyway,
+        } => service
+            .begin_snapshot(Asked {
+                accept_loss,
+                try_anyway,
+                only_news: false,
+            })
             .await
             .map(|job| Reply::Job { id: job.id }),
         Want::Follow { job } => return follow(&service, job, &mut writer).await,

@@ -9,16 +9,39 @@ use crate::author;
 use crate::console::control::{ProgressView, SnapshotOutcome};
 use crate::console::fault::Fault;
 
+/// How a snapshot is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// A person accepts that much is gone.
+    pub accept_loss: bool,
+    /// Even if it looks as if there were no room for it.
+    pub try_anyway: bool,
+    /// Only if there is something new.
+    pub only_news: bool,
+}
+
+impl Asked {
+    /// By nobody: it was due.
+    pub const BY_ITSELF: Self = Self {
+        accept_loss: false,
+        try_anyway: false,
+        only_news: true,
+    };
+
+    /// Whether one that is taken like this also does what was asked for.
+    pub fn serves(self, other: Self) -> bool {
+        self == other || (other.only_news && !self.accept_loss)
+    }
+}
+
 /// A snapshot being taken, or taken.
 pub struct Job {
     /// Its number; counts from the start of the service.
     pub id: u64,
     /// How far it is.
     pub progress: Rc<author::Progress>,
-    /// A person accepts that much is gone.
-    pub accept_loss: bool,
-    /// Taken by itself: only if there is something new.
-    pub only_news: bool,
+    /// How it is to be taken.
+    pub asked: Asked,
     begun: Cell<bool>,
     end: RefCell<Option<Result<SnapshotOutcome, Fault>>>,
     ended: Notify,
@@ -26,12 +49,11 @@ pub struct Job {
 
 impl Job {
     /// Waits for its turn.
-    pub fn new(id: u64, accept_loss: bool, only_news: bool) -> Rc<Self> {
+    pub fn new(id: u64, asked: Asked) -> Rc<Self> {
         Rc::new(Self {
             id,
             progress: Rc::default(),
-            accept_loss,
-            only_news,
+            asked,
             begun: Cell::new(false),
             end: RefCell::default(),
             ended: Notify::new(),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Service;
+use super::job::Asked;
 use crate::author;
 use crate::roster::Config;
 use crate::world::{Clock, Entropy, Moment, World};
@@ -75,7 +76,7 @@ impl<W: World> Service<W> {
                 continue;
             }
             [chance] = self.world().entropy().bytes();
-            match self.begin_snapshot(false, true).await {
+            match self.begin_snapshot(Asked::BY_ITSELF).await {
                 // How it ends is told by the job itself.
                 Ok(job) => drop(job.ended().await),
                 Err(fault) => {

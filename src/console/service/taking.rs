@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::job::Job;
+use super::job::{Asked, Job};
 use super::{Service, views};
 use crate::author::{self, AuthorIdentity, DataSetConfig, Options, SnapshotError};
 use crate::console::control::SnapshotOutcome;
@@ -36,11 +36,7 @@ impl<W: World> Service<W> {
     }
 
     /// Starts a snapshot, or gives the one that is about to start.
-    pub(super) async fn begin_snapshot(
-        &self,
-        accept_loss: bool,
-        only_news: bool,
-    ) -> Result<Rc<Job>, Fault> {
+    pub(super) async fn begin_snapshot(&self, asked: Asked) -> Result<Rc<Job>, Fault> {
         if self.read_data_sets().await?.is_empty() {
             return Err(Fault::new(
                 "this Box has no data sets",
@@ -53,7 +49,7 @@ impl<W: World> Service<W> {
             .jobs
             .borrow()
             .iter()
-            .find(|job| job.waits() && job.accept_loss == accept_loss && job.only_news <= only_news)
+            .find(|job| job.waits() && job.asked.serves(asked))
             .cloned();
         if let Some(job) = waiting {
             return Ok(job);
@@ -61,7 +57,7 @@ impl<W: World> Service<W> {
         let job = {
             let mut jobs = self.0.jobs.borrow_mut();
             let id = jobs.back().map_or(1, |last| last.id + 1);
-            let job = Job::new(id, accept_loss, only_news);
+            let job = Job::new(id, asked);
             if jobs.len() == REMEMBERED_MAX {
                 jobs.pop_front();
             }
@@ -95,8 +91,9 @@ impl<W: World> Service<W> {
             .collect();
         let began = self.world().clock().wall();
         let options = Options {
-            accept_loss: job.accept_loss,
-            only_news: job.only_news,
+            accept_loss: job.asked.accept_loss,
+            try_anyway: job.asked.try_anyway,
+            only_news: job.asked.only_news,
             ..Options::default()
         };
         let report = author::publish(

@@ -151,6 +151,7 @@ pub fn outcome(
             .iter()
             .map(|(name, why)| (name.to_string(), why.to_string()))
             .collect(),
+        warnings: report.warnings.iter().map(ToString::to_string).collect(),
         databases: report.databases,
         unread: report
             .unread

@@ -202,6 +202,7 @@ impl<W: World> Reserve<W> {
             wait_protected: true,
             accept_loss: false,
             only_news: false,
+            try_anyway: false,
             sizes: Sizes::small(),
         };
         let data_set = DataSetConfig {
