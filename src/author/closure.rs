@@ -11,11 +11,14 @@ use crate::format::Malformed;
 use crate::format::head::{Manifest, SignedHead};
 use crate::format::index::{Node, Page};
 use crate::format::keys::DataKeys;
-use crate::format::record::{self, OpenError};
+use crate::format::record::{self, OpenError, RecordHeader};
 use crate::keeper::placement::{place, ranking};
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::limits::ASK_IDS_MAX;
-use crate::terms::{ChunkId, Kind, PeerKey};
+use crate::terms::{ChunkId, KeyEpoch, Kind, PeerKey};
+
+/// Finds the data keys of an epoch: a snapshot refers to chunks of older ones too.
+pub type Keyring = Rc<dyn Fn(KeyEpoch) -> Option<DataKeys>>;
 
 /// Why a keeper could not be brought up to date.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,30 +56,70 @@ pub struct CaughtUp {
     pub has_head: bool,
 }
 
+/// Where a snapshot's chunks should be.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// Among these; the author is no keeper of its own.
+    pub members: Vec<MemberView>,
+    /// On so many.
+    pub factor: u8,
+}
+
+/// Parts of indexes that were walked through: snapshots of one author share most of theirs. Bounded; forgets when it is full.
+#[derive(Debug, Default)]
+pub struct Seen(BTreeSet<ChunkId>);
+
+/// Half a mebibyte of names.
+const SEEN_MAX: usize = 16_384;
+
+impl Seen {
+    /// Whether this is new.
+    fn insert(&mut self, id: ChunkId) -> bool {
+        if self.0.len() == SEEN_MAX {
+            self.0.clear();
+        }
+        self.0.insert(id)
+    }
+}
+
 /// The names of a snapshot's closure: manifest, then each data set's tree from the root down.
 pub struct Closure<'a, K: Keepers> {
     keepers: &'a K,
-    keys: &'a DataKeys,
+    keyring: &'a Keyring,
     author: PeerKey,
     members: Vec<MemberView>,
     manifest: Option<ChunkId>,
     /// What is still to be opened: names and their levels (0 is a page).
     stack: Vec<(ChunkId, u8)>,
     ready: VecDeque<ChunkId>,
+    /// What need not be walked through again.
+    seen: Option<&'a mut Seen>,
 }
 
 impl<'a, K: Keepers> Closure<'a, K> {
     /// Of this snapshot.
-    pub fn new(keepers: &'a K, keys: &'a DataKeys, head: &SignedHead) -> Self {
+    pub fn new(keepers: &'a K, keyring: &'a Keyring, head: &SignedHead) -> Self {
         Self {
             keepers,
-            keys,
+            keyring,
             author: head.head.author,
             members: keepers.members(),
             manifest: Some(head.head.manifest),
             stack: Vec::new(),
             ready: VecDeque::new(),
+            seen: None,
         }
+    }
+
+    /// Leaves out what another snapshot had in common with this one.
+    #[must_use]
+    pub fn leaving_out(mut self, seen: &'a mut Seen) -> Self {
+        self.seen = Some(seen);
+        self
+    }
+
+    fn is_new(&mut self, id: ChunkId) -> bool {
+        self.seen.as_mut().is_none_or(|seen| seen.insert(id))
     }
 
     /// The next name. A chunk that several pages refer to comes once for each.
@@ -90,8 +133,13 @@ impl<'a, K: Keepers> Closure<'a, K> {
         if let Some(id) = self.ready.pop_front() {
             return Ok(Some(id));
         }
-        let Some((id, level)) = self.stack.pop() else {
-            return Ok(None);
+        let (id, level) = loop {
+            let Some((id, level)) = self.stack.pop() else {
+                return Ok(None);
+            };
+            if self.is_new(id) {
+                break (id, level);
+            }
         };
         if level == 0 {
             let page = Page::decode(&self.fetch(id, Kind::Page).await?)?;
@@ -114,7 +162,10 @@ impl<'a, K: Keepers> Closure<'a, K> {
 
     async fn fetch(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, CatchUpError> {
         let record = self.record(id, None).await;
-        let (header, plain) = record::open(self.keys, record.ok_or(CatchUpError::Missing(id))?)?;
+        let record = record.ok_or(CatchUpError::Missing(id))?;
+        let epoch = RecordHeader::of(&record)?.epoch;
+        let keys = (self.keyring)(epoch).ok_or(OpenError::OtherEpoch(epoch))?;
+        let (header, plain) = record::open(&keys, record)?;
         if header.kind != kind {
             return Err(crate::format::malformed("index chunk", "it is of another kind").into());
         }
@@ -144,16 +195,79 @@ impl<'a, K: Keepers> Closure<'a, K> {
 /// it the head. `complete` are the keepers known to have all of their share.
 pub async fn catch_up<K: Keepers>(
     keepers: &K,
-    keys: &DataKeys,
+    keyring: &Keyring,
+    head: &SignedHead,
+    complete: &BTreeSet<PeerKey>,
+    peer: PeerKey,
+) -> Result<CaughtUp, CatchUpError> {
+    let placement = Placement {
+        members: keepers.members(),
+        factor: keepers.factors().0,
+    };
+    let closure = Closure::new(keepers, keyring, head);
+    bring(keepers, closure, &placement, head, complete, peer).await
+}
+
+/// The same for a placement of another time or another author, on behalf of whoever is its author. What is common with the
+/// snapshots `seen` was used for is left out.
+pub async fn catch_up_with<K: Keepers>(
+    keepers: &K,
+    keyring: &Keyring,
+    head: &SignedHead,
+    placement: &Placement,
+    seen: &mut Seen,
+    peer: PeerKey,
+) -> Result<CaughtUp, CatchUpError> {
+    let closure = Closure::new(keepers, keyring, head).leaving_out(seen);
+    let nobody = BTreeSet::new();
+    bring(keepers, closure, placement, head, &nobody, peer).await
+}
+
+/// How many chunks of a snapshot none of these keepers has.
+pub async fn on_none_of<K: Keepers>(
+    keepers: &K,
+    keyring: &Keyring,
+    head: &SignedHead,
+    among: &[PeerKey],
+    seen: &mut Seen,
+) -> Result<u64, CatchUpError> {
+    let author = head.head.author;
+    let mut closure = Closure::new(keepers, keyring, head).leaving_out(seen);
+    let (mut batch, mut missing) = (Vec::new(), 0);
+    loop {
+        let next = closure.next().await?;
+        batch.extend(next);
+        if batch.len() == ASK_IDS_MAX || (next.is_none() && !batch.is_empty()) {
+            let mut ids = std::mem::take(&mut batch);
+            for keeper in among.iter().filter_map(|peer| keepers.reach(*peer)) {
+                if ids.is_empty() {
+                    break;
+                }
+                // Whoever does not answer now has nothing that can be counted on.
+                if let Ok(held) = keeper.have(author, ids.clone()).await
+                    && held.len() == ids.len()
+                {
+                    ids = not_held(ids, held);
+                }
+            }
+            missing += ids.len() as u64;
+        }
+        if next.is_none() {
+            return Ok(missing);
+        }
+    }
+}
+
+async fn bring<K: Keepers>(
+    keepers: &K,
+    mut closure: Closure<'_, K>,
+    placement: &Placement,
     head: &SignedHead,
     complete: &BTreeSet<PeerKey>,
     peer: PeerKey,
 ) -> Result<CaughtUp, CatchUpError> {
     let keeper = keepers.reach(peer).ok_or(CatchUpError::Away)?;
     let author = head.head.author;
-    let members = keepers.members();
-    let (factor, _) = keepers.factors();
-    let mut closure = Closure::new(keepers, keys, head);
     let mut done = CaughtUp::default();
     // If this keeper turns out to be complete it counts, else it does not.
     let (mut copies_without, mut copies_with) = (u8::MAX, u8::MAX);
@@ -161,7 +275,7 @@ pub async fn catch_up<K: Keepers>(
     loop {
         let next = closure.next().await?;
         if let Some(id) = next {
-            let placed = place(id, author, &members, factor);
+            let placed = place(id, author, &placement.members, placement.factor);
             let others = placed
                 .iter()
                 .filter(|key| **key != peer && complete.contains(*key))
@@ -183,7 +297,10 @@ pub async fn catch_up<K: Keepers>(
                 // It cannot reach whoever has this one; this Box may, so it goes through here.
                 if let Some(record) = closure.record(id, Some(peer)).await {
                     keeper.put(id, Rc::new(record)).await?;
-                    done.confirmed += 1;
+                    // A put is a claim of whoever speaks; the author is whose snapshot it is.
+                    if author == keepers.me() || keeper.have(author, vec![id]).await? == [true] {
+                        done.confirmed += 1;
+                    }
                 }
             }
         }
@@ -243,10 +360,10 @@ impl SnapshotReport {
     pub async fn catch_up<K: Keepers>(
         &mut self,
         keepers: &K,
-        keys: &DataKeys,
+        keyring: &Keyring,
         peer: PeerKey,
     ) -> Result<(), CatchUpError> {
-        let done = catch_up(keepers, keys, &self.head, &self.complete(), peer).await;
+        let done = catch_up(keepers, keyring, &self.head, &self.complete(), peer).await;
         let share = self.keepers.iter_mut().find(|share| share.key == peer);
         match &done {
             Ok(caught_up) => {

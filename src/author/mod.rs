@@ -33,7 +33,9 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use closure::{CatchUpError, CaughtUp, Closure, catch_up};
+pub use closure::{
+    CatchUpError, CaughtUp, Closure, Keyring, Placement, Seen, catch_up, catch_up_with, on_none_of,
+};
 pub use error::SnapshotError;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 pub use seal::SealError;

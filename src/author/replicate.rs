@@ -268,6 +268,7 @@ impl<W: World, K: Keepers> Shared<W, K> {
             | Refusal::TicketInvalid
             | Refusal::NameTaken
             | Refusal::ReserveFull
+            | Refusal::NothingToReplace
             | Refusal::NotUnderstood => {}
         }
         lane.refused.set(lane.refused.get() + 1);

@@ -11,7 +11,7 @@ use ed25519_dalek::SigningKey;
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
-use super::closure::CatchUpError;
+use super::closure::{CatchUpError, Keyring};
 use super::cut::Cutter;
 use super::data_set::{Common, TakenSet};
 use super::error::SnapshotError;
@@ -39,8 +39,12 @@ pub struct AuthorIdentity {
     pub signing: SigningKey,
     /// Its reserve.
     pub reserve: ReserveId,
+    /// Itself and the former Boxes whose history it continues, newest first.
+    pub line: Vec<PeerKey>,
     /// What it seals with.
     pub keys: Rc<DataKeys>,
+    /// What it opens with: chunks of older epochs stay where they are.
+    pub keyring: Keyring,
     /// The cipher that is fast on all Boxes.
     pub suite: Suite,
 }
@@ -306,16 +310,16 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         Ok(Ok(report))
     }
 
-    /// The newest head of this author on every keeper that can be reached.
+    /// The newest head of this author, and of those it continues, on every keeper that can be reached.
     async fn heads(&self) -> Vec<SignedHead> {
-        let me = self.identity.peer();
+        let is_mine = |head: &SignedHead| self.identity.line.contains(&head.head.author);
         let mut known = Vec::new();
         for member in self.keepers.members() {
             let Some(keeper) = self.keepers.reach(member.key) else {
                 continue;
             };
             if let Ok(heads) = keeper.heads(None, SnapshotNumber(0)).await {
-                known.extend(heads.into_iter().filter(|head| head.head.author == me));
+                known.extend(heads.into_iter().filter(is_mine));
             }
         }
         known
@@ -402,7 +406,7 @@ async fn catch_up_reachable<K: Keepers>(
         index_is_nowhere: false,
     };
     for peer in report.behind() {
-        match report.catch_up(keepers, &identity.keys, peer).await {
+        match report.catch_up(keepers, &identity.keyring, peer).await {
             Ok(()) | Err(CatchUpError::Ask(AskError::Refused(_))) => {}
             Err(CatchUpError::Away | CatchUpError::Ask(AskError::Gone | AskError::Nonsense)) => {
                 pass.someone_is_away = true

@@ -10,6 +10,8 @@ mod events;
 
 pub use events::{Events, Since};
 
+use crate::terms::limits::PORT_DEFAULT;
+
 /// Keeps copies of what is on each of your Boxes on your other Boxes.
 #[derive(Debug, Parser)]
 #[command(
@@ -44,6 +46,10 @@ pub enum Command {
     Invite(Print),
     /// Take this (new) Box into a reserve with a ticket.
     Join(Join),
+    /// Come back with the 24 recovery words through one Box that survived, when no other can invite.
+    Recover(Recover),
+    /// Take a Box out of the reserve: drained first, or shut out at once since it is lost.
+    Remove(Remove),
     /// Add, remove or list the data sets this Box protects.
     #[command(subcommand)]
     Data(Data),
@@ -114,6 +120,20 @@ fn named_path(text: &str) -> Result<NamedPath, String> {
     })
 }
 
+/// An address; the service's port if none is said.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let with_port = text.parse().ok();
+    let without = || {
+        bare.parse()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, PORT_DEFAULT))
+    };
+    with_port
+        .or_else(without)
+        .ok_or_else(|| "expected an address, for example 192.168.1.20 or 192.168.1.20:7717".into())
+}
+
 const LEGAL_NAMES: &str =
     "a name has 1 to 63 letters, digits, '-', '_' or '.', and does not start with '-' or '.'";
 
@@ -157,8 +177,56 @@ pub struct Join {
     /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
     #[arg(long, value_parser = legal_name)]
     pub site: Option<SmolStr>,
+    /// Continue the history of this removed Box: its snapshots go on under this one, and nothing is sent again.
+    #[arg(long, value_name = "NAME")]
+    pub replaces: Option<SmolStr>,
     /// The ticket `reserve invite` printed on a Box of the reserve; `-` reads it from standard input.
     pub ticket: String,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `reserve recover`
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// What to call this Box.
+    #[arg(long, value_parser = legal_name)]
+    pub name: SmolStr,
+    /// Where the surviving Box listens; without a port, 7717.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub from: SocketAddr,
+    /// Read the words from this file, as `init --sheet` wrote it. Default: they are asked for.
+    #[arg(long, value_name = "FILE")]
+    pub words_file: Option<PathBuf>,
+    /// A Box somebody else may have: shut out for ever, whatever it said of others; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub lost: Vec<SmolStr>,
+    /// Continue the history of this removed or lost Box: its snapshots go on under this one, and nothing is sent again.
+    #[arg(long, value_name = "NAME")]
+    pub replaces: Option<SmolStr>,
+    /// What to protect; may be given several times.
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub data: Vec<NamedPath>,
+    /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
+    #[arg(long, value_parser = legal_name)]
+    pub site: Option<SmolStr>,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `reserve remove`
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Which Box.
+    pub name: SmolStr,
+    /// Shut it out at once: somebody else may have it. A new key epoch begins.
+    #[arg(long)]
+    pub lost: bool,
+    /// Go on where it would take away the last good copy of something, or leave fewer copies than the minimum.
+    #[arg(long)]
+    pub even_if_copies_are_lost: bool,
     /// How to print.
     #[command(flatten)]
     pub print: Print,

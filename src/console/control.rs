@@ -59,6 +59,15 @@ pub enum Want {
         /// Go on with what happens.
         follow: bool,
     },
+    /// Remove a Box, or follow its removal; goes on when nobody follows.
+    Remove {
+        /// A Box's name.
+        name: String,
+        /// Shut out at once.
+        lost: bool,
+        /// Even if last copies are lost.
+        forced: bool,
+    },
     /// A manifest, then chunks.
     Retrieve {
         /// A Box's name or key.
@@ -99,6 +108,76 @@ pub enum Reply {
     Retrieve(RetrieveView),
     /// No author was named, and these have snapshots: one has to be chosen.
     Authors(Vec<String>),
+    /// How far a removal is.
+    Leaving(LeavingView),
+    /// A removal's end.
+    Removed(RemovedView),
+}
+
+/// How far a removal is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LeavingView {
+    /// The Box that leaves.
+    pub name: String,
+    /// What is done now, as a person would say it.
+    pub phase: String,
+    /// Whose snapshots are looked at.
+    pub author: String,
+    /// Which keeper is asked.
+    pub keeper: String,
+    /// Which snapshot.
+    pub number: u64,
+    /// Snapshots looked at, once for each keeper.
+    pub snapshots: u64,
+    /// Chunks confirmed.
+    pub chunks: u64,
+}
+
+/// A removal's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedView {
+    /// The Box that is out.
+    pub name: String,
+    /// Whether as lost.
+    pub lost: bool,
+    /// Snapshots looked at, once for each keeper.
+    pub snapshots: u64,
+    /// Chunks confirmed on those who remain.
+    pub chunks: u64,
+    /// The key epoch in force now.
+    pub epoch: u32,
+}
+
+/// Copies being made again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MendingView {
+    /// Whose snapshots.
+    pub author: String,
+    /// Which keeper is asked.
+    pub keeper: String,
+    /// Which snapshot.
+    pub number: u64,
+    /// Snapshots looked at in this pass.
+    pub snapshots: u64,
+    /// Chunks confirmed in this pass.
+    pub chunks: u64,
+}
+
+/// A former Box whose snapshots are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerView {
+    /// Its name.
+    pub name: String,
+    /// Whether it was lost.
+    pub is_lost: bool,
+    /// The number of its newest snapshot.
+    pub newest: u64,
+    /// Which Box sees to its copies.
+    pub looked_after_by: Option<String>,
+    /// Boxes that confirmed each chunk of all its snapshots, at least; known where they are looked after.
+    pub copies: Option<u64>,
+    /// How many should.
+    pub factor: u32,
 }
 
 /// A ticket and how long it is good for.
@@ -275,6 +354,15 @@ pub struct StatusView {
     pub unread_count: u64,
     /// Warnings and failures that stand, what matters most first.
     pub standing: Vec<EventView>,
+    /// Copies being made again now.
+    #[serde(default)]
+    pub mending: Option<MendingView>,
+    /// When keepers last had to hold more since a Box went, seconds since 1970.
+    #[serde(default)]
+    pub mending_since_seconds: Option<i64>,
+    /// Former Boxes whose snapshots are kept.
+    #[serde(default)]
+    pub former: Vec<FormerView>,
 }
 
 /// What a Box keeps for the others.

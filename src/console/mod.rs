@@ -22,6 +22,8 @@ mod ls;
 mod memory;
 mod names;
 mod progress;
+mod recover;
+mod remove;
 mod retrieve;
 mod service;
 mod setup;
@@ -46,6 +48,8 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Drill(args) => drill::run(&args),
         Command::Init(args) => setup::init(&dir, args),
         Command::Join(args) => setup::join(&dir, args),
+        Command::Recover(args) => recover::run(&dir, &args),
+        Command::Remove(args) => remove::run(&dir, &args),
         Command::Data(args) => setup::data(&dir, args),
         Command::Keeper(args) => service::run(&dir, args),
         Command::Invite(print) => ask::invite(&dir, print),

@@ -27,11 +27,14 @@ use crate::world::{Clock, Net, World};
 /// How long an address of the inviter may take to answer at all before the next one is tried.
 const CALL_PATIENCE: Duration = Duration::from_secs(5);
 
-fn told(error: &RosterError) -> Fault {
+pub(super) fn told(error: &RosterError) -> Fault {
     Fault::from_sentence(&error.to_string(), "Nothing was changed.")
 }
 
-fn in_world<T>(dir: &Path, work: impl AsyncFnOnce(Uring) -> Result<T, Fault>) -> Result<T, Fault> {
+pub(super) fn in_world<T>(
+    dir: &Path,
+    work: impl AsyncFnOnce(Uring) -> Result<T, Fault>,
+) -> Result<T, Fault> {
     let cannot = |error: &std::io::Error| Fault::new(error.to_string(), "Nothing was changed.", "");
     uring::run(async {
         let world = Uring::new(dir).map_err(|error| cannot(&error))?;
@@ -41,7 +44,7 @@ fn in_world<T>(dir: &Path, work: impl AsyncFnOnce(Uring) -> Result<T, Fault>) ->
 }
 
 /// The state directory: its owner's, and its socket's group may pass through.
-fn make_dir(dir: &Path) -> Result<(), Fault> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), Fault> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o750)
@@ -56,7 +59,7 @@ fn make_dir(dir: &Path) -> Result<(), Fault> {
 }
 
 /// A Box's configuration as named on the command line; paths are made absolute here, where the caller stands.
-fn config(dir: &Path, name: &str, data: &[NamedPath]) -> Result<Config, Fault> {
+pub(super) fn config(dir: &Path, name: &str, data: &[NamedPath]) -> Result<Config, Fault> {
     let mut config = Config::new(name);
     for set in data {
         let set = data_set(dir, set)?;
@@ -241,6 +244,7 @@ async fn ask_in(
         name: args.name.clone(),
         site,
         fast_aes: has_fast_aes(),
+        replaces: args.replaces.clone(),
     };
     let answer = session.ask(Message::Join(request), None).await;
     session.close();
@@ -393,6 +397,9 @@ pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
         last_failure: None,
         unread_count: 0,
         standing,
+        mending: None,
+        mending_since_seconds: None,
+        former: Vec::new(),
     })
 }
 

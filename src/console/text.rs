@@ -173,6 +173,29 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
             bytes(job.bytes_read)
         );
     }
+    for former in &view.former {
+        let copies = match (former.copies, &former.looked_after_by) {
+            (Some(copies), _) => format!("{copies} of {} copies confirmed", former.factor),
+            (None, Some(by)) => format!("looked after by {by}"),
+            (None, None) => "looked after by nobody in reach".to_owned(),
+        };
+        let how = if former.is_lost { "lost" } else { "left" };
+        let _ = writeln!(
+            text,
+            "former Box        {} ({how}), snapshots up to {}: {copies}",
+            former.name, former.newest
+        );
+    }
+    if let Some(since) = view.mending_since_seconds {
+        let _ = writeln!(text, "a Box went        {}", ago(since, now_seconds));
+    }
+    if let Some(mending) = &view.mending {
+        let _ = writeln!(
+            text,
+            "copies again      {} at {}: snapshot {}, {} chunks confirmed",
+            mending.author, mending.keeper, mending.number, mending.chunks
+        );
+    }
     if let Some(store) = &view.store {
         let _ = writeln!(
             text,

@@ -5,7 +5,7 @@
 use ed25519_dalek::SigningKey;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::terms::KeyEpoch;
+use crate::terms::{KeyEpoch, PeerKey};
 
 fn derived(purpose: &str, secret: &[u8; 32]) -> [u8; 32] {
     blake3::derive_key(&format!("reserve 2026-11-24 {purpose} v1"), secret)
@@ -83,6 +83,35 @@ impl DataKeys {
     #[must_use]
     pub fn lookup_name(&self, plaintext: &[u8]) -> [u8; 32] {
         *blake3::keyed_hash(&self.lookup, plaintext).as_bytes()
+    }
+}
+
+/// What lets somebody who has only the words speak with a Box that has only the words' public halves.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct RecoveryWay {
+    /// Pre-shared key of the Noise handshake.
+    pub psk: [u8; 32],
+    /// Key of the code that stands before the first handshake message.
+    pub mac: [u8; 32],
+    /// The Noise static secret every Box answers with: who it is it says only to whoever proves to have the words.
+    pub noise: [u8; 32],
+}
+
+impl RecoveryWay {
+    /// From the public halves of the recovery keys, which only Boxes and owners know.
+    #[must_use]
+    pub fn derive(sign: &PeerKey, seal: &[u8; 32]) -> Self {
+        let mut public = [0; 64];
+        public[..32].copy_from_slice(&sign.0);
+        public[32..].copy_from_slice(seal);
+        let of = |purpose: &str| {
+            blake3::derive_key(&format!("reserve 2026-11-24 {purpose} v1"), &public)
+        };
+        Self {
+            psk: of("recover psk"),
+            mac: of("recover mac1"),
+            noise: of("recover noise"),
+        }
     }
 }
 

@@ -100,6 +100,19 @@ pub enum Message {
     AskRoom,
     /// Answers `AskRoom`.
     Room(Room),
+
+    /// Somebody proves to have the recovery words (recover sessions only, and first).
+    Recover {
+        /// By the recovery key over the session's handshake hash.
+        proof: ByteArray<64>,
+    },
+    /// Answers `Recover`: the body is the answerer's roster.
+    Survivor {
+        /// Who answers.
+        peer: PeerKey,
+        /// By its key over the session's handshake hash.
+        proof: ByteArray<64>,
+    },
 }
 
 /// What a keeper has room for, told to one author.
@@ -167,6 +180,8 @@ pub struct JoinRequest {
     pub site: SmolStr,
     /// Whether it has AES instructions.
     pub fast_aes: bool,
+    /// The former Box whose history it continues.
+    pub replaces: Option<SmolStr>,
 }
 
 /// What a new Box is given.
@@ -218,6 +233,11 @@ pub enum Refusal {
     /// The author claims as much as one author may.
     #[error("the keeper lets this Box have no more; nothing it holds is affected")]
     QuotaFull,
+    /// There is no former Box of that name whose history could be continued.
+    #[error(
+        "there is no removed Box of that name whose history a new one could continue; `reserve remove` it first, or leave out --replaces"
+    )]
+    NothingToReplace,
 }
 
 impl Envelope {

@@ -21,6 +21,8 @@ pub enum Wish {
     Session(KeyEpoch),
     /// A new Box with a ticket of this number, under the ticket's secret.
     Join(u64),
+    /// Somebody with the recovery words.
+    Recover,
 }
 
 /// The opening without its code.
@@ -42,6 +44,7 @@ impl Opening {
         let (wish, number) = match self.wish {
             Wish::Session(epoch) => (1, u64::from(epoch.0)),
             Wish::Join(number) => (2, number),
+            Wish::Recover => (3, 0),
         };
         bytes[0] = wish;
         bytes[1] = VERSION;
@@ -64,6 +67,7 @@ impl Opening {
                 u32::try_from(number).map_err(|_| malformed(OPENING, "its epoch is impossible"))?,
             )),
             2 => Wish::Join(number),
+            3 if number == 0 => Wish::Recover,
             _ => return Err(malformed(OPENING, "its wish is not known here")),
         };
         let suite =
@@ -85,6 +89,7 @@ impl Opening {
         let mut bytes = match self.wish {
             Wish::Session(_) => b"reserve session/1 ".to_vec(),
             Wish::Join(_) => b"reserve join/1 ".to_vec(),
+            Wish::Recover => b"reserve recover/1 ".to_vec(),
         };
         bytes.extend(self.clear());
         bytes
@@ -109,7 +114,11 @@ mod tests {
 
     #[test]
     fn an_opening_reads_back_and_unknown_wishes_are_refused() {
-        for wish in [Wish::Session(KeyEpoch(3)), Wish::Join(u64::MAX)] {
+        for wish in [
+            Wish::Session(KeyEpoch(3)),
+            Wish::Join(u64::MAX),
+            Wish::Recover,
+        ] {
             let opening = Opening {
                 wish,
                 suite: Suite::Aes256Gcm,
@@ -117,7 +126,7 @@ mod tests {
             };
             assert_eq!(Opening::decode(&opening.clear()), Ok(opening));
             let mut bad = opening.clear();
-            bad[0] = 3;
+            bad[0] = 4;
             assert!(Opening::decode(&bad).is_err());
         }
     }

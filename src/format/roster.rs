@@ -8,11 +8,18 @@ use serde_bytes::{ByteArray, ByteBuf};
 use smol_str::SmolStr;
 
 use super::{Malformed, decode, encode, malformed};
-use crate::terms::limits::{ADDRESSES_MAX, MEMBERS_MAX, NAME_BYTES_MAX, ROSTER_BYTES_MAX};
-use crate::terms::{KeyEpoch, PeerKey, ReserveId, Suite};
+use crate::terms::limits::{
+    ADDRESSES_MAX, EPOCHS_MAX, EVENT_PERIOD_HOURS_MAX, MEMBERS_MAX, NAME_BYTES_MAX,
+    ROSTER_BYTES_MAX, SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_MAX,
+};
+use crate::terms::{KeyEpoch, Limitation, PeerKey, ReserveId, Suite};
 
 const ROSTER: &str = "roster";
 const SIGNED: &[u8] = b"reserve 2026-11-24 fact v1";
+/// Eight of each Box, and what can be said of the reserve.
+const FACTS_MAX: usize = 32 + 8 * MEMBERS_MAX;
+/// Pairs of four and 32 bytes, a version, a length; a one-time key and a code.
+const NOTE_BYTES_MAX: usize = 37 * EPOCHS_MAX + 8 + 48;
 
 /// All facts a Box knows, sorted by subject and slot, one for each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,13 +77,8 @@ pub enum Value {
     Factor(u8),
     /// Copies below which nothing is called protected (0: two, or one with two Boxes).
     FactorMin(u8),
-    /// An epoch's secret, sealed to the recovery key. The newest epoch's stands.
-    EpochSecret {
-        /// Which epoch.
-        epoch: KeyEpoch,
-        /// A sealed note.
-        note: ByteBuf,
-    },
+    /// The epochs' secrets, sealed to the recovery key. The newest epoch's stands, and names the present one.
+    EpochSecret(EpochNote),
     /// The Box is a member.
     Member {
         /// Its Noise static key.
@@ -95,7 +97,67 @@ pub enum Value {
         /// Shut out at once, because somebody else may have it.
         lost: bool,
     },
+    /// The Box is a member whatever members say: stands in the place of `Removed`, and only the recovery key may say so.
+    Stays,
+    /// The epochs' secrets, sealed to this Box. The newest epoch's stands.
+    Secrets(EpochNote),
+    /// The Box continues the history of this former one.
+    Replaces(PeerKey),
+    /// Hours between events that all is well (0: as usual).
+    EventPeriod(u16),
+    /// Days before a limit is reached people must be told (0: as usual).
+    WarningWindow(u16),
+    /// The same for one limitation (0: as for all others).
+    WarningWindowOf(Limitation, u16),
+    /// Days within which everything is read again (0: as usual).
+    SweepPeriod(u16),
+    /// Which snapshots are kept.
+    Retention(Retention),
 }
+
+/// Secrets sealed to one key. What they are the secrets of stands in clear, so that whoever has more can say more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochNote {
+    /// The newest epoch in it.
+    pub epoch: KeyEpoch,
+    /// All epochs in it, rising.
+    pub held: Vec<KeyEpoch>,
+    /// Lost Boxes that were not given the newest epoch's secret, rising.
+    pub without: Vec<PeerKey>,
+    /// A sealed note that holds a bare envelope of (epoch, secret) pairs, epochs rising.
+    pub note: ByteBuf,
+}
+
+/// How many snapshots of each age are kept; all of them when all are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Retention {
+    /// One an hour, for so many hours.
+    pub hourly: u16,
+    /// One a day.
+    pub daily: u16,
+    /// One a week.
+    pub weekly: u16,
+    /// One a month.
+    pub monthly: u16,
+    /// One a year.
+    pub yearly: u16,
+}
+
+impl EpochNote {
+    fn is_possible(&self) -> bool {
+        let rises = self.held.windows(2).all(|pair| pair[0] < pair[1]);
+        let names_rise = self.without.windows(2).all(|pair| pair[0] < pair[1]);
+        rises
+            && names_rise
+            && self.held.len() <= EPOCHS_MAX
+            && self.without.len() <= MEMBERS_MAX
+            && self.held.last() == Some(&self.epoch)
+            && self.note.len() <= NOTE_BYTES_MAX
+    }
+}
+
+/// Slots from here on are of single limitations.
+const LIMITATION_SLOT: u8 = 64;
 
 impl Value {
     /// The slot this value belongs to.
@@ -106,13 +168,44 @@ impl Value {
             Self::ChunkSuite(_) => 1,
             Self::Factor(_) => 2,
             Self::FactorMin(_) => 3,
-            Self::EpochSecret { .. } => 4,
+            Self::EpochSecret(_) => 4,
             Self::Member { .. } => 5,
             Self::Name(_) => 6,
             Self::Site(_) => 7,
             Self::Addresses(_) => 8,
             Self::FastAes(_) => 9,
-            Self::Removed { .. } => 10,
+            Self::Removed { .. } | Self::Stays => 10,
+            Self::Secrets(_) => 11,
+            Self::Replaces(_) => 12,
+            Self::EventPeriod(_) => 32,
+            Self::WarningWindow(_) => 33,
+            Self::SweepPeriod(_) => 34,
+            Self::Retention(_) => 35,
+            Self::WarningWindowOf(limitation, _) => LIMITATION_SLOT + limitation.byte(),
+        }
+    }
+
+    /// Whether this can be said of this subject at all.
+    fn fits(&self, subject: &Subject) -> bool {
+        let of_reserve = matches!(subject, Subject::Reserve);
+        match self {
+            Self::Recovery { .. } | Self::ChunkSuite(_) | Self::Factor(_) | Self::FactorMin(_) => {
+                of_reserve
+            }
+            Self::EpochSecret(note) => of_reserve && note.is_possible(),
+            Self::EventPeriod(hours) => of_reserve && *hours <= EVENT_PERIOD_HOURS_MAX,
+            Self::WarningWindow(days) | Self::WarningWindowOf(_, days) => {
+                of_reserve && *days <= WARNING_WINDOW_DAYS_MAX
+            }
+            Self::SweepPeriod(days) => of_reserve && *days <= SWEEP_PERIOD_DAYS_MAX,
+            Self::Retention(_) => of_reserve,
+            Self::Name(name) | Self::Site(name) => !of_reserve && name_is_legal(name),
+            Self::Addresses(addresses) => !of_reserve && addresses.len() <= ADDRESSES_MAX,
+            Self::Secrets(note) => !of_reserve && note.is_possible(),
+            Self::Replaces(before) => !of_reserve && *subject != Subject::Peer(*before),
+            Self::Member { .. } | Self::FastAes(_) | Self::Removed { .. } | Self::Stays => {
+                !of_reserve
+            }
         }
     }
 }
@@ -137,13 +230,7 @@ impl SignedFact {
 
     /// Whether the value fits its subject and the signature its bytes.
     pub fn check(&self, reserve: ReserveId) -> Result<(), Malformed> {
-        let fits = match (&self.fact.subject, &self.fact.value) {
-            (Subject::Reserve, value) => value.slot() <= 4,
-            (Subject::Peer(_), Value::Name(name) | Value::Site(name)) => name_is_legal(name),
-            (Subject::Peer(_), Value::Addresses(addresses)) => addresses.len() <= ADDRESSES_MAX,
-            (Subject::Peer(_), value) => value.slot() >= 5,
-        };
-        if !fits {
+        if !self.fact.value.fits(&self.fact.subject) {
             return Err(malformed(ROSTER, "a fact is impossible"));
         }
         let key = VerifyingKey::from_bytes(&self.fact.signer.0)
@@ -169,7 +256,7 @@ impl Facts {
             return Err(malformed(ROSTER, "it is longer than a roster may be"));
         }
         let facts: Self = decode(ROSTER, bytes)?;
-        if facts.facts.len() > 8 + 8 * MEMBERS_MAX {
+        if facts.facts.len() > FACTS_MAX {
             return Err(malformed(
                 ROSTER,
                 "it has more facts than a reserve may have",

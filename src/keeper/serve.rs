@@ -179,6 +179,8 @@ impl<W: World, H: Host> Server<W, H> {
             | Message::Get { .. }
             | Message::Heads { .. }
             | Message::Join(_)
+            | Message::Recover { .. }
+            | Message::Survivor { .. }
             | Message::Held { .. }
             | Message::Done
             | Message::Record

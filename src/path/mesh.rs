@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 use super::rule::{Candidate, keeps_old};
 use crate::session::Session;
-use crate::terms::PeerKey;
 use crate::terms::limits::{HANDSHAKES_MAX, HANDSHAKES_OF_AN_ADDRESS_MAX, REDIAL_MS};
+use crate::terms::{KeyEpoch, PeerKey};
 use crate::world::{Clock, Entropy, Listener, Net, World};
 
 /// How long an address may take to answer at all before the next one is tried.
@@ -31,6 +31,8 @@ pub struct Callee {
     pub fast_aes: bool,
     /// Where it was last known to be.
     pub addresses: Vec<SocketAddr>,
+    /// Under which epoch's keys: a new one is a reason to call again at once.
+    pub epoch: KeyEpoch,
 }
 
 /// What the mesh asks of the rest of the Box.

@@ -25,6 +25,11 @@ pub enum SetError {
         "what stands in the roster cannot be changed this way (the recovery key or a removal decided it); nothing was changed"
     )]
     Stands,
+    /// There have been as many epochs as there can be.
+    #[error(
+        "this reserve has lost as many Boxes as it can shut out; nothing was changed. Begin a new reserve"
+    )]
+    NoEpochLeft,
     /// The value does not fit.
     #[error("{0}; nothing was changed")]
     Impossible(#[from] Malformed),

@@ -14,8 +14,8 @@ use super::{
     Config, IDENTITY_FILE, Identity, LoadedBox, Roster, RosterError, Secrets, is_initialised,
 };
 use crate::format::keys::{RecoveryKeys, ReserveSecret};
-use crate::format::roster::{Fact, Facts, SignedFact, Subject, Value};
-use crate::format::sealed_note;
+use crate::format::roster::{EpochNote, Fact, Facts, SignedFact, Subject, Value};
+use crate::format::{encode, sealed_note};
 use crate::terms::{KeyEpoch, PeerKey, ReserveId, Suite};
 use crate::world::{Disk, Entropy};
 
@@ -60,6 +60,26 @@ impl RecoveryWords {
         Mnemonic::parse_in_normalized(Language::English, &joined)
             .map_err(|error| RosterError::BadWords(error.to_string()))?;
         Ok(Self(joined))
+    }
+
+    /// Reads the words from a sheet as it was written when they were made, or as somebody typed them: numbers and what stands above
+    /// them are left out.
+    pub fn from_sheet(text: &str) -> Result<Self, RosterError> {
+        let text = Zeroizing::new(text.to_lowercase());
+        let is_number = |word: &str| {
+            let digits = word.trim_end_matches('.');
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let plain: Vec<&str> = text.split_whitespace().collect();
+        // Numbered words: each stands behind its number.
+        let numbered = plain.windows(2).filter(|pair| is_number(pair[0]));
+        let numbered: Vec<&str> = numbered.map(|pair| pair[1]).collect();
+        let words = if numbered.len() == 24 {
+            numbered
+        } else {
+            plain
+        };
+        Self::from_text(&Zeroizing::new(words.join(" ")))
     }
 
     /// The words with one space between them.
@@ -115,7 +135,14 @@ pub async fn init(
         PeerKey(recovery.sign.verifying_key().to_bytes()),
         PublicKey::from(&recovery.open).to_bytes(),
     );
-    let note = sealed_note::seal(entropy.bytes(), &seal, &secret.0);
+    let secrets = Secrets::first(secret);
+    let pairs = Zeroizing::new(encode(&secrets.to_pairs()));
+    let note = EpochNote {
+        epoch: KeyEpoch::FIRST,
+        held: vec![KeyEpoch::FIRST],
+        without: Vec::new(),
+        note: ByteBuf::from(sealed_note::seal(entropy.bytes(), &seal, &pairs)),
+    };
     let me = Subject::Peer(identity.peer());
     let suite = if founding.fast_aes {
         Suite::Aes256Gcm
@@ -126,13 +153,7 @@ pub async fn init(
     let said = [
         (Subject::Reserve, Value::Recovery { sign, seal }),
         (Subject::Reserve, Value::ChunkSuite(suite)),
-        (
-            Subject::Reserve,
-            Value::EpochSecret {
-                epoch: KeyEpoch(1),
-                note: ByteBuf::from(note),
-            },
-        ),
+        (Subject::Reserve, Value::EpochSecret(note)),
         (me, Value::Member { noise }),
         (me, Value::Name(name)),
         (me, Value::Site(site)),
@@ -153,7 +174,6 @@ pub async fn init(
     let facts = said.into_iter().map(sign_fact).collect();
     let roster = Roster::from_facts(&Facts { reserve, facts })
         .expect("its id was made of its founder a moment ago");
-    let secrets = Secrets::first(secret);
     settle(disk, &secrets, &roster, &founding.config).await?;
     show(&words).map_err(RosterError::WordsNotShown)?;
     identity.save(disk, IDENTITY_FILE).await?;
@@ -225,9 +245,9 @@ mod tests {
             there.roster.recovery().0,
             keys.sign.verifying_key().to_bytes()
         );
-        let note = there.roster.epoch_note().expect("the first epoch's");
-        let secret = sealed_note::open(note.1, &keys.open).expect("sealed to the words");
-        assert_eq!(secret.as_slice(), there.secrets.to_pairs()[0].1.as_slice());
+        let sealed = there.roster.secrets_for_recovery(&keys.open);
+        let sealed = sealed.expect("sealed to the words");
+        assert_eq!(sealed.to_pairs(), there.secrets.to_pairs());
         for (name, (bytes, private)) in disk.files.borrow().iter() {
             assert_eq!(*private, name == "identity" || name == "secrets", "{name}");
             let entropy = keys.sign.to_bytes();
@@ -267,6 +287,20 @@ mod tests {
             disk.files
                 .borrow_mut()
                 .insert(file.into(), before[file].clone());
+        }
+    }
+
+    #[test]
+    fn a_sheet_is_read_as_it_was_written() {
+        let words = RecoveryWords::from_entropy(&[3; 32]);
+        let numbered = words.text().split(' ').enumerate();
+        let lines: Vec<_> = numbered
+            .map(|(at, word)| format!("{:>2}. {word:<9}", at + 1))
+            .collect();
+        let sheet = format!("Recovery words of a reserve.\n\n{}\n", lines.join(" "));
+        for text in [sheet.as_str(), words.text()] {
+            let read = RecoveryWords::from_sheet(text).expect("the same words");
+            assert_eq!(read.text(), words.text());
         }
     }
 

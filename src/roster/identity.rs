@@ -104,37 +104,37 @@ impl Secrets {
         self.0.iter().map(pair).collect()
     }
 
-    /// The epoch everything new belongs to.
+    /// All epochs whose secret this Box has, rising.
     #[must_use]
-    pub fn epoch(&self) -> KeyEpoch {
-        self.current().0
+    pub fn held(&self) -> Vec<KeyEpoch> {
+        self.0.iter().map(|(epoch, _)| *epoch).collect()
     }
 
-    /// What lets this Box speak with the others now.
-    #[must_use]
-    pub fn network_keys(&self) -> NetworkKeys {
-        let (epoch, secret) = self.current();
-        NetworkKeys::derive(*epoch, secret)
+    /// Adds an epoch's secret, if it is not there.
+    pub(super) fn add(&mut self, epoch: KeyEpoch, secret: ReserveSecret) {
+        if let Err(at) = self.0.binary_search_by_key(&epoch, |(of, _)| *of) {
+            self.0.insert(at, (epoch, secret));
+        }
     }
 
-    /// What new contents are sealed with.
+    /// What lets this Box speak with the others under an epoch, if it has its secret.
     #[must_use]
-    pub fn data_keys(&self) -> DataKeys {
-        let (epoch, secret) = self.current();
-        DataKeys::derive(*epoch, secret)
+    pub fn network_keys_of(&self, epoch: KeyEpoch) -> Option<NetworkKeys> {
+        let (_, secret) = self.0.iter().find(|(of, _)| *of == epoch)?;
+        Some(NetworkKeys::derive(epoch, secret))
     }
 
-    /// What contents of some epoch were sealed with, if this Box has its secret.
+    /// What contents of some epoch are sealed with, if this Box has its secret. Cut points and names of plaintext stay those of
+    /// the first epoch, so that what was kept before is found again.
     #[must_use]
     pub fn data_keys_of(&self, epoch: KeyEpoch) -> Option<DataKeys> {
         let (_, secret) = self.0.iter().find(|(of, _)| *of == epoch)?;
-        Some(DataKeys::derive(epoch, secret))
-    }
-
-    fn current(&self) -> &(KeyEpoch, ReserveSecret) {
-        self.0
-            .last()
-            .expect("made with one at least, never shortened")
+        let (first, root) = self.0.first()?;
+        let root = DataKeys::derive(*first, root);
+        let mut keys = DataKeys::derive(epoch, secret);
+        keys.lookup = root.lookup;
+        keys.cut = root.cut;
+        Some(keys)
     }
 
     pub(super) async fn load(disk: &impl Disk) -> Result<Self, RosterError> {
@@ -148,7 +148,8 @@ impl Secrets {
             .map_err(|cause| RosterError::Damaged { file, cause })
     }
 
-    pub(super) async fn save(&self, disk: &impl Disk) -> Result<(), RosterError> {
+    /// Replaces the Box's `secrets` file.
+    pub async fn save(&self, disk: &impl Disk) -> Result<(), RosterError> {
         let bytes = Zeroizing::new(encode_file(&self.to_pairs()));
         write(disk, SECRETS_FILE, &bytes, true).await
     }

@@ -162,6 +162,12 @@ pub fn grant(
     if taken.is_some_and(|member| member.key != peer) {
         return Err(Refusal::NameTaken);
     }
+    let replaced = known.as_ref().and_then(|known| known.replaces);
+    let replaces = match &request.replaces {
+        None => None,
+        Some(_) if replaced.is_some() => None,
+        Some(name) => Some(roster.to_replace(name).ok_or(Refusal::NothingToReplace)?),
+    };
     if known.is_none() && roster.members().len() + former.len() >= MEMBERS_MAX {
         return Err(Refusal::ReserveFull);
     }
@@ -180,6 +186,9 @@ pub fn grant(
         }
         if known.is_none_or(|known| known.fast_aes != request.fast_aes) {
             set(Value::FastAes(request.fast_aes))?;
+        }
+        if let Some(before) = replaces {
+            set(Value::Replaces(before))?;
         }
         Ok(())
     };

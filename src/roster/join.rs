@@ -110,6 +110,7 @@ mod tests {
             name: name.into(),
             site: "office".into(),
             fast_aes: true,
+            replaces: None,
         }
     }
 
@@ -144,10 +145,7 @@ mod tests {
         }
         let there = LoadedBox::load(&disk).await.expect("a Box");
         assert_eq!(there.roster, home.roster);
-        assert_eq!(
-            there.secrets.network_keys().psk,
-            home.secrets.network_keys().psk
-        );
+        assert_eq!(there.secrets.to_pairs(), home.secrets.to_pairs());
         assert!(!disk.files.borrow().contains_key(JOINING_FILE));
         accept(&disk, &again.grant, same, Config::new("office"))
             .await

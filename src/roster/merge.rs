@@ -9,18 +9,18 @@
 //! sessions, which do not speak with removed keys.
 //!
 //! **Merging.** What is not entitled within the incoming roster itself (a Box always sends all of its own) is refused and
-//! counted. Then each subject and slot keeps the better fact by a total order: signed by the recovery key; lost
+//! counted. Then each subject and slot keeps the better fact by a total order (`order`): signed by the recovery key; lost
 //! before left, newer epoch; higher counter; safer value; smaller hash. So merging is commutative, associative and idempotent
 //! as long as no counter jumps further than [`COUNTER_JUMP_MAX`], which nobody honest does.
 
-use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
 use super::found::reserve_id;
+use super::order::generation;
 use crate::format::roster::{Fact, Facts, SignedFact, Subject, Value};
-use crate::format::{Malformed, encode, malformed};
-use crate::terms::limits::{FACTOR_DEFAULT, FACTOR_MIN_DEFAULT, MEMBERS_MAX, ROSTER_BYTES_MAX};
-use crate::terms::{PeerKey, ReserveId, Suite};
+use crate::format::{Malformed, malformed};
+use crate::terms::limits::{EPOCH_JUMP_MAX, MEMBERS_MAX, ROSTER_BYTES_MAX};
+use crate::terms::{PeerKey, ReserveId};
 
 /// An incoming counter may exceed ours by this much: nobody can lock a slot by jumping to the highest number.
 pub const COUNTER_JUMP_MAX: u32 = 1_000_000;
@@ -88,11 +88,12 @@ impl Roster {
         let mut result = self.facts.clone();
         for (place, fact) in theirs.facts {
             let ours = result.get(&place);
-            let near = |of: fn(&Fact) -> u32| {
+            let near = |of: fn(&Fact) -> u32, most: u32| {
                 let from = ours.map_or(0, |ours| of(&ours.fact));
-                of(&fact.fact) <= from.saturating_add(COUNTER_JUMP_MAX)
+                of(&fact.fact) <= from.saturating_add(most)
             };
-            let jumps = !near(|fact| fact.counter) || !near(epoch);
+            let jumps = !near(|fact| fact.counter, COUNTER_JUMP_MAX)
+                || !near(|fact| generation(fact).unwrap_or(0), EPOCH_JUMP_MAX);
             if jumps && fact.fact.signer != self.recovery {
                 merged.refused.jumps += 1;
             } else if ours.is_none_or(|ours| self.better(&fact, ours).is_gt()) {
@@ -131,60 +132,6 @@ impl Roster {
     pub(super) fn is_too_large(&self) -> bool {
         let peers = self.facts.keys().filter(|(_, slot)| *slot == MEMBER_SLOT);
         peers.count() > MEMBERS_MAX || self.to_facts().encode().len() > ROSTER_BYTES_MAX
-    }
-
-    /// Which of two facts for one place stands; only a fact is equal to itself.
-    pub(super) fn better(&self, a: &SignedFact, b: &SignedFact) -> Ordering {
-        let place = |signed: &SignedFact| {
-            let Fact {
-                value,
-                counter,
-                signer,
-                ..
-            } = &signed.fact;
-            let major = match value {
-                Value::Removed { lost } => u32::from(*lost),
-                Value::EpochSecret { .. } => epoch(&signed.fact),
-                Value::Member { .. } => u32::MAX - counter,
-                _ => 0,
-            };
-            let bytes = encode(signed);
-            let hash = Reverse(*blake3::hash(&bytes).as_bytes());
-            (
-                *signer == self.recovery,
-                major,
-                *counter,
-                safety(value),
-                hash,
-            )
-        };
-        place(a).cmp(&place(b))
-    }
-}
-
-/// The epoch a fact is about, which counts before its counter.
-const fn epoch(fact: &Fact) -> u32 {
-    match &fact.value {
-        Value::EpochSecret { epoch, .. } => epoch.0,
-        _ => 0,
-    }
-}
-
-/// Of two values said at once, which leaves people's data safer.
-fn safety(value: &Value) -> u8 {
-    match value {
-        Value::ChunkSuite(suite) => u8::from(*suite == Suite::ChaCha20Poly1305),
-        Value::Factor(0) => FACTOR_DEFAULT,
-        Value::FactorMin(0) => FACTOR_MIN_DEFAULT,
-        Value::Factor(copies) | Value::FactorMin(copies) => *copies,
-        Value::FastAes(fast) => u8::from(!*fast),
-        Value::Recovery { .. }
-        | Value::EpochSecret { .. }
-        | Value::Member { .. }
-        | Value::Name(_)
-        | Value::Site(_)
-        | Value::Addresses(_)
-        | Value::Removed { .. } => 0,
     }
 }
 
@@ -232,6 +179,7 @@ pub(super) fn close(facts: &Facts) -> Option<(Roster, usize)> {
         } = &signed.fact;
         let speaks = match value {
             Value::Recovery { sign, seal } => reserve_id(*signer, *sign, seal) == facts.reserve,
+            Value::Stays => *signer == recovery,
             _ => roster.rank(signer).is_some(),
         };
         let known = match subject {
@@ -256,7 +204,8 @@ mod tests {
     use super::super::SetError;
     use super::*;
     use crate::format::keys::RecoveryKeys;
-    use crate::terms::KeyEpoch;
+    use crate::format::roster::{EpochNote, Retention};
+    use crate::terms::{KeyEpoch, Limitation, Suite};
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -314,9 +263,18 @@ mod tests {
         result
     }
 
+    fn note(epoch: u32, about: u8) -> EpochNote {
+        EpochNote {
+            epoch: KeyEpoch(epoch),
+            held: vec![KeyEpoch(epoch)],
+            without: Vec::new(),
+            note: vec![about].into(),
+        }
+    }
+
     /// Anything signed by anybody (4 and 5 are often no members, 6 is the recovery key) about anybody.
     fn any_fact() -> impl Strategy<Value = SignedFact> {
-        (0u8..14, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
+        (0u8..22, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
             let value = match what {
                 0..=4 => Value::Member { noise: [n; 32] },
                 5 => Value::Name(["a", "b", "c"][usize::from(n)].into()),
@@ -330,13 +288,21 @@ mod tests {
                 } else {
                     Suite::ChaCha20Poly1305
                 }),
-                12 => Value::EpochSecret {
-                    epoch: KeyEpoch(n.into()),
-                    note: vec![about].into(),
-                },
-                _ => Value::Site("s".into()),
+                12 => Value::EpochSecret(note(n.into(), about)),
+                13 => Value::Site("s".into()),
+                14 => Value::Secrets(note(n.into(), about)),
+                15 => Value::Stays,
+                16 => Value::Replaces(peer((about + 1 + n) % 6)),
+                17 => Value::EventPeriod(n.into()),
+                18 => Value::WarningWindow(n.into()),
+                19 => Value::WarningWindowOf(Limitation::ALL[usize::from(n)], n.into()),
+                20 => Value::SweepPeriod(n.into()),
+                _ => Value::Retention(Retention {
+                    daily: n.into(),
+                    ..Retention::default()
+                }),
             };
-            let subject = if value.slot() <= 4 {
+            let subject = if value.slot() <= 4 || value.slot() >= 32 {
                 Subject::Reserve
             } else {
                 Subject::Peer(peer(about))
@@ -466,14 +432,32 @@ mod tests {
     }
 
     #[test]
+    fn a_box_the_words_keep_is_a_member_whatever_a_thief_said() {
+        let mut ours = roster([member(1, 2, 0)]);
+        let about = Subject::Peer(peer(0));
+        ours.set(about, Value::Removed { lost: true }, &key(1))
+            .expect("a thief has a member's key");
+        assert!(ours.member(&peer(0)).is_none());
+        assert!(ours.set(about, Value::Stays, &key(0)).is_err());
+        let own_word = signed(about, Value::Stays, 9, &key(0));
+        let merged = ours.merge(&sent([member(1, 2, 0), own_word]));
+        assert_eq!((merged.changed, merged.refused.not_entitled), (false, 1));
+        ours.set(about, Value::Stays, &recovery())
+            .expect("the owner may");
+        let again = ours.set(about, Value::Removed { lost: true }, &key(1));
+        assert_eq!(again, Err(SetError::Stands));
+        assert!(ours.member(&peer(0)).is_some());
+        ours.set(about, Value::Removed { lost: false }, &recovery())
+            .expect("the owner may change their mind");
+        assert!(ours.member(&peer(0)).is_none());
+    }
+
+    #[test]
     fn a_counter_or_an_epoch_that_jumps_is_refused() {
         let mut ours = roster([]);
         let far = COUNTER_JUMP_MAX + 1;
         let factor = signed(Subject::Reserve, Value::Factor(1), far, &key(0));
-        let secret = Value::EpochSecret {
-            epoch: KeyEpoch(far),
-            note: vec![].into(),
-        };
+        let secret = Value::EpochSecret(note((EPOCH_JUMP_MAX + 1) << 16, 0));
         let merged = ours.merge(&sent([
             factor,
             signed(Subject::Reserve, secret, 1, &key(0)),

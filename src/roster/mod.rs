@@ -9,11 +9,14 @@
 mod config;
 mod data_sets;
 mod edit;
+mod epochs;
 mod found;
 mod identity;
 mod invite;
 mod join;
 mod merge;
+mod order;
+mod recover;
 mod view;
 
 #[cfg(test)]
@@ -27,6 +30,7 @@ pub use identity::{Identity, Secrets};
 pub use invite::{Granted, INVITATIONS_MAX, Invitations, InviteError, grant};
 pub use join::{accept, prepare_join};
 pub use merge::{COUNTER_JUMP_MAX, Merged, Refused, Roster};
+pub use recover::{Recovering, recover};
 pub use view::{Member, Removal};
 
 use std::io;

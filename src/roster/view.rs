@@ -8,7 +8,7 @@ use smol_str::{SmolStr, format_smolstr};
 use super::Roster;
 use crate::format::roster::{Subject, Value};
 use crate::terms::limits::{FACTOR_DEFAULT, FACTOR_MIN_DEFAULT};
-use crate::terms::{KeyEpoch, PeerKey, ReserveId, Suite};
+use crate::terms::{PeerKey, ReserveId, Suite};
 
 /// A Box that belongs, or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Member {
     pub fast_aes: bool,
     /// If it is out: whether as lost.
     pub removed: Option<Removal>,
+    /// The former Box whose history it continues.
+    pub replaces: Option<PeerKey>,
 }
 
 /// How a Box left.
@@ -87,10 +89,95 @@ impl Roster {
             .find(|member| member.name == name)
     }
 
+    /// A Box, member or former, and the former ones whose history it continues, newest first.
+    #[must_use]
+    pub fn lineage(&self, key: PeerKey) -> Vec<PeerKey> {
+        let mut line = vec![key];
+        while let Some(Value::Replaces(before)) = line
+            .last()
+            .and_then(|key| self.value(Subject::Peer(*key), 12))
+            && !line.contains(before)
+        {
+            line.push(*before);
+        }
+        line
+    }
+
+    /// The authors people mean by a name or a key, newest first: a Box and those whose history it continues.
+    #[must_use]
+    pub fn authors_called(&self, name: &str) -> Vec<PeerKey> {
+        let former = || {
+            let mut former = self.former();
+            former.retain(|member| member.name == name || member.key.to_string() == name);
+            // Of several of one name, the one that is nobody's past.
+            let is_past = |key: PeerKey| {
+                former
+                    .iter()
+                    .any(|other| other.key != key && self.lineage(other.key).contains(&key))
+            };
+            let newest = former.iter().find(|member| !is_past(member.key));
+            newest.map(|member| member.key)
+        };
+        let by_key = |member: &Member| member.key.to_string() == name;
+        let living = self
+            .by_name(name)
+            .or_else(|| self.members().into_iter().find(by_key))
+            .map(|member| member.key);
+        let found = living.or_else(former);
+        found.map(|key| self.lineage(key)).unwrap_or_default()
+    }
+
+    /// A former Box of that name whose history no living Box continues.
+    #[must_use]
+    pub fn to_replace(&self, name: &str) -> Option<PeerKey> {
+        let members = self.members();
+        let is_open = |key: PeerKey| {
+            members
+                .iter()
+                .all(|member| !self.lineage(member.key).contains(&key))
+        };
+        let former = self.former();
+        let mut open: Vec<_> = former
+            .iter()
+            .filter(|member| member.name == name && is_open(member.key))
+            .map(|member| member.key)
+            .collect();
+        let past: Vec<_> = open
+            .iter()
+            .flat_map(|key| self.lineage(*key).into_iter().skip(1))
+            .collect();
+        open.retain(|key| !past.contains(key));
+        open.first().copied()
+    }
+
+    /// The minimum a person asked for, if one did.
+    #[must_use]
+    pub fn said_minimum(&self) -> Option<u8> {
+        match self.value(Subject::Reserve, 3) {
+            Some(Value::FactorMin(copies)) if *copies > 0 => Some(*copies),
+            _ => None,
+        }
+    }
+
+    /// Copies each chunk of an author's should have; like [`Roster::factors`], but a former author has one keeper more.
+    #[must_use]
+    pub fn factor_for(&self, author: PeerKey, without: Option<PeerKey>) -> (u8, u8) {
+        let others = self
+            .members()
+            .iter()
+            .filter(|member| member.key != author && Some(member.key) != without)
+            .count();
+        self.factors_among(u8::try_from(others).unwrap_or(u8::MAX))
+    }
+
     /// Copies a chunk should have, and copies below which nothing is called protected; both count other Boxes only.
     #[must_use]
     pub fn factors(&self) -> (u8, u8) {
         let others = u8::try_from(self.members().len().saturating_sub(1)).unwrap_or(u8::MAX);
+        self.factors_among(others)
+    }
+
+    fn factors_among(&self, others: u8) -> (u8, u8) {
         let said = |slot| match self.value(Subject::Reserve, slot) {
             Some(Value::Factor(copies) | Value::FactorMin(copies)) => *copies,
             _ => 0,
@@ -107,11 +194,15 @@ impl Roster {
         }
     }
 
-    /// The newest epoch, and its secret sealed to the recovery key.
+    /// The recovery keys' public halves: what signs, what opens.
     #[must_use]
-    pub fn epoch_note(&self) -> Option<(KeyEpoch, &[u8])> {
-        match self.value(Subject::Reserve, 4) {
-            Some(Value::EpochSecret { epoch, note }) => Some((*epoch, note)),
+    pub fn recovery_halves(&self) -> (PeerKey, [u8; 32]) {
+        (self.recovery, self.recovery_seal().unwrap_or_default())
+    }
+
+    pub(super) fn recovery_seal(&self) -> Option<[u8; 32]> {
+        match self.value(Subject::Reserve, 0) {
+            Some(Value::Recovery { seal, .. }) => Some(*seal),
             _ => None,
         }
     }
@@ -156,6 +247,10 @@ impl Roster {
             removed: match said(10) {
                 Some(Value::Removed { lost: true }) => Some(Removal::Lost),
                 Some(Value::Removed { lost: false }) => Some(Removal::Left),
+                _ => None,
+            },
+            replaces: match said(12) {
+                Some(Value::Replaces(before)) => Some(*before),
                 _ => None,
             },
         })

@@ -7,6 +7,7 @@ use serde_bytes::ByteArray;
 use smol_str::SmolStr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
 
 use super::noise::{Agreed, Handshake, NotVerified, Side, Terms, prove, verify};
 use super::pool::Pool;
@@ -15,11 +16,10 @@ use super::state::Parties;
 use super::surroundings::Surroundings;
 use super::talk::start;
 use super::{OpenError, Session};
-use crate::format::keys::NetworkKeys;
+use crate::format::keys::{NetworkKeys, RecoveryWay};
 use crate::format::malformed;
 use crate::format::message::{Envelope, Hello, Message};
 use crate::format::opening::{MAC_BYTES, Opening, Wish};
-use crate::format::ticket::Ticket;
 use crate::terms::limits::HANDSHAKE_SECONDS_MAX;
 use crate::terms::{KeyEpoch, PeerKey, SnapshotNumber, Suite};
 use crate::world::{Clock, Entropy};
@@ -73,6 +73,10 @@ pub trait Gate {
     fn network_keys(&self, epoch: KeyEpoch) -> Option<NetworkKeys>;
     /// The secret of a ticket, if it is still good.
     fn ticket_secret(&self, number: u64) -> Option<[u8; 32]>;
+    /// How somebody with the recovery words is answered, if anybody is.
+    fn recovery_way(&self) -> Option<RecoveryWay>;
+    /// Whether some member has this Noise key: nobody else is answered with a single byte.
+    fn knows(&self, noise_static: &[u8; 32]) -> bool;
     /// Whether this key is a member's whose Noise key this is.
     fn admits(&self, peer: &PeerKey, noise_static: &[u8; 32]) -> bool;
     /// What is said first.
@@ -98,6 +102,8 @@ pub enum Answered {
     Session(Session),
     /// Somebody with a good ticket of this number. Who it is, its request to join must say and prove.
     Join(Session, u64),
+    /// Somebody who knows the recovery key's public half. That it has the words, its first request must prove.
+    Recover(Session),
 }
 
 /// Calls a member over a fresh link.
@@ -121,72 +127,43 @@ where
     let keys = keys.ok_or(OpenError::EpochUnknown(to.epoch))?;
     let facts = gate.hello();
     let granted = facts.credit_bytes;
-    let (agreed, theirs) = in_time(world, async {
-        let wish = Wish::Session(to.epoch);
-        let keys = Shared {
-            psk: keys.psk,
-            mac: keys.mac,
-        };
-        let mut agreed = call(
-            world,
-            &mut link,
-            (wish, to.suite),
-            &keys,
-            &me.noise,
-            &to.noise,
-        )
-        .await?;
-        say_hello(&mut link, &mut agreed, me, Side::Initiator, facts).await?;
-        let theirs = hear_hello(&mut link, &mut agreed, Side::Responder).await?;
-        if theirs.peer != to.peer {
-            return Err(OpenError::OtherBox);
-        }
-        if !gate.admits(&theirs.peer, &agreed.noise_static) {
-            return Err(OpenError::NotMember);
-        }
-        Ok((agreed, theirs))
-    })
+    let (agreed, theirs) = in_time(
+        world,
+        Box::pin(async {
+            let wish = Wish::Session(to.epoch);
+            let keys = Shared {
+                psk: keys.psk,
+                mac: keys.mac,
+            };
+            let mut agreed = call(
+                world,
+                &mut link,
+                (wish, to.suite),
+                &keys,
+                &me.noise,
+                &to.noise,
+            )
+            .await?;
+            say_hello(&mut link, &mut agreed, me, Side::Initiator, facts).await?;
+            let theirs = hear_hello(&mut link, &mut agreed, Side::Responder).await?;
+            if theirs.peer != to.peer {
+                return Err(OpenError::OtherBox);
+            }
+            if !gate.admits(&theirs.peer, &agreed.noise_static) {
+                return Err(OpenError::NotMember);
+            }
+            Ok((agreed, theirs))
+        }),
+    )
     .await?;
+    let wish = Wish::Session(to.epoch);
     Ok(begin(
         world,
         link,
-        agreed,
+        (wish, agreed),
         theirs,
         Side::Initiator,
         granted,
-        pool,
-    ))
-}
-
-/// Calls the inviter of a ticket over a fresh link, with the Noise key this Box will keep.
-///
-/// # Errors
-/// Says why there is no session; the link is closed then.
-pub async fn join<W, L>(
-    world: &W,
-    mut link: L,
-    noise: &StaticSecret,
-    ticket: &Ticket,
-    suite: Suite,
-    pool: &Pool,
-) -> Result<Session, OpenError>
-where
-    W: Surroundings,
-    L: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let agreed = in_time(world, async {
-        let wish = Wish::Join(ticket.number);
-        let keys = Shared::of_ticket(ticket.secret);
-        call(world, &mut link, (wish, suite), &keys, noise, &ticket.noise).await
-    })
-    .await?;
-    Ok(begin(
-        world,
-        link,
-        agreed,
-        blank(),
-        Side::Initiator,
-        0,
         pool,
     ))
 }
@@ -208,27 +185,31 @@ where
     G: Gate,
 {
     let side = Side::Responder;
-    let (wish, agreed, greeting) = in_time(world, async {
-        let (wish, mut agreed) = take_call(world, &mut link, me, gate).await?;
-        if let Wish::Join(_) = wish {
-            return Ok((wish, agreed, None));
-        }
-        // The caller's hello is the first thing that cannot be a replay: ours waits for it.
-        let theirs = hear_hello(&mut link, &mut agreed, Side::Initiator).await?;
-        if !gate.admits(&theirs.peer, &agreed.noise_static) {
-            return Err(OpenError::NotMember);
-        }
-        let facts = gate.hello();
-        let granted = facts.credit_bytes;
-        say_hello(&mut link, &mut agreed, me, side, facts).await?;
-        Ok((wish, agreed, Some((theirs, granted))))
-    })
+    let (wish, agreed, greeting) = in_time(
+        world,
+        Box::pin(async {
+            let (wish, mut agreed) = take_call(world, &mut link, me, gate).await?;
+            if let Wish::Join(_) | Wish::Recover = wish {
+                return Ok((wish, agreed, None));
+            }
+            // The caller's hello is the first thing that cannot be a replay: ours waits for it.
+            let theirs = hear_hello(&mut link, &mut agreed, Side::Initiator).await?;
+            if !gate.admits(&theirs.peer, &agreed.noise_static) {
+                return Err(OpenError::NotMember);
+            }
+            let facts = gate.hello();
+            let granted = facts.credit_bytes;
+            say_hello(&mut link, &mut agreed, me, side, facts).await?;
+            Ok((wish, agreed, Some((theirs, granted))))
+        }),
+    )
     .await?;
     let (theirs, granted) = greeting.unwrap_or_else(|| (blank(), 0));
-    let session = begin(world, link, agreed, theirs, side, granted, pool);
+    let session = begin(world, link, (wish, agreed), theirs, side, granted, pool);
     Ok(match wish {
         Wish::Session(_) => Answered::Session(session),
         Wish::Join(number) => Answered::Join(session, number),
+        Wish::Recover => Answered::Recover(session),
     })
 }
 
@@ -239,7 +220,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn of_ticket(secret: [u8; 32]) -> Self {
+    pub(super) fn of_way(way: &RecoveryWay) -> Self {
+        Self {
+            psk: way.psk,
+            mac: way.mac,
+        }
+    }
+
+    pub(super) fn of_ticket(secret: [u8; 32]) -> Self {
         Self {
             mac: blake3::derive_key("reserve 2026-11-24 join mac1 v1", &secret),
             psk: secret,
@@ -301,6 +289,7 @@ async fn take_call<W: Surroundings, L: AsyncRead + AsyncWrite + Unpin, G: Gate>(
     let mut clear = [0; 13];
     link.read_exact(&mut clear).await.map_err(failed)?;
     let opening = Opening::decode(&clear)?;
+    let mut noise = Zeroizing::new(me.noise.to_bytes());
     let keys = match opening.wish {
         Wish::Session(epoch) => {
             let keys = gate.network_keys(epoch);
@@ -314,24 +303,36 @@ async fn take_call<W: Surroundings, L: AsyncRead + AsyncWrite + Unpin, G: Gate>(
             let secret = gate.ticket_secret(number);
             Shared::of_ticket(secret.ok_or(OpenError::TicketUnknown(number))?)
         }
+        Wish::Recover => {
+            let way = gate.recovery_way().ok_or(OpenError::Stranger)?;
+            *noise = way.noise;
+            Shared::of_way(&way)
+        }
     };
     let mut mac = [0; MAC_BYTES];
     link.read_exact(&mut mac).await.map_err(failed)?;
     let mut first = vec![0; usize::from(opening.message_bytes)];
     link.read_exact(&mut first).await.map_err(failed)?;
     // A curve operation costs a hundred times more than this hash: strangers must not have it for the asking.
-    if !is_same(&mac, &opening.mac(&keys.mac, &me.noise_static(), &first)) {
+    let called = PublicKey::from(&StaticSecret::from(*noise)).to_bytes();
+    if !is_same(&mac, &opening.mac(&keys.mac, &called, &first)) {
         return Err(OpenError::Stranger);
     }
     let terms = Terms {
         suite: opening.suite,
         prologue: &opening.prologue(),
         psk: &keys.psk,
-        noise: me.noise.as_bytes(),
+        noise: &noise,
         seed: world.entropy().bytes(),
     };
     let mut handshake = Handshake::responder(&terms)?;
     handshake.hear(&first)?;
+    // A Box that was shut out has old keys and its own: it gets no answer.
+    if let Wish::Session(_) = opening.wish
+        && !handshake.caller().is_some_and(|caller| gate.knows(&caller))
+    {
+        return Err(OpenError::NotMember);
+    }
     let second = handshake.speak()?;
     let flight = [&SECOND_BYTES.to_le_bytes()[..], &second].concat();
     link.write_all(&flight).await.map_err(failed)?;
@@ -394,10 +395,10 @@ pub(super) async fn hear_hello<L: AsyncRead + Unpin>(
     Ok(hello)
 }
 
-fn begin<W, L>(
+pub(super) fn begin<W, L>(
     world: &W,
     link: L,
-    agreed: Agreed,
+    (wish, agreed): (Wish, Agreed),
     theirs: Hello,
     side: Side,
     granted: u32,
@@ -412,12 +413,16 @@ where
         initiated: side == Side::Initiator,
         handshake_hash: agreed.handshake_hash,
         noise_static: agreed.noise_static,
+        epoch: match wish {
+            Wish::Session(epoch) => Some(epoch),
+            Wish::Join(_) | Wish::Recover => None,
+        },
     };
     let ciphers = (agreed.sealer, agreed.opener);
     start(world, link, ciphers, parties, granted, pool)
 }
 
-fn blank() -> Hello {
+pub(super) fn blank() -> Hello {
     Hello {
         peer: PeerKey([0; 32]),
         proof: ByteArray::new([0; 64]),
@@ -429,7 +434,7 @@ fn blank() -> Hello {
     }
 }
 
-async fn in_time<W: Surroundings, T>(
+pub(super) async fn in_time<W: Surroundings, T>(
     world: &W,
     work: impl Future<Output = Result<T, OpenError>>,
 ) -> Result<T, OpenError> {

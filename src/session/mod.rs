@@ -1,6 +1,6 @@
 //! How Boxes speak: a Noise handshake, whole messages both ways, credit. It knows nothing of what is said.
 //!
-//! [`open`] calls a member, [`join`] calls an inviter with a ticket, [`answer`] takes any call; all give a [`Session`].
+//! [`open`] calls a member, [`join`] an inviter with a ticket, [`recover`] any Box with the recovery words, [`answer`] takes any call; all give a [`Session`].
 //! What it is not: it finds nobody, dials nobody, calls nobody again, and carries out no request.
 //!
 //! - A stranger gets silence: not one byte is sent before the code in front of the first message and the whole first message
@@ -13,6 +13,7 @@
 //! A room that holds a lease must not wait for an answer from another peer: that peer's session may be waiting for the lease.
 
 mod credit;
+mod guest;
 mod handshake;
 mod incoming;
 mod noise;
@@ -25,7 +26,8 @@ mod surroundings;
 mod talk;
 mod writer;
 
-pub use handshake::{Answered, Callee, Gate, HelloFacts, LocalKeys, answer, join, open};
+pub use guest::{join, recover};
+pub use handshake::{Answered, Callee, Gate, HelloFacts, LocalKeys, answer, open};
 pub use incoming::{Incoming, Reply};
 pub use noise::{Side, prove, verify};
 pub use pool::{Lease, Pool};

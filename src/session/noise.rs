@@ -187,6 +187,11 @@ impl Handshake {
         }
     }
 
+    /// The caller's static key, once its first message was heard.
+    pub(super) fn caller(&self) -> Option<[u8; 32]> {
+        self.state.get_remote_static()?.try_into().ok()
+    }
+
     /// The ciphers.
     pub(super) fn finish(mut self) -> Result<Agreed, NotVerified> {
         if !self.state.is_handshake_finished() {

@@ -54,7 +54,8 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::Heads { .. }
         | Message::AskRoom
         | Message::Roster
-        | Message::Join(_) => Standing::Request,
+        | Message::Join(_)
+        | Message::Recover { .. } => Standing::Request,
         Message::Held { .. }
         | Message::Done
         | Message::Record
@@ -62,6 +63,7 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::HeadList
         | Message::Room(_)
         | Message::Welcome
+        | Message::Survivor { .. }
         | Message::Refused(_) => Standing::Answer,
     }
 }

@@ -14,6 +14,7 @@ use super::credit::Book;
 use super::incoming::Incoming;
 use super::queue::{Outgoing, Queue};
 use crate::format::message::{Hello, Message};
+use crate::terms::KeyEpoch;
 use crate::terms::limits::{REQUEST_HEADERS_OPEN_KIB_MAX, REQUESTS_OPEN_MAX, SEND_QUEUE_BYTES_MAX};
 use crate::world::Moment;
 
@@ -30,6 +31,8 @@ pub(super) struct Parties {
     pub(super) initiated: bool,
     pub(super) handshake_hash: [u8; 32],
     pub(super) noise_static: [u8; 32],
+    /// Between members: under which epoch.
+    pub(super) epoch: Option<KeyEpoch>,
 }
 
 /// What the tasks and handles of one session share.

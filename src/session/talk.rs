@@ -16,8 +16,8 @@ use super::state::{Parties, State, Waiting};
 use super::surroundings::Surroundings;
 use super::writer::Writer;
 use crate::format::message::{Hello, Message};
-use crate::terms::PeerKey;
 use crate::terms::limits::KEEPALIVE_SECONDS;
+use crate::terms::{KeyEpoch, PeerKey};
 use crate::world::Clock;
 
 /// What went through a session so far.
@@ -112,6 +112,12 @@ impl Session {
     #[must_use]
     pub fn initiated(&self) -> bool {
         self.state().parties.initiated
+    }
+
+    /// Under which epoch's keys two members speak; `None` with a guest.
+    #[must_use]
+    pub fn epoch(&self) -> Option<KeyEpoch> {
+        self.state().parties.epoch
     }
 
     /// Names this session among all there ever were: what proofs of identity are made over.

@@ -77,9 +77,32 @@ name_of_bytes!(
     8
 );
 
-/// Counts the reserve's secrets; a new one begins when a Box is removed as lost.
+/// Names one of the reserve's secrets; a new one begins when a Box is removed as lost.
+///
+/// The upper half counts, the lower half is drawn: two Boxes that begin an epoch apart name two secrets, never one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyEpoch(pub u32);
+
+impl KeyEpoch {
+    /// The one a reserve begins with.
+    pub const FIRST: Self = Self(1);
+
+    /// How many were begun before.
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        self.0 >> 16
+    }
+
+    /// The next one; `None` when there is none.
+    #[must_use]
+    pub const fn next(self, drawn: [u8; 2]) -> Option<Self> {
+        let [a, b] = drawn;
+        match (self.0 | 0xffff).checked_add(1) {
+            Some(first) => Some(Self(first | (a as u32) << 8 | b as u32)),
+            None => None,
+        }
+    }
+}
 
 /// A snapshot's place in its author's history, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -73,3 +73,50 @@ byte_enum!(
         BestEffort = 3,
     }
 );
+
+byte_enum!(
+    /// What can be used up. People are told before it is, by the warning time window.
+    Limitation {
+        /// Room on a keeper's disk.
+        Disk = 1,
+        /// Places in a keeper's chunk table.
+        Table = 2,
+        /// Places in a keeper's list of snapshots.
+        Snapshots = 3,
+        /// What an author may keep on a keeper.
+        Quota = 4,
+        /// Boxes the reserve can have.
+        Boxes = 5,
+        /// Key epochs the reserve can have.
+        Epochs = 6,
+        /// Writes a drive bears.
+        Wear = 7,
+    }
+);
+
+impl Limitation {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Disk,
+        Self::Table,
+        Self::Snapshots,
+        Self::Quota,
+        Self::Boxes,
+        Self::Epochs,
+        Self::Wear,
+    ];
+
+    /// What people type.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Table => "table",
+            Self::Snapshots => "snapshots",
+            Self::Quota => "quota",
+            Self::Boxes => "boxes",
+            Self::Epochs => "epochs",
+            Self::Wear => "wear",
+        }
+    }
+}

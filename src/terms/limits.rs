@@ -48,6 +48,10 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const MEMBERS_MAX: usize = 64;
 /// Addresses a Box may tell of itself.
 pub const ADDRESSES_MAX: usize = 8;
+/// Epochs of a reserve: one more for each Box that was ever lost. Every Box is sealed the secrets of all of them.
+pub const EPOCHS_MAX: usize = 32;
+/// Epochs a roster may be ahead of ours: nobody can use them all up by jumping.
+pub const EPOCH_JUMP_MAX: u32 = 32;
 /// An encoded roster.
 pub const ROSTER_BYTES_MAX: usize = 256 << 10;
 
@@ -159,6 +163,18 @@ pub const JOURNAL_BYTES_MAX: usize = 1 << 20;
 pub const FACTOR_DEFAULT: u8 = 3;
 /// Copies below which a snapshot is not called protected (1 when there is only one other Box).
 pub const FACTOR_MIN_DEFAULT: u8 = 2;
+/// Hours between events that all is well.
+pub const EVENT_PERIOD_HOURS_DEFAULT: u16 = 24;
+/// The most there may be: a month of silence is none.
+pub const EVENT_PERIOD_HOURS_MAX: u16 = 31 * 24;
+/// Days before a limit is reached people must be told: time to buy a disk and carry it there.
+pub const WARNING_WINDOW_DAYS_DEFAULT: u16 = 30;
+/// The most there may be: nothing is foreseen for longer.
+pub const WARNING_WINDOW_DAYS_MAX: u16 = 730;
+/// Days within which everything is read again and compared.
+pub const SWEEP_PERIOD_DAYS_DEFAULT: u16 = 30;
+/// The most there may be.
+pub const SWEEP_PERIOD_DAYS_MAX: u16 = 365;
 /// A keeper that was not reached for this many seconds counts as lost until it confirms again.
 pub const KEEPER_AWAY_SECONDS_MAX: u64 = 24 * 3600;
 /// An unchanged file's last change must be this much older than the walk: within it a clock may not tell two writes apart.
@@ -195,6 +211,11 @@ const _: () = {
         RECEIVE_CREDIT_BYTES as usize >= BODY_BYTES_MAX && RECEIVE_POOL_BYTES >= 2 * BODY_BYTES_MAX
     );
     assert!(ROSTER_BYTES_MAX <= BODY_BYTES_MAX);
+    assert!(EPOCH_JUMP_MAX as usize >= EPOCHS_MAX);
+    assert!(
+        MEMBERS_MAX * (37 * EPOCHS_MAX + 40 * MEMBERS_MAX / 4) < ROSTER_BYTES_MAX,
+        "all Boxes are sealed all secrets"
+    );
     assert!(SEND_QUEUE_BYTES_MAX > BODY_BYTES_MAX + MESSAGE_BYTES_MAX);
     assert!(REQUEST_HEADERS_OPEN_KIB_MAX > MESSAGE_BYTES_MAX >> 10);
     assert!(

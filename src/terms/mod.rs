@@ -13,5 +13,5 @@ pub use events::{EventKind, EventType, FactName, Lasting};
 pub use ids::{
     AuthorIndex, BadHex, ChunkId, HeadHash, KeyEpoch, PeerKey, ReserveId, SnapshotNumber, StoreId,
 };
-pub use kinds::{Codec, ConsistencyLabel, Kind, Suite};
+pub use kinds::{Codec, ConsistencyLabel, Kind, Limitation, Suite};
 pub use places::{FileSystemId, Stamp};

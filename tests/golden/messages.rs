@@ -8,7 +8,7 @@ use super::snapshots::author;
 use super::vectors::{Part, part, ramp};
 
 /// How many places [`place`] knows.
-pub const MESSAGES: usize = 21;
+pub const MESSAGES: usize = 23;
 
 /// A number for each message; the compiler asks here for a new one, and the test for its vector.
 pub const fn place(message: &Message) -> usize {
@@ -34,6 +34,8 @@ pub const fn place(message: &Message) -> usize {
         Message::Refused(_) => 18,
         Message::AskRoom => 19,
         Message::Room(_) => 20,
+        Message::Recover { .. } => 21,
+        Message::Survivor { .. } => 22,
     }
 }
 
@@ -56,6 +58,7 @@ fn join() -> JoinRequest {
         name: "office".into(),
         site: "harbour".into(),
         fast_aes: false,
+        replaces: None,
     }
 }
 
@@ -104,6 +107,14 @@ pub fn messages() -> Vec<Part> {
         ),
         ("roster", Message::Roster, 2000),
         ("join", Message::Join(join()), 0),
+        (
+            "join, replaces",
+            Message::Join(JoinRequest {
+                replaces: Some("home".into()),
+                ..join()
+            }),
+            0,
+        ),
         (
             "held",
             Message::Held {
@@ -176,6 +187,26 @@ pub fn messages() -> Vec<Part> {
                 damaged: 3,
             }),
             0,
+        ),
+        (
+            "refused nothing to replace",
+            Message::Refused(Refusal::NothingToReplace),
+            0,
+        ),
+        (
+            "recover",
+            Message::Recover {
+                proof: ByteArray::new(ramp(0)),
+            },
+            0,
+        ),
+        (
+            "survivor",
+            Message::Survivor {
+                peer: author(),
+                proof: ByteArray::new(ramp(0)),
+            },
+            2000,
         ),
     ];
     all.into_iter()

@@ -3,9 +3,9 @@
 use ed25519_dalek::SigningKey;
 use reserve::format::head::{DataSet, Head, Manifest, SignedHead};
 use reserve::format::index::{Child, Content, Entry, Node, Page, Piece, What};
-use reserve::format::roster::{Fact, Facts, SignedFact, Subject, Value};
+use reserve::format::roster::{EpochNote, Fact, Facts, Retention, SignedFact, Subject, Value};
 use reserve::terms::{
-    ChunkId, ConsistencyLabel, FileSystemId, HeadHash, KeyEpoch, PeerKey, ReserveId,
+    ChunkId, ConsistencyLabel, FileSystemId, HeadHash, KeyEpoch, Limitation, PeerKey, ReserveId,
     SnapshotNumber, Stamp, Suite,
 };
 use serde_bytes::ByteBuf;
@@ -188,6 +188,15 @@ pub fn snapshots() -> Vec<Part> {
     ]
 }
 
+fn note() -> EpochNote {
+    EpochNote {
+        epoch: KeyEpoch(0x0001_abcd),
+        held: vec![KeyEpoch(1), KeyEpoch(0x0001_abcd)],
+        without: vec![PeerKey(ramp(0x30))],
+        note: ByteBuf::from(ramp::<80>(0)),
+    }
+}
+
 pub fn roster() -> Vec<Part> {
     let of_reserve = [
         Value::Recovery {
@@ -197,10 +206,18 @@ pub fn roster() -> Vec<Part> {
         Value::ChunkSuite(Suite::Aes256Gcm),
         Value::Factor(3),
         Value::FactorMin(2),
-        Value::EpochSecret {
-            epoch: KeyEpoch(1),
-            note: ByteBuf::from(ramp::<80>(0)),
-        },
+        Value::EpochSecret(note()),
+        Value::EventPeriod(24),
+        Value::WarningWindow(30),
+        Value::SweepPeriod(14),
+        Value::Retention(Retention {
+            hourly: 48,
+            daily: 30,
+            weekly: 12,
+            monthly: 24,
+            yearly: 10,
+        }),
+        Value::WarningWindowOf(Limitation::Wear, 90),
     ];
     let of_peer = [
         Value::Member { noise: ramp(0x20) },
@@ -209,6 +226,8 @@ pub fn roster() -> Vec<Part> {
         Value::Addresses(vec![([192, 168, 1, 20], 7717).into()]),
         Value::FastAes(true),
         Value::Removed { lost: true },
+        Value::Secrets(note()),
+        Value::Replaces(PeerKey(ramp(0x30))),
     ];
     let sign = |subject, value, counter| {
         let fact = Fact {

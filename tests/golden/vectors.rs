@@ -1,6 +1,6 @@
 //! Fixed inputs and what src/format makes of them: records, keys, segments, tickets, openings, notes, state files.
 
-use reserve::format::keys::{DataKeys, NetworkKeys, RecoveryKeys, ReserveSecret};
+use reserve::format::keys::{DataKeys, NetworkKeys, RecoveryKeys, RecoveryWay, ReserveSecret};
 use reserve::format::opening::{MAC_BYTES, Opening, Wish};
 use reserve::format::record::{id_of, seal};
 use reserve::format::segment::{FooterEntry, FrameHeader, FrameType, SegmentHeader, Trailer};
@@ -128,6 +128,9 @@ pub fn keys() -> Vec<Part> {
     let network = NetworkKeys::derive(EPOCH, &secret());
     let data = data_keys();
     let recovery = RecoveryKeys::derive(&ramp(0x80));
+    let sign = PeerKey(recovery.sign.verifying_key().to_bytes());
+    let open = PublicKey::from(&recovery.open).to_bytes();
+    let way = RecoveryWay::derive(&sign, &open);
     vec![
         part("reserve secret", secret().0),
         part("network psk", network.psk),
@@ -146,14 +149,11 @@ pub fn keys() -> Vec<Part> {
             id_of(&records()[0].bytes).0,
         ),
         part("recovery entropy", ramp::<32>(0x80)),
-        part(
-            "recovery sign, public",
-            recovery.sign.verifying_key().to_bytes(),
-        ),
-        part(
-            "recovery open, public",
-            PublicKey::from(&recovery.open).to_bytes(),
-        ),
+        part("recovery sign, public", sign.0),
+        part("recovery open, public", open),
+        part("recover psk", way.psk),
+        part("recover mac1", way.mac),
+        part("recover noise, secret", way.noise),
     ]
 }
 
@@ -240,6 +240,7 @@ pub fn openings() -> Vec<Part> {
             Suite::Aes256Gcm,
         ),
         opening("opening join", Wish::Join(9), Suite::ChaCha20Poly1305),
+        opening("opening recover", Wish::Recover, Suite::ChaCha20Poly1305),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use reserve::format::keys::NetworkKeys;
+use reserve::format::keys::{NetworkKeys, RecoveryWay};
 use reserve::format::message::{Message, Refusal};
 use reserve::keeper::RemoteKeeper;
 use reserve::roster::LoadedBox;
@@ -20,11 +20,20 @@ struct Keys(LoadedBox);
 
 impl Gate for Keys {
     fn network_keys(&self, epoch: KeyEpoch) -> Option<NetworkKeys> {
-        (epoch == self.0.secrets.epoch()).then(|| self.0.secrets.network_keys())
+        self.0.secrets.network_keys_of(epoch)
     }
 
     fn ticket_secret(&self, _: u64) -> Option<[u8; 32]> {
         None
+    }
+
+    fn recovery_way(&self) -> Option<RecoveryWay> {
+        None
+    }
+
+    fn knows(&self, noise_static: &[u8; 32]) -> bool {
+        let members = self.0.roster.members();
+        members.iter().any(|member| member.noise == *noise_static)
     }
 
     fn admits(&self, peer: &PeerKey, noise_static: &[u8; 32]) -> bool {
@@ -87,7 +96,7 @@ pub async fn call(dir: &Path, name: &str, address: &str) -> RemoteKeeper {
     let to = Callee {
         peer: member.key,
         noise: member.noise,
-        epoch: loaded.secrets.epoch(),
+        epoch: loaded.secrets.epoch(&loaded.roster),
         suite: Suite::ChaCha20Poly1305,
     };
     let address: SocketAddr = address.parse().expect("it is an address");

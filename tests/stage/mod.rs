@@ -136,6 +136,11 @@ impl BoxProcess {
         self.address = line.rsplit(' ').next().map(str::to_owned);
     }
 
+    /// Where its keeper listens.
+    pub fn address(&self) -> &str {
+        self.address.as_deref().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.keeper.as_ref().unwrap().id()
     }

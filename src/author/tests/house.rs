@@ -35,7 +35,11 @@ impl House {
         let identity = AuthorIdentity {
             signing: SigningKey::from_bytes(&[9; 32]),
             reserve: ReserveId([1; 16]),
+            line: vec![crate::terms::PeerKey(
+                SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes(),
+            )],
             keys: Rc::new(DataKeys::derive(KeyEpoch(1), &ReserveSecret([7; 32]))),
+            keyring: Rc::new(|epoch| Some(DataKeys::derive(epoch, &ReserveSecret([7; 32])))),
             suite: Suite::ChaCha20Poly1305,
         };
         let house = Self {
@@ -205,7 +209,7 @@ impl House {
 
     /// Every keeper has everything placed there.
     pub async fn assert_placed(&self, report: &SnapshotReport, but_not: Option<u8>) {
-        let mut closure = Closure::new(&self.street, &self.identity.keys, &report.head);
+        let mut closure = Closure::new(&self.street, &self.identity.keyring, &report.head);
         let members = &self.street.0.members;
         let mut many = 0;
         while let Some(id) = closure.next().await.expect("the closure is there") {

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::Service;
 use super::job::{Asked, Job};
+use super::leaving::Leaving;
 use crate::console::control::{
     Call, FETCH_BYTES, Fetch, ProgressView, Reply, SOCKET, SnapshotOutcome, VERSION, Want,
     chunk_header,
@@ -99,6 +100,10 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
         Want::Snapshots {} => Ok(Reply::Snapshots(service.snapshots().await)),
         Want::Status {} => Ok(Reply::Status(Box::new(service.status().await))),
         Want::Peers {} => Ok(Reply::Peers(service.peers())),
+        Want::Remove { name, lost, forced } => match service.begin_leaving(&name, lost, forced) {
+            Ok(leaving) => return follow_leaving(&service, &leaving, &mut writer).await,
+            Err(fault) => Err(fault),
+        },
         Want::Retrieve { author, snapshot } => {
             match service.find(author.as_deref(), &snapshot).await {
                 Ok(view) => {
@@ -190,6 +195,24 @@ async fn say_when_protected<W: World>(
                     }),
                 )
                 .await?;
+            }
+        }
+    }
+}
+
+async fn follow_leaving<W: World>(
+    service: &Service<W>,
+    leaving: &Leaving,
+    writer: &mut OwnedWriteHalf,
+) -> std::io::Result<()> {
+    let mut end = std::pin::pin!(leaving.ended());
+    loop {
+        let clock = service.world().clock();
+        match clock.within(PROGRESS_EVERY, end.as_mut()).await {
+            None => say(writer, &Reply::Leaving(leaving.view())).await?,
+            Some(end) => {
+                let reply = end.map_or_else(Reply::Fault, Reply::Removed);
+                return say(writer, &reply).await;
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::console::control::{Reply, RetrieveView};
 use crate::console::fault::{Exit, Fault};
 use crate::format::head::{Manifest, SignedHead};
 use crate::keeper::Keepers;
-use crate::retriever::{Heads, Source};
+use crate::retriever::{Collected, Heads, Source};
 use crate::terms::{Kind, PeerKey};
 use crate::world::{Clock, World};
 
@@ -148,21 +148,30 @@ impl<W: World> Service<W> {
                 .map(|peer| name_of(&self.roster(), *peer))
                 .collect::<Vec<_>>()
         };
-        let author = match author {
+        let authors = match author {
             Some(name) => self.author_called(name)?,
             None => {
                 let all = heads.of_all_authors().await;
                 match self.obvious_author(&all.heads)? {
-                    Some(author) => author,
+                    Some(authors) => authors,
                     None => return Ok(Err(names(&all.missing))),
                 }
             }
         };
-        let collected = if wanted == "latest" {
-            heads.latest(author).await
-        } else {
-            heads.of(author, LOOKED_THROUGH_MAX).await
-        };
+        let mut collected = Collected::default();
+        for author in authors {
+            let of_one = if wanted == "latest" {
+                heads.latest(author).await
+            } else {
+                heads.of(author, LOOKED_THROUGH_MAX).await
+            };
+            collected.heads.extend(of_one.heads);
+            collected.missing = of_one.missing;
+            // Numbers go on, so what a former Box took is older than anything its successor did.
+            if wanted == "latest" && !collected.heads.is_empty() {
+                break;
+            }
+        }
         let mut fitting: Vec<SignedHead> = match wanted.strip_prefix('@').map(str::parse) {
             Some(Ok(moment)) => newest_until(collected.heads, moment).into_iter().collect(),
             _ => {
@@ -190,42 +199,45 @@ impl<W: World> Service<W> {
         }
     }
 
-    fn author_called(&self, name: &str) -> Result<PeerKey, Fault> {
+    /// The Box people mean, and the former ones whose history it continues.
+    fn author_called(&self, name: &str) -> Result<Vec<PeerKey>, Fault> {
         let roster = self.roster();
-        let others = roster.members().into_iter().chain(roster.former());
-        let mut others =
-            others.filter(|member| member.name == name || member.key.to_string() == name);
-        roster
-            .by_name(name)
-            .or_else(|| others.next())
-            .map(|member| member.key)
-            .ok_or_else(|| {
-                let known = roster
-                    .members()
-                    .iter()
-                    .map(|member| member.name.to_string())
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                Fault::new(
-                    format!("no Box of this reserve is called \"{name}\""),
-                    "Nothing was written.",
-                    format!("Choose one of: {known}."),
-                )
-                .exit(Exit::Usage)
-            })
+        let authors = roster.authors_called(name);
+        if !authors.is_empty() {
+            return Ok(authors);
+        }
+        let mut known: Vec<_> = roster.members();
+        known.extend(roster.former());
+        let known: std::collections::BTreeSet<_> =
+            known.iter().map(|member| member.name.as_str()).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        Err(Fault::new(
+            format!("no Box of this reserve is called \"{name}\""),
+            "Nothing was written.",
+            format!("Choose one of: {known}."),
+        )
+        .exit(Exit::Usage))
     }
 
     /// Without a name: this Box's own snapshots, or those of the only author there is.
-    fn obvious_author(&self, newest: &[SignedHead]) -> Result<Option<PeerKey>, Miss> {
+    fn obvious_author(&self, newest: &[SignedHead]) -> Result<Option<Vec<PeerKey>>, Miss> {
         let mut authors: Vec<_> = newest.iter().map(|signed| signed.head.author).collect();
         authors.sort_unstable();
         authors.dedup();
-        if authors.contains(&self.me()) {
-            return Ok(Some(self.me()));
+        let roster = self.roster();
+        let mine = roster.lineage(self.me());
+        if authors.iter().any(|author| mine.contains(author)) {
+            return Ok(Some(mine));
         }
+        // Whose history somebody continues is part of that one's.
+        let lines: Vec<_> = authors
+            .iter()
+            .map(|author| roster.lineage(*author))
+            .collect();
+        authors.retain(|author| !lines.iter().any(|line| line[1..].contains(author)));
         match authors.as_slice() {
             [] => Ok(None),
-            [only] => Ok(Some(*only)),
+            [only] => Ok(Some(roster.lineage(*only))),
             several => {
                 let name = |author: &PeerKey| name_of(&self.roster(), *author);
                 Err(Miss::Several(several.iter().map(name).collect()))

@@ -1,24 +1,22 @@
-//! Who is let in: this Box's answers to sessions, the mesh, its own keeper, and newcomers.
+//! Who is let in: this Box's answers to sessions, the mesh and its own keeper.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Directory, Service};
-use crate::console::fault::Fault;
-use crate::format::keys::NetworkKeys;
-use crate::format::message::{JoinRequest, Message, Refusal};
+use crate::format::keys::{NetworkKeys, RecoveryWay};
+use crate::format::message::Refusal;
 use crate::format::roster::Facts;
-use crate::session::{self, Answered, Gate, HelloFacts, LocalKeys, Session, Side};
+use crate::session::{self, Answered, Gate, HelloFacts, LocalKeys, OpenError, Session};
 use crate::terms::limits::RECEIVE_CREDIT_BYTES;
 use crate::terms::{KeyEpoch, PeerKey, ReserveId, SnapshotNumber, Suite};
 use crate::world::{Clock, Net, World};
-use crate::{format, keeper, path, roster};
+use crate::{keeper, path};
 
 /// The program's version, as peers see it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// How long a newcomer may take to say what it wants.
-const NEWCOMER_PATIENCE: Duration = Duration::from_secs(10);
+/// Callers that were turned away are told of this often at most.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// The session cipher: AES only where both sides have instructions for it.
 #[must_use]
@@ -50,143 +48,59 @@ impl<W: World> Service<W> {
         }
     }
 
-    /// Merges what somebody says of the roster; what changed is durable before it counts.
-    async fn take_in(&self, facts: &Facts) -> Result<(), Refusal> {
-        let mut merging = self.roster().as_ref().clone();
-        let merged = merging.merge(facts);
-        if merged.refused.foreign {
-            return Err(Refusal::NotUnderstood);
-        }
-        if merged.changed {
-            self.keep_roster(merging)
-                .await
-                .map_err(|_| Refusal::DiskFailed)?;
-        }
-        Ok(())
-    }
-
-    /// Makes a roster durable, lets it count, and tells everybody in reach. Changes made meanwhile are merged in, never overwritten.
-    pub(super) async fn keep_roster(
-        &self,
-        news: roster::Roster,
-    ) -> Result<(), roster::RosterError> {
-        let _turn = self.0.roster_turn.lock().await;
-        let mut roster = self.roster().as_ref().clone();
-        if roster.merge(&news.to_facts()).refused.too_large {
-            return Err(roster::RosterError::Edit(
-                "the roster would be larger than it may be".into(),
-            ));
-        }
-        roster.save(self.world().disk()).await?;
-        self.roster_is(roster);
-        for session in self.mesh().map(path::Mesh::sessions).unwrap_or_default() {
-            let service = self.clone();
-            self.world()
-                .spawn(async move { service.tell_roster(&session).await });
-        }
-        Ok(())
-    }
-
-    pub(super) async fn tell_roster(&self, session: &Session) {
-        let body = Rc::new(self.roster().to_facts().encode());
-        // Whoever did not hear it now compares hashes at its next hello.
-        let _ = session.ask(Message::Roster, Some(body)).await;
-    }
-
-    /// Looks after somebody with a good ticket.
-    async fn welcome(&self, session: Session, ticket: u64, from: SocketAddr) {
-        let Some(Some(incoming)) = self
-            .world()
-            .clock()
-            .within(NEWCOMER_PATIENCE, session.next())
-            .await
-        else {
+    /// Tells why a call came to nothing: to people here, never to the caller. A flood of strangers does not flood the log.
+    fn turned_away(&self, from: SocketAddr, error: &OpenError) {
+        if matches!(
+            error,
+            OpenError::HungUp | OpenError::Link(_) | OpenError::TooSlow
+        ) {
+            tracing::debug!(%from, %error, "a call came to nothing");
             return;
-        };
-        let granted = match &incoming.message {
-            Message::Join(request)
-                if session::verify(
-                    &request.peer,
-                    session.handshake_hash(),
-                    Side::Initiator,
-                    &request.proof,
-                ) =>
-            {
-                self.grant(request, ticket, *session.noise_static(), from)
-                    .await
-            }
-            _ => Err(Refusal::NotUnderstood),
-        };
-        let (message, body) = match granted {
-            Ok(grant) => (Message::Welcome, Some(Rc::new(grant))),
-            Err(refusal) => (Message::Refused(refusal), None),
-        };
-        incoming.answer(message, body).await;
-        // The newcomer hangs up once it has the answer; its silence ends the session otherwise.
-        self.world()
-            .clock()
-            .within(NEWCOMER_PATIENCE, session.closed())
-            .await;
-    }
-
-    async fn grant(
-        &self,
-        request: &JoinRequest,
-        ticket: u64,
-        noise: [u8; 32],
-        from: SocketAddr,
-    ) -> Result<Vec<u8>, Refusal> {
-        let roster = self.roster();
-        let granted = roster::grant(
-            &roster,
-            &self.0.secrets,
-            &self.0.identity.signing,
-            request,
-            noise,
-            from,
-        )?;
-        if !self.0.invitations.burn(ticket, self.world().clock().now()) {
-            return Err(Refusal::TicketInvalid);
         }
-        // The newcomer is a member, durably, before any secret leaves this Box.
-        self.keep_roster(granted.roster)
-            .await
-            .map_err(|_| Refusal::DiskFailed)?;
-        tracing::info!(name = %request.name, peer = %request.peer.short(), "a new Box was taken in");
-        Ok(format::encode(&granted.grant))
+        let now = self.world().clock().now();
+        let (last, untold) = self.0.turned_away.get();
+        let is_due = last.is_none_or(|last| now.since(last) >= TELL_EVERY);
+        if is_due {
+            tracing::warn!(%from, %error, untold, "a caller was turned away without an answer");
+            self.0.turned_away.set((Some(now), 0));
+        } else {
+            self.0.turned_away.set((last, untold + 1));
+        }
     }
 
-    /// A one-time ticket.
-    pub(super) async fn new_ticket(&self) -> Result<format::ticket::Ticket, Fault> {
-        let addresses = self
-            .roster()
-            .member(&self.me())
-            .map(|me| me.addresses)
-            .unwrap_or_default();
-        let (world, now) = (self.world(), self.world().clock().now());
-        self.0
-            .invitations
-            .invite(
-                world.disk(),
-                world.entropy(),
-                &self.0.identity,
-                &addresses,
-                now,
-            )
-            .await
-            .map_err(|error| Fault::new(error.to_string(), "Nobody was invited.", ""))
+    /// Which epoch a peer is called under: the present one, or after it hung up the one before, since it may have been off.
+    fn epoch_to_try(&self, peer: PeerKey) -> KeyEpoch {
+        let back = self.0.epochs_back.borrow().get(&peer).copied().unwrap_or(0);
+        let held = self.secrets().held();
+        let present = self.epoch();
+        let older = held.iter().rev().filter(|epoch| **epoch != present);
+        std::iter::once(&present)
+            .chain(older)
+            .nth(back % held.len().max(1))
+            .copied()
+            .unwrap_or(present)
     }
 }
 
 impl<W: World> Gate for Service<W> {
     fn network_keys(&self, epoch: KeyEpoch) -> Option<NetworkKeys> {
-        (epoch == self.0.secrets.epoch()).then(|| self.0.secrets.network_keys())
+        self.secrets().network_keys_of(epoch)
     }
 
     fn ticket_secret(&self, number: u64) -> Option<[u8; 32]> {
         self.0
             .invitations
             .secret(number, self.world().clock().now())
+    }
+
+    fn recovery_way(&self) -> Option<RecoveryWay> {
+        let (sign, seal) = self.roster().recovery_halves();
+        Some(RecoveryWay::derive(&sign, &seal))
+    }
+
+    fn knows(&self, noise_static: &[u8; 32]) -> bool {
+        let members = self.roster().members();
+        members.iter().any(|member| member.noise == *noise_static)
     }
 
     fn admits(&self, peer: &PeerKey, noise_static: &[u8; 32]) -> bool {
@@ -214,9 +128,12 @@ impl<W: World> path::Host<W> for Service<W> {
     }
 
     fn callees(&self) -> Vec<path::Callee> {
-        let me = self.me();
-        let members = self
-            .roster()
+        let (me, epoch) = (self.me(), self.epoch());
+        let roster = self.roster();
+        if roster.member(&me).is_none() {
+            return Vec::new();
+        }
+        let members = roster
             .members()
             .into_iter()
             .filter(|member| member.key != me);
@@ -226,6 +143,7 @@ impl<W: World> path::Host<W> for Service<W> {
                 noise: member.noise,
                 fast_aes: member.fast_aes,
                 addresses: member.addresses,
+                epoch,
             })
             .collect()
     }
@@ -239,7 +157,7 @@ impl<W: World> path::Host<W> for Service<W> {
         let to = session::Callee {
             peer: callee.peer,
             noise: callee.noise,
-            epoch: self.0.secrets.epoch(),
+            epoch: self.epoch_to_try(callee.peer),
             suite,
         };
         match session::open(
@@ -252,31 +170,46 @@ impl<W: World> path::Host<W> for Service<W> {
         )
         .await
         {
-            Ok(session) => Some(session),
+            Ok(session) => {
+                self.0.epochs_back.borrow_mut().remove(&callee.peer);
+                self.or_news(session)
+            }
             Err(error) => {
                 tracing::debug!(peer = %callee.peer.short(), %error, "no session");
+                if error == OpenError::HungUp {
+                    *self
+                        .0
+                        .epochs_back
+                        .borrow_mut()
+                        .entry(callee.peer)
+                        .or_default() += 1;
+                }
                 None
             }
         }
     }
 
     async fn answer(&self, link: <W::Net as Net>::Link, from: SocketAddr) -> Option<Session> {
+        let service = self.clone();
         match session::answer(self.world(), link, &self.local_keys(), self, &self.0.pool).await {
-            Ok(Answered::Session(session)) => Some(session),
-            Ok(Answered::Join(session, ticket)) => {
-                let service = self.clone();
-                self.world()
-                    .spawn(async move { service.welcome(session, ticket, from).await });
-                None
-            }
-            Err(error) => {
-                tracing::debug!(%from, %error, "a call came to nothing");
-                None
-            }
+            Ok(Answered::Session(session)) => return self.or_news(session),
+            Ok(Answered::Join(session, ticket)) => self
+                .world()
+                .spawn(async move { service.welcome(session, ticket, from).await }),
+            Ok(Answered::Recover(session)) => self
+                .world()
+                .spawn(async move { service.survive(session, from).await }),
+            Err(error) => self.turned_away(from, &error),
         }
+        None
     }
 
     fn met(&self, session: Session) {
+        if !self.stands(&session) {
+            // The epoch changed while it began.
+            self.world().spawn(self.clone().exchange_news(session));
+            return;
+        }
         self.met_again(session.peer(), session.hello().boot);
         let server = self.0.server.get().expect("set in new").clone();
         self.world().spawn(server.serve(session.clone()));
@@ -287,7 +220,19 @@ impl<W: World> path::Host<W> for Service<W> {
             }
             service.take_heads(&session).await;
             service.prove_to_peer(session.peer()).await;
+            service.0.mend.notify_one();
         });
+    }
+}
+
+impl<W: World> Service<W> {
+    /// A session under the present epoch, or nothing: under an older one only news are exchanged.
+    fn or_news(&self, session: Session) -> Option<Session> {
+        if self.stands(&session) {
+            return Some(session);
+        }
+        self.world().spawn(self.clone().exchange_news(session));
+        None
     }
 }
 

@@ -8,8 +8,12 @@ mod directory;
 mod events;
 mod find;
 mod gate;
+mod guests;
 mod job;
+mod leaving;
 mod listing;
+mod mending;
+mod news;
 mod process;
 mod protection;
 mod proving;
@@ -46,6 +50,8 @@ pub use process::{lock, open_store, run};
 pub use views::{name_of, peer_view, snapshot_view};
 
 use job::Job;
+use leaving::Leaving;
+use mending::Mended;
 use protection::Protection;
 
 /// Chunks of plaintext on their way to commands at once, over all of them: 2 MiB each at most, 1 usually.
@@ -55,7 +61,7 @@ struct Inner<W: World> {
     world: W,
     name: SmolStr,
     identity: Identity,
-    secrets: Secrets,
+    secrets: RefCell<Rc<Secrets>>,
     roster: RefCell<Rc<Roster>>,
     roster_changed: Notify,
     /// Rosters are replaced one after the other.
@@ -72,6 +78,16 @@ struct Inner<W: World> {
     proven: Notify,
     /// Keepers that said why they take no more.
     refusing: RefCell<BTreeMap<PeerKey, Refusal>>,
+    /// How many epochs back a peer is called, since it hung up.
+    epochs_back: RefCell<BTreeMap<PeerKey, usize>>,
+    /// When a caller was last told of that was turned away, and how many were not told of since.
+    turned_away: Cell<(Option<Moment>, u64)>,
+    /// What the copies of former authors' and older snapshots have come to.
+    mended: RefCell<Mended>,
+    /// The Box that is leaving, or left last.
+    leaving: RefCell<Option<Rc<Leaving>>>,
+    /// Something may have to be mended.
+    mend: Notify,
     /// Which process of a peer was met last.
     boots: RefCell<BTreeMap<PeerKey, u64>>,
     /// Keepers that are being asked for their share now.
@@ -117,7 +133,7 @@ impl<W: World> Service<W> {
             world: world.clone(),
             name: loaded.config.name,
             identity: loaded.identity,
-            secrets: loaded.secrets,
+            secrets: RefCell::new(Rc::new(loaded.secrets)),
             roster: RefCell::new(Rc::new(loaded.roster)),
             roster_changed: Notify::new(),
             roster_turn: tokio::sync::Mutex::new(()),
@@ -132,6 +148,11 @@ impl<W: World> Service<W> {
             protection: RefCell::default(),
             proven: Notify::new(),
             refusing: RefCell::default(),
+            epochs_back: RefCell::default(),
+            turned_away: Cell::default(),
+            mended: RefCell::default(),
+            leaving: RefCell::default(),
+            mend: Notify::new(),
             boots: RefCell::default(),
             proving: RefCell::default(),
             jobs: RefCell::default(),
@@ -147,7 +168,7 @@ impl<W: World> Service<W> {
         }));
         let keyring = {
             let service = service.clone();
-            move |epoch: KeyEpoch| service.0.secrets.data_keys_of(epoch)
+            move |epoch: KeyEpoch| service.secrets().data_keys_of(epoch)
         };
         let damaged = EventFact::new(FactName::Count, damaged_at_start);
         service.reporter().settle(
@@ -178,6 +199,14 @@ impl<W: World> Service<W> {
         self.world().spawn(self.clone().keep_proving());
         self.world().spawn(self.clone().keep_schedule());
         self.world().spawn(self.clone().keep_watch());
+        self.world().spawn(self.clone().keep_mending());
+        let service = self.clone();
+        self.world().spawn(async move {
+            // What a power cut left half done: a secret in the roster that was not taken out yet.
+            if let Err(error) = service.change_roster(|_, _| Ok(())).await {
+                tracing::warn!(%error, "the roster could not be brought up to date");
+            }
+        });
     }
 
     pub(super) fn world(&self) -> &W {
@@ -214,6 +243,9 @@ impl<W: World> Service<W> {
         let before = self.roster();
         self.tell_roster_change(&before, &roster);
         *self.0.roster.borrow_mut() = Rc::new(roster);
+        if mending::places_more(&before, &self.roster()) {
+            self.places_changed();
+        }
         self.0.roster_changed.notify_waiters();
     }
 

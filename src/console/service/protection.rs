@@ -60,6 +60,11 @@ impl Protection {
         self.proofs.remove(&keeper);
     }
 
+    /// Keepers have to hold more than they confirmed.
+    pub fn forget(&mut self) {
+        self.proofs.clear();
+    }
+
     /// A keeper is in reach.
     pub fn seen(&mut self, keeper: PeerKey, moment: Moment) {
         if let Some(proof) = self.proofs.get_mut(&keeper) {

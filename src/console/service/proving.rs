@@ -75,10 +75,12 @@ impl<W: World> Service<W> {
     }
 
     /// A snapshot was taken: what was confirmed counts, and whoever did not confirm is asked until it does.
-    pub(super) fn snapshot_taken(&self, report: &SnapshotReport) {
+    pub(super) fn snapshot_taken(&self, report: &SnapshotReport, places: u64) {
         *self.0.latest.borrow_mut() = Some(report.head.clone());
+        // Shares were reckoned when it began: if keepers have to hold more since, all of them are asked.
+        let counts = places == self.places();
         for share in &report.keepers {
-            if share.has_head {
+            if share.has_head && counts {
                 self.tell_refusal(share.key, None);
                 self.proven(share.key, report.number);
             } else if let Some(refusal) = share.refusal {
@@ -86,7 +88,12 @@ impl<W: World> Service<W> {
                 self.tell_refusal(share.key, Some(refusal));
             }
         }
-        for peer in report.behind() {
+        let behind = if counts {
+            report.behind()
+        } else {
+            report.keepers.iter().map(|share| share.key).collect()
+        };
+        for peer in behind {
             let service = self.clone();
             self.world()
                 .spawn(async move { service.prove_to_peer(peer).await });
@@ -142,7 +149,10 @@ impl<W: World> Service<W> {
         let identity = self.author_identity();
         let number = head.head.number;
         let complete = self.0.protection.borrow().complete(number);
-        match author::catch_up(&self.keepers(), &identity.keys, &head, &complete, peer).await {
+        let places = self.places();
+        match author::catch_up(&self.keepers(), &identity.keyring, &head, &complete, peer).await {
+            // Keepers have to hold more since: it is asked again.
+            Ok(_) if self.places() != places => self.lacks_something(peer, None),
             Ok(done) if done.has_head => {
                 self.0.refusing.borrow_mut().remove(&peer);
                 self.tell_refusal(peer, None);

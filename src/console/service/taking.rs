@@ -18,12 +18,24 @@ const REMEMBERED_MAX: usize = 8;
 
 impl<W: World> Service<W> {
     pub(super) fn author_identity(&self) -> AuthorIdentity {
+        let secrets = self.secrets();
+        let keys = secrets
+            .data_keys_of(self.epoch())
+            .expect("the present epoch is one whose secret this Box has");
         AuthorIdentity {
             signing: self.0.identity.signing.clone(),
             reserve: self.roster().reserve(),
-            keys: Rc::new(self.0.secrets.data_keys()),
+            line: self.roster().lineage(self.me()),
+            keys: Rc::new(keys),
+            keyring: self.keyring(),
             suite: self.roster().chunk_suite(),
         }
+    }
+
+    /// What opens chunks of any epoch.
+    pub(super) fn keyring(&self) -> author::Keyring {
+        let service = self.clone();
+        Rc::new(move |epoch| service.secrets().data_keys_of(epoch))
     }
 
     /// Takes up what `box.toml` names now.
@@ -96,6 +108,7 @@ impl<W: World> Service<W> {
             only_news: job.asked.only_news,
             ..Options::default()
         };
+        let places = self.places();
         let report = author::publish(
             self.world(),
             &self.keepers(),
@@ -115,7 +128,7 @@ impl<W: World> Service<W> {
             Fault::from_sentence(&error.to_string(), unchanged).exit(exit)
         })?;
         self.0.looked.set(Some(began));
-        self.snapshot_taken(&report);
+        self.snapshot_taken(&report, places);
         Ok(views::outcome(
             &self.roster(),
             &report,

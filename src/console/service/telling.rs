@@ -137,6 +137,7 @@ fn kind_of(refusal: Refusal) -> Option<EventKind> {
         | Refusal::TicketInvalid
         | Refusal::NameTaken
         | Refusal::ReserveFull
+        | Refusal::NothingToReplace
         | Refusal::NotUnderstood => None,
     }
 }

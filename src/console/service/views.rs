@@ -198,6 +198,7 @@ impl<W: World> Service<W> {
             head.taken.seconds.max(looked.unwrap_or(i64::MIN))
         });
         let facts = Facts {
+            is_out: roster.member(&self.me()).is_none(),
             has_data: !self.0.data.borrow().is_empty(),
             others: peers.iter().filter(|peer| !peer.is_me).count(),
             copies: standing.as_ref().map_or(0, |(_, standing)| standing.copies),
@@ -216,6 +217,7 @@ impl<W: World> Service<W> {
         let (safe, sentence, todo) = verdict(&facts, text::now_seconds());
         let mut store = store_view(self.store());
         store.damaged += self.0.damaged_at_start;
+        let (mending, mending_since_seconds) = self.mending_view();
         StatusView {
             sentence,
             todo,
@@ -248,6 +250,9 @@ impl<W: World> Service<W> {
             last_failure,
             unread_count,
             standing: self.standing_events(),
+            mending,
+            mending_since_seconds,
+            former: self.former_views(),
         }
     }
 }
@@ -255,6 +260,7 @@ impl<W: World> Service<W> {
 /// What the sentence on top depends on.
 #[derive(Debug, Clone, Default)]
 struct Facts {
+    is_out: bool,
     has_data: bool,
     others: usize,
     copies: u32,
@@ -281,6 +287,14 @@ fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
             |seconds| text::ago(seconds, now_seconds),
         )
     };
+    if facts.is_out {
+        let todo = "Its snapshots are kept by the others. To use it again, take it in anew: `reserve join` with an empty --dir.";
+        return (
+            false,
+            "This Box was removed from its reserve: it keeps and protects nothing.".into(),
+            todo.into(),
+        );
+    }
     if facts.others == 0 {
         let todo =
             "Take another Box into the reserve: `reserve invite` here, `reserve join` there.";

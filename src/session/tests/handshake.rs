@@ -7,11 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use super::harness::{
     Bare, Hand, Member, bytes, meet, meet_over, pair, run, serve_done, settle, tapped,
 };
+use crate::format::keys::RecoveryWay;
 use crate::format::message::Message;
 use crate::format::ticket::Ticket;
-use crate::session::{Answered, OpenError, Side, join, prove, verify};
+use crate::session::{Answered, OpenError, Side, join, prove, recover, verify};
 use crate::terms::limits::HANDSHAKE_SECONDS_MAX;
-use crate::terms::{KeyEpoch, Suite};
+use crate::terms::{KeyEpoch, PeerKey, Suite};
 use crate::world::Clock;
 
 const CHACHA: Suite = Suite::ChaCha20Poly1305;
@@ -215,6 +216,44 @@ fn somebody_who_is_no_member_is_not_even_greeted() {
 }
 
 #[test]
+fn a_box_that_was_shut_out_hears_nothing_though_it_has_all_keys() {
+    run(async {
+        let (a, b) = pair();
+        let flights = recorded(&a, &b).await;
+        b.admitted.borrow_mut().clear();
+        let (error, heard) = say_to(&b, &flights[..FLIGHT_BYTES]).await;
+        assert_eq!((error, heard), (OpenError::NotMember, 0));
+    });
+}
+
+#[test]
+fn somebody_with_the_words_is_answered_and_somebody_with_others_is_not() {
+    run(async {
+        let (new, mut b) = pair();
+        let way = |sign: u8| RecoveryWay::derive(&PeerKey([sign; 32]), &[9; 32]);
+        for (theirs, ours, is_answered) in [
+            (Some(way(1)), way(1), true),
+            (Some(way(2)), way(1), false),
+            (None, way(1), false),
+        ] {
+            b.way = theirs;
+            let (near, far) = duplex(1 << 20);
+            let calling = recover(&new.world, near, &new.keys.noise, &ours, CHACHA, &new.pool);
+            let (called, taken) = tokio::join!(calling, b.take(far));
+            match (called, taken) {
+                (Ok(near), Ok(Answered::Recover(far))) => {
+                    assert!(is_answered && near.epoch().is_none());
+                    assert_eq!(near.handshake_hash(), far.handshake_hash());
+                    assert_eq!(far.noise_static(), &new.keys.noise_static());
+                }
+                (Err(OpenError::HungUp), Err(OpenError::Stranger)) => assert!(!is_answered),
+                _ => panic!("neither answered nor turned away"),
+            }
+        }
+    });
+}
+
+#[test]
 fn a_member_with_another_noise_key_is_not_admitted() {
     run(async {
         let (mut a, b) = pair();
@@ -250,14 +289,13 @@ fn a_proof_is_good_for_one_key_one_session_and_one_side() {
         ed25519_dalek::SigningKey::from_bytes(&[1; 32]),
         ed25519_dalek::SigningKey::from_bytes(&[2; 32]),
     );
-    let name =
-        |key: &ed25519_dalek::SigningKey| crate::terms::PeerKey(key.verifying_key().to_bytes());
+    let name = |key: &ed25519_dalek::SigningKey| PeerKey(key.verifying_key().to_bytes());
     let proof = prove(&a, &[3; 32], Side::Initiator);
     assert!(verify(&name(&a), &[3; 32], Side::Initiator, &proof));
     assert!(!verify(&name(&b), &[3; 32], Side::Initiator, &proof));
     assert!(!verify(&name(&a), &[4; 32], Side::Initiator, &proof));
     assert!(!verify(&name(&a), &[3; 32], Side::Responder, &proof));
-    let nobody = crate::terms::PeerKey([0; 32]);
+    let nobody = PeerKey([0; 32]);
     assert!(!verify(&nobody, &[3; 32], Side::Initiator, &[0; 64]));
 }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::{LocalSet, spawn_local};
 use x25519_dalek::StaticSecret;
 
-use crate::format::keys::{NetworkKeys, ReserveSecret};
+use crate::format::keys::{NetworkKeys, RecoveryWay, ReserveSecret};
 use crate::format::message::Message;
 use crate::format::opening::Wish;
 use crate::session::handshake::{Shared, call, hear_hello, say_hello};
@@ -104,6 +104,7 @@ pub struct Member {
     pub psk_change: u8,
     pub admitted: Shelf<PeerKey>,
     pub tickets: Shelf<u64>,
+    pub way: Option<RecoveryWay>,
     pub credit_bytes: u32,
     pub pool: Pool,
 }
@@ -120,6 +121,7 @@ impl Member {
             psk_change: 0,
             admitted: Rc::default(),
             tickets: Rc::default(),
+            way: None,
             credit_bytes: RECEIVE_CREDIT_BYTES,
             pool: Pool::new(RECEIVE_POOL_BYTES),
         }
@@ -159,6 +161,15 @@ impl Gate for Member {
         let tickets = self.tickets.borrow();
         let found = tickets.iter().find(|ticket| ticket.0 == number);
         found.map(|ticket| ticket.1)
+    }
+
+    fn recovery_way(&self) -> Option<RecoveryWay> {
+        self.way.clone()
+    }
+
+    fn knows(&self, noise_static: &[u8; 32]) -> bool {
+        let admitted = self.admitted.borrow();
+        admitted.iter().any(|(_, noise)| noise == noise_static)
     }
 
     fn admits(&self, peer: &PeerKey, noise_static: &[u8; 32]) -> bool {
@@ -208,7 +219,7 @@ pub async fn meet_over(
 pub fn session_of(taken: Result<Answered, OpenError>) -> Session {
     match taken {
         Ok(Answered::Session(session)) => session,
-        Ok(Answered::Join(..)) => panic!("nobody wanted to join"),
+        Ok(Answered::Join(..) | Answered::Recover(_)) => panic!("a guest, not a member"),
         Err(error) => panic!("not answered: {error}"),
     }
 }

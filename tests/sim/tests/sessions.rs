@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use reserve::format::keys::{NetworkKeys, ReserveSecret};
+use reserve::format::keys::{NetworkKeys, RecoveryWay, ReserveSecret};
 use reserve::format::message::Message;
 use reserve::format::record::id_of;
 use reserve::keeper::{Store, StoreConfig};
@@ -57,6 +57,14 @@ impl Gate for Member {
 
     fn ticket_secret(&self, _number: u64) -> Option<[u8; 32]> {
         None
+    }
+
+    fn recovery_way(&self) -> Option<RecoveryWay> {
+        None
+    }
+
+    fn knows(&self, _noise_static: &[u8; 32]) -> bool {
+        true
     }
 
     fn admits(&self, _peer: &PeerKey, _noise_static: &[u8; 32]) -> bool {

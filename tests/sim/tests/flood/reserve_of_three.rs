@@ -55,7 +55,11 @@ impl<W: World> Reserve<W> {
         let identity = AuthorIdentity {
             signing: SigningKey::from_bytes(&[1; 32]),
             reserve: ReserveId([5; 16]),
+            line: vec![PeerKey(
+                SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes(),
+            )],
             keys: Rc::new(DataKeys::derive(EPOCH, &ReserveSecret([7; 32]))),
+            keyring: Rc::new(|epoch| Some(DataKeys::derive(epoch, &ReserveSecret([7; 32])))),
             suite: Suite::ChaCha20Poly1305,
         };
         let key = |number| {

@@ -1,0 +1,211 @@
+//! `reserve recover`: back in with the 24 words, through one Box that survived.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_bytes::{ByteArray, ByteBuf};
+use x25519_dalek::PublicKey;
+use zeroize::Zeroizing;
+
+use super::cli;
+use super::fault::{Exit, Fault};
+use super::service::{self, has_fast_aes, session_suite};
+use super::setup::{config, in_world, make_dir, told};
+use super::text;
+use crate::format::keys::{RecoveryKeys, RecoveryWay};
+use crate::format::message::{JoinGrant, Message};
+use crate::format::roster::Facts;
+use crate::roster::{self, Identity, Recovering, RecoveryWords};
+use crate::session::{self, OpenError, Pool, Session, Side};
+use crate::terms::PeerKey;
+use crate::terms::limits::RECEIVE_POOL_BYTES;
+use crate::world::uring::Uring;
+use crate::world::{Clock, Net, World};
+
+/// How long the surviving Box may take to answer at all.
+const CALL_PATIENCE: Duration = Duration::from_secs(10);
+/// More than 24 words and whatever stands around them on a sheet of `init`.
+const SHEET_BYTES_MAX: u64 = 4096;
+
+/// `reserve recover`
+pub fn run(dir: &Path, args: &cli::Recover) -> Result<Exit, Fault> {
+    let config = config(dir, &args.name, &args.data)?;
+    let words = words(args.words_file.as_deref())?;
+    make_dir(dir)?;
+    let _lock = service::lock(dir)?;
+    let asked = Recovering {
+        name: args.name.clone(),
+        site: args.site.clone().unwrap_or_else(|| args.name.clone()),
+        fast_aes: has_fast_aes(),
+        lost: args.lost.clone(),
+        replaces: args.replaces.clone(),
+    };
+    in_world(dir, async |world| {
+        let identity = roster::prepare_join(world.disk(), world.entropy())
+            .await
+            .map_err(|error| told(&error))?;
+        let grant = come_back(&world, &identity, &words.keys(), args.from, &asked).await?;
+        roster::accept(world.disk(), &grant, identity, config)
+            .await
+            .map_err(|error| told(&error))
+    })?;
+    text::tell(&format!(
+        "{} belongs to the reserve again. Next: `reserve keeper`, then `reserve peers` and `reserve snapshots`.",
+        args.name
+    ));
+    for name in &args.lost {
+        text::tell(&still_readable(name));
+    }
+    if args.print.json {
+        text::print_json(&serde_json::json!({ "name": args.name, "dir": dir }))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What whoever has a lost Box can read all the same.
+pub fn still_readable(name: &str) -> String {
+    format!(
+        "{name} is shut out for ever: no Box speaks with it, and it cannot read what is taken from now on.\n  \
+         Whoever has it can still read what is on its own disk: its files, and the chunks it kept of what was taken before now."
+    )
+}
+
+fn words(file: Option<&Path>) -> Result<RecoveryWords, Fault> {
+    let unread = |error: &std::io::Error| {
+        Fault::new(
+            format!("the recovery words could not be read: {error}"),
+            "Nothing was changed.",
+            "Name the file with --words-file, or type them when asked.",
+        )
+    };
+    let mut text = Zeroizing::new(String::new());
+    if let Some(path) = file {
+        let opened = std::fs::File::open(path).map_err(|error| unread(&error))?;
+        opened
+            .take(SHEET_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map_err(|error| unread(&error))?;
+    } else if std::io::stdin().is_terminal() {
+        let mut out = std::io::stderr().lock();
+        // Typed in the open: whoever mistypes one of 24 words must see which.
+        let _ = write!(
+            out,
+            "The 24 recovery words, over as many lines as you like:\n> "
+        )
+        .and_then(|()| out.flush());
+        let mut lines = std::io::stdin().lock();
+        while count(&text) < 24 && lines.read_line(&mut text).map_err(|error| unread(&error))? > 0 {
+        }
+    } else {
+        std::io::stdin()
+            .take(SHEET_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map_err(|error| unread(&error))?;
+    }
+    RecoveryWords::from_sheet(&text).map_err(|error| told(&error).exit(Exit::Usage))
+}
+
+fn count(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+async fn come_back(
+    world: &Uring,
+    own: &Identity,
+    words: &RecoveryKeys,
+    from: SocketAddr,
+    asked: &Recovering,
+) -> Result<JoinGrant, Fault> {
+    let session = reach(world, own, words, from).await?;
+    let made = speak(world, &session, own, words, asked).await;
+    session.close();
+    let (roster, secrets) = made?;
+    Ok(JoinGrant {
+        roster: ByteBuf::from(roster.to_facts().encode()),
+        secrets: secrets.to_pairs(),
+        seen_from: from,
+    })
+}
+
+async fn speak(
+    world: &Uring,
+    session: &Session,
+    own: &Identity,
+    words: &RecoveryKeys,
+    asked: &Recovering,
+) -> Result<(roster::Roster, roster::Secrets), Fault> {
+    let hung_up = || {
+        Fault::new(
+            "the surviving Box hung up",
+            "This Box is unchanged.",
+            "Repeat the command; it may be run again without harm.",
+        )
+    };
+    let strange = |what: &str| {
+        Fault::new(
+            format!("the Box that answered is not to be trusted: {what}"),
+            "This Box is unchanged.",
+            "Is it really a Box of yours? Try another one's address.",
+        )
+    };
+    let hash = *session.handshake_hash();
+    let proof = ByteArray::new(session::prove(&words.sign, &hash, Side::Initiator));
+    let answer = session.ask(Message::Recover { proof }, None).await;
+    let Ok((Message::Survivor { peer, proof }, body)) = answer else {
+        return Err(hung_up());
+    };
+    if !session::verify(&peer, &hash, Side::Responder, &proof) {
+        return Err(strange("it could not prove who it is"));
+    }
+    let facts = Facts::decode(&body).map_err(|error| strange(&error.to_string()))?;
+    let made = roster::recover(&facts, peer, words, own, asked, world.entropy());
+    let (roster, secrets) = made.map_err(|error| told(&error))?;
+    let news = Rc::new(roster.to_facts().encode());
+    match session.ask(Message::Roster, Some(news)).await {
+        Ok((Message::Done, _)) => Ok((roster, secrets)),
+        Ok((Message::Refused(refusal), _)) => Err(Fault::new(
+            refusal.to_string(),
+            "This Box is unchanged.",
+            "Look at the surviving Box's log.",
+        )),
+        _ => Err(hung_up()),
+    }
+}
+
+async fn reach(
+    world: &Uring,
+    own: &Identity,
+    words: &RecoveryKeys,
+    from: SocketAddr,
+) -> Result<Session, Fault> {
+    let failed = |why: String| {
+        Fault::new(
+            format!("{from}: {why}"),
+            "This Box is unchanged.",
+            "Is its keeper running, and is it a Box of the reserve these words belong to? `reserve peers` there shows its addresses.",
+        )
+    };
+    let called = world
+        .clock()
+        .within(CALL_PATIENCE, world.net().connect(from))
+        .await;
+    let link = called
+        .unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()))
+        .map_err(|error| failed(error.to_string()))?;
+    let sign = PeerKey(words.sign.verifying_key().to_bytes());
+    let way = RecoveryWay::derive(&sign, &PublicKey::from(&words.open).to_bytes());
+    let pool = Pool::new(RECEIVE_POOL_BYTES);
+    // Who answers is not known yet; a recovery is a few kilobytes.
+    let suite = session_suite(false, false);
+    match session::recover(world, link, &own.noise, &way, suite, &pool).await {
+        Ok(session) => Ok(session),
+        Err(OpenError::HungUp) => Err(failed(
+            "it hung up without a word, as a Box does that does not know these recovery words"
+                .into(),
+        )),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

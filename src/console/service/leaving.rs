@@ -1,0 +1,325 @@
+//! A Box leaves: drained first, or shut out at once since it is lost.
+//!
+//! **Drained**: every snapshot of every author, the leaving Box's own among them, is seen onto those who remain, as they will be placed
+//! then; the tombstone is signed when a whole pass found everything there and no new snapshot. It can be interrupted and repeated: what
+//! was copied stays. **Lost**: a permanent tombstone and a new key epoch in one change of the roster; copies are made again
+//! afterwards. Both refuse where the leaving Box has the last copy of something, unless told in full words.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use super::Service;
+use super::mending::Backwards;
+use super::views::name_of;
+use crate::author::{self, Seen};
+use crate::console::control::{LeavingView, RemovedView};
+use crate::console::fault::{Exit, Fault};
+use crate::format::roster::{Subject, Value};
+use crate::keeper::Keepers;
+use crate::roster::{Member, RosterError};
+use crate::terms::{PeerKey, SnapshotNumber};
+use crate::world::World;
+
+/// The full words.
+const FULL_WORDS: &str = "--even-if-copies-are-lost";
+
+/// A Box that is leaving. Goes on when the command that asked for it ends.
+pub struct Leaving {
+    peer: PeerKey,
+    lost: bool,
+    forced: bool,
+    view: RefCell<LeavingView>,
+    end: RefCell<Option<Result<RemovedView, Fault>>>,
+    ended: Notify,
+}
+
+impl Leaving {
+    /// How far it is.
+    pub fn view(&self) -> LeavingView {
+        self.view.borrow().clone()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&self) -> Result<RemovedView, Fault> {
+        loop {
+            let notified = self.ended.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if let Some(end) = self.end.borrow().clone() {
+                return end;
+            }
+            notified.await;
+        }
+    }
+}
+
+fn refused(what: impl Into<String>, todo: impl Into<String>) -> Fault {
+    Fault::new(what, "Nobody was removed.", todo)
+}
+
+impl<W: World> Service<W> {
+    /// Begins to remove a Box, or goes on with it.
+    pub(super) fn begin_leaving(
+        &self,
+        name: &str,
+        lost: bool,
+        forced: bool,
+    ) -> Result<Rc<Leaving>, Fault> {
+        let roster = self.roster();
+        let Some(member) = roster.by_name(name) else {
+            let former = roster.former();
+            if former.iter().any(|member| member.name == name) {
+                let todo = "`reserve peers` shows who belongs.";
+                return Err(
+                    refused(format!("\"{name}\" was removed before"), todo).exit(Exit::Usage)
+                );
+            }
+            let known: Vec<_> = roster
+                .members()
+                .into_iter()
+                .map(|other| other.name)
+                .collect();
+            let todo = format!("Choose one of: {}.", known.join(", "));
+            let what = format!("no Box of this reserve is called \"{name}\"");
+            return Err(refused(what, todo).exit(Exit::Usage));
+        };
+        if lost && member.key == self.me() {
+            let todo = "Say so on another Box of the reserve.";
+            return Err(refused("this Box itself cannot be lost to itself", todo).exit(Exit::Usage));
+        }
+        if let Some(running) = self.0.leaving.borrow().as_ref()
+            && running.end.borrow().is_none()
+        {
+            if (running.peer, running.lost, running.forced) == (member.key, lost, forced) {
+                return Ok(Rc::clone(running));
+            }
+            let what = format!("{} is being removed now", running.view().name);
+            return Err(refused(
+                what,
+                "Wait for its end; `reserve status` shows it.",
+            ));
+        }
+        let leaving = Rc::new(Leaving {
+            peer: member.key,
+            lost,
+            forced,
+            view: RefCell::new(LeavingView {
+                name: member.name.to_string(),
+                ..LeavingView::default()
+            }),
+            end: RefCell::default(),
+            ended: Notify::new(),
+        });
+        *self.0.leaving.borrow_mut() = Some(Rc::clone(&leaving));
+        let (service, running) = (self.clone(), Rc::clone(&leaving));
+        self.world().spawn(async move {
+            let end = service.remove(&member, &running).await;
+            if let Err(fault) = &end {
+                tracing::warn!(%fault, "a Box was not removed");
+            }
+            *running.end.borrow_mut() = Some(end);
+            running.ended.notify_waiters();
+        });
+        Ok(leaving)
+    }
+
+    async fn remove(&self, member: &Member, leaving: &Leaving) -> Result<RemovedView, Fault> {
+        if leaving.lost {
+            if !leaving.forced {
+                self.refuse_last_copies(member, leaving).await?;
+            }
+        } else {
+            if !leaving.forced {
+                self.refuse_below_minimum(member)?;
+            }
+            self.drain(member, leaving).await?;
+        }
+        leaving.view.borrow_mut().phase = "signing".into();
+        let own = &self.0.identity.signing;
+        let entropy = self.world().entropy();
+        let lost = leaving.lost;
+        let epoch = self
+            .change_roster(|roster, secrets| {
+                roster.set(Subject::Peer(member.key), Value::Removed { lost }, own)?;
+                if lost {
+                    roster.begin_epoch(secrets, own, entropy)?;
+                }
+                Ok(secrets.epoch(roster))
+            })
+            .await
+            .map_err(|error: RosterError| refused(error.to_string(), ""))?;
+        tracing::info!(name = %member.name, lost, "a Box was removed");
+        let view = leaving.view();
+        Ok(RemovedView {
+            name: member.name.to_string(),
+            lost,
+            snapshots: view.snapshots,
+            chunks: view.chunks,
+            epoch: epoch.0,
+        })
+    }
+
+    /// The minimum a person asked for must be possible with those who remain.
+    fn refuse_below_minimum(&self, leaving: &Member) -> Result<(), Fault> {
+        // Without a word of a person the minimum follows the number of Boxes; one Box alone protects nothing.
+        let least = self.roster().said_minimum().map_or(1, usize::from);
+        let others = self.roster().members().len().saturating_sub(2);
+        if others >= least {
+            return Ok(());
+        }
+        let what = format!(
+            "without {} there would be {others} other Boxes for each file, and {least} copies are the minimum",
+            leaving.name
+        );
+        let todo = format!(
+            "Take another Box in first (`reserve invite`), or say {FULL_WORDS} if that is what you want."
+        );
+        Err(refused(what, todo))
+    }
+
+    /// Everybody who remains and can be asked now, and the names of those who cannot.
+    fn remaining(&self, leaving: PeerKey) -> (Vec<PeerKey>, Vec<String>) {
+        let keepers = self.keepers();
+        let mut members = keepers.members();
+        members.retain(|member| member.key != leaving);
+        let (there, away): (Vec<_>, Vec<_>) = members
+            .into_iter()
+            .partition(|member| keepers.reach(member.key).is_some());
+        let there = there.into_iter().map(|member| member.key).collect();
+        let away = away.into_iter().map(|member| member.name.to_string());
+        (there, away.collect())
+    }
+
+    /// Shutting out must not take away what nobody else has.
+    async fn refuse_last_copies(&self, lost: &Member, leaving: &Leaving) -> Result<(), Fault> {
+        let (there, away) = self.remaining(lost.key);
+        let (keepers, keyring) = (self.keepers(), self.keyring());
+        leaving.view.borrow_mut().phase = "looking whether others have everything".into();
+        let mut missing: BTreeMap<String, u64> = BTreeMap::new();
+        for (author, newest) in self.store().newest_heads() {
+            let name = name_of(&self.roster(), author);
+            let mut seen = Seen::default();
+            let mut heads = Backwards::from(author, newest);
+            while let Some(head) = heads.next(self).await {
+                leaving.view.borrow_mut().snapshots += 1;
+                let found = author::on_none_of(&keepers, &keyring, &head, &there, &mut seen).await;
+                // A part of the index that is nowhere hides what it names: at least itself is missing.
+                let lacks = found.unwrap_or(1);
+                if lacks > 0 {
+                    *missing.entry(name.clone()).or_default() += lacks;
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<_> = missing
+            .iter()
+            .map(|(author, chunks)| format!("{chunks} chunks of {author}"))
+            .collect();
+        let what = format!(
+            "on no other Box in reach are {}: only {} may have them",
+            named.join(" and "),
+            lost.name
+        );
+        let away = if away.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "Out of reach now and perhaps in possession: {}. ",
+                away.join(", ")
+            )
+        };
+        let todo = format!(
+            "{away}Shutting {} out makes that final; if somebody else has it, say so at once with {FULL_WORDS}.",
+            lost.name
+        );
+        Err(refused(what, todo))
+    }
+
+    /// Sees everything onto those who remain.
+    async fn drain(&self, member: &Member, leaving: &Leaving) -> Result<(), Fault> {
+        let mut passed: BTreeMap<PeerKey, SnapshotNumber> = BTreeMap::new();
+        loop {
+            let (there, away) = self.remaining(member.key);
+            if !away.is_empty() && !leaving.forced {
+                let what = format!(
+                    "{} cannot be asked whether everything {} has is there too",
+                    away.join(", "),
+                    member.name
+                );
+                let todo = format!("Repeat it when they are back, or say {FULL_WORDS}.");
+                return Err(refused(what, todo));
+            }
+            let mut newest = self.store().newest_heads();
+            newest.retain(|(author, number)| passed.get(author) < Some(number));
+            if newest.is_empty() {
+                return Ok(());
+            }
+            leaving.view.borrow_mut().phase = "copying to those who remain".into();
+            for (author, number) in newest {
+                for peer in there.iter().filter(|peer| **peer != author) {
+                    self.drain_to(member, leaving, author, number, *peer)
+                        .await?;
+                }
+                passed.insert(author, number);
+            }
+        }
+    }
+
+    async fn drain_to(
+        &self,
+        member: &Member,
+        leaving: &Leaving,
+        author: PeerKey,
+        newest: SnapshotNumber,
+        peer: PeerKey,
+    ) -> Result<(), Fault> {
+        let (keepers, keyring) = (self.keepers(), self.keyring());
+        let placement = self.placement_of(author, Some(member.key));
+        let (whose, keeper) = (
+            name_of(&self.roster(), author),
+            name_of(&self.roster(), peer),
+        );
+        let mut seen = Seen::default();
+        let mut heads = Backwards::from(author, newest);
+        while let Some(head) = heads.next(self).await {
+            {
+                let mut view = leaving.view.borrow_mut();
+                view.author.clone_from(&whose);
+                view.keeper.clone_from(&keeper);
+                view.number = head.head.number.0;
+            }
+            let done =
+                author::catch_up_with(&keepers, &keyring, &head, &placement, &mut seen, peer).await;
+            let trouble = match done {
+                Ok(done) => {
+                    let mut view = leaving.view.borrow_mut();
+                    view.snapshots += 1;
+                    view.chunks += done.confirmed;
+                    let lacks = done.needed - done.confirmed;
+                    (lacks > 0).then(|| format!("{lacks} chunks are nowhere in reach"))
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            let Some(trouble) = trouble else { continue };
+            if leaving.forced {
+                tracing::warn!(author = %whose, keeper = %keeper, %trouble, "removed in spite of it");
+                continue;
+            }
+            let what = format!(
+                "{keeper} could not be given its share of snapshot {} of {whose}: {trouble}",
+                head.head.number
+            );
+            let todo = format!(
+                "What was copied stays; repeat it to go on. To remove {} all the same, say {FULL_WORDS}.",
+                member.name
+            );
+            return Err(refused(what, todo));
+        }
+        Ok(())
+    }
+}

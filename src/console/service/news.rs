@@ -1,0 +1,174 @@
+//! The roster as it changes: made durable, told to everybody in reach, and what follows from it.
+//!
+//! A change of the roster may bring a new epoch's secret, make one necessary, or find somebody without it. All that is settled in
+//! the one place where rosters are replaced, so that a secret is durable before the roster that names it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Service;
+use crate::format::message::{Message, Refusal};
+use crate::format::roster::Facts;
+use crate::path;
+use crate::roster::{Roster, RosterError, Secrets};
+use crate::session::Session;
+use crate::terms::KeyEpoch;
+use crate::world::{Clock, World};
+
+/// How long a peer may take to hear or tell the news.
+const NEWS_PATIENCE: Duration = Duration::from_secs(10);
+
+impl<W: World> Service<W> {
+    pub(super) fn secrets(&self) -> Rc<Secrets> {
+        Rc::clone(&self.0.secrets.borrow())
+    }
+
+    /// The epoch everything new belongs to.
+    pub(super) fn epoch(&self) -> KeyEpoch {
+        self.secrets().epoch(&self.roster())
+    }
+
+    /// Merges what somebody says of the roster; what changed is durable before it counts.
+    pub(super) async fn take_in(&self, facts: &Facts) -> Result<(), Refusal> {
+        let taken = self
+            .change_roster(|roster, _| {
+                let merged = roster.merge(facts);
+                if merged.refused.jumps + merged.refused.not_entitled > 0 {
+                    tracing::warn!(refused = ?merged.refused, "a peer's roster says things nobody may say");
+                }
+                Ok(!merged.refused.foreign)
+            })
+            .await;
+        match taken {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::NotUnderstood),
+            Err(_) => Err(Refusal::DiskFailed),
+        }
+    }
+
+    /// Makes a roster durable, lets it count, and tells everybody in reach. Changes made meanwhile are merged in, never overwritten.
+    pub(super) async fn keep_roster(&self, news: Roster) -> Result<(), RosterError> {
+        self.change_roster(|roster, _| {
+            if roster.merge(&news.to_facts()).refused.too_large {
+                return Err(RosterError::Edit(
+                    "the roster would be larger than it may be".into(),
+                ));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes roster and secrets together. When `change` fails nothing is changed.
+    pub(super) async fn change_roster<T>(
+        &self,
+        change: impl FnOnce(&mut Roster, &mut Secrets) -> Result<T, RosterError>,
+    ) -> Result<T, RosterError> {
+        let _turn = self.0.roster_turn.lock().await;
+        let (before, had) = (self.roster(), self.secrets());
+        let (mut roster, mut secrets) = (before.as_ref().clone(), had.as_ref().clone());
+        let told = change(&mut roster, &mut secrets)?;
+        self.settle_secrets(&mut roster, &mut secrets);
+        let disk = self.world().disk();
+        // A power cut between the two leaves a secret that no roster names yet: it is found in the roster again, or never used.
+        if secrets.held() != had.held() {
+            secrets.save(disk).await?;
+            *self.0.secrets.borrow_mut() = Rc::new(secrets);
+        }
+        if roster != *before {
+            roster.save(disk).await?;
+            self.roster_is(roster);
+            self.tell_all();
+        }
+        Ok(told)
+    }
+
+    /// Takes the secrets the roster has for this Box, and sees that everybody who remains is given all, and no lost Box the present one.
+    fn settle_secrets(&self, roster: &mut Roster, secrets: &mut Secrets) {
+        let own = &self.0.identity;
+        if let Some(more) = secrets.learned(roster, own) {
+            tracing::info!(
+                epochs = more.held().len(),
+                "the reserve has a new key epoch"
+            );
+            *secrets = more;
+        }
+        if roster.member(&self.me()).is_none() {
+            return;
+        }
+        let (entropy, by) = (self.world().entropy(), &own.signing);
+        // One of those who notice at once is enough.
+        let is_first = self
+            .mesh()
+            .map(path::Mesh::sessions)
+            .unwrap_or_default()
+            .iter()
+            .all(|session| roster.member(&session.peer()).is_none() || session.peer() > self.me());
+        if !roster.epoch_is_sound() && is_first {
+            match roster.begin_epoch(secrets, by, entropy) {
+                Ok(_) => tracing::info!("a new key epoch was begun: a lost Box knew the last"),
+                Err(error) => tracing::error!(%error, "a lost Box knows the present secret"),
+            }
+        }
+        if let Err(error) = roster.share_secrets(secrets, by, entropy) {
+            tracing::warn!(%error, "the reserve's secrets could not be sealed to everybody");
+        }
+    }
+
+    /// Whether two members may go on speaking in this session.
+    pub(super) fn stands(&self, session: &Session) -> bool {
+        self.roster().member(&session.peer()).is_some() && session.epoch() == Some(self.epoch())
+    }
+
+    /// Tells everybody in reach, and ends sessions that belong to an older epoch or with a Box that is out.
+    fn tell_all(&self) {
+        for session in self.mesh().map(path::Mesh::sessions).unwrap_or_default() {
+            let peer = session.peer();
+            let former = self.roster().former();
+            let is_lost = former.iter().any(|member| {
+                member.key == peer && member.removed == Some(crate::roster::Removal::Lost)
+            });
+            if is_lost {
+                tracing::info!(peer = %peer.short(), "shut out");
+                session.close();
+                continue;
+            }
+            let service = self.clone();
+            self.world().spawn(async move {
+                service.tell_roster(&session).await;
+                if !service.stands(&session) {
+                    session.close();
+                }
+            });
+        }
+    }
+
+    pub(super) async fn tell_roster(&self, session: &Session) {
+        let body = Rc::new(self.roster().to_facts().encode());
+        let telling = session.ask(Message::Roster, Some(body));
+        // Whoever did not hear it now compares hashes at its next hello.
+        self.world().clock().within(NEWS_PATIENCE, telling).await;
+    }
+
+    /// Two members that do not speak under the present epoch tell each other their rosters and nothing else: whoever was off
+    /// learns the new secret so. Then they call each other again.
+    pub(super) async fn exchange_news(self, session: Session) {
+        let hear = async {
+            while let Some(incoming) = session.next().await {
+                if incoming.message != Message::Roster {
+                    continue;
+                }
+                let answer = match Facts::decode(&incoming.body) {
+                    Ok(facts) => self.take_in(&facts).await,
+                    Err(_) => Err(Refusal::Damaged),
+                };
+                let answer = answer.map_or_else(Message::Refused, |()| Message::Done);
+                return incoming.answer(answer, None).await;
+            }
+        };
+        let tell = self.tell_roster(&session);
+        let both = async { tokio::join!(hear, tell) };
+        self.world().clock().within(NEWS_PATIENCE, both).await;
+        session.close();
+    }
+}

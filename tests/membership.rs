@@ -1,0 +1,281 @@
+//! Who belongs: a Box is drained and leaves, a lost Box is shut out, a new Box continues its history, and the words bring one back.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "a story looks at the machine itself"
+)]
+
+mod stage;
+
+use stage::{BoxProcess, Stage, assert_same_trees, make_tree};
+
+fn retrieve(from: &BoxProcess, author: &str, to: &std::path::Path) -> serde_json::Value {
+    let to = to.to_str().unwrap();
+    from.json(&["retrieve", "--author", author, "--to", to, "--json"])
+}
+
+fn protected(home: &BoxProcess) -> serde_json::Value {
+    let outcome = home.json(&["snapshot", "--wait", "--json"]);
+    assert_eq!(outcome["protected"], true, "{outcome}");
+    outcome
+}
+
+fn names(of: &BoxProcess) -> Vec<String> {
+    let peers = of.json(&["peers", "--json"]);
+    let mut names: Vec<String> = peers
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|peer| peer["name"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The epochs a Box has the secrets of: what its file holds, counted.
+fn epochs(of: &BoxProcess) -> usize {
+    let bytes = std::fs::read(of.dir.join("secrets")).unwrap();
+    // Magic, version, number of pairs.
+    usize::from(bytes[5])
+}
+
+#[test]
+fn a_lost_box_is_shut_out_by_a_new_epoch_and_its_copies_are_made_again() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 4);
+    let home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    let mut friend = stage.joined_box("friend", &home);
+    let mut attic = stage.joined_box("attic", &home);
+    let peers_are = |count: usize| {
+        move |peers: &serde_json::Value| {
+            let peers = peers.as_array().unwrap();
+            peers.len() == count && peers.iter().all(|peer| peer["connected"] == true)
+        }
+    };
+    home.until(&["peers", "--json"], peers_are(4));
+    let before = protected(&home);
+    assert_eq!(before["copies"], 3, "{before}");
+
+    // The office was burgled while the attic was off.
+    office.kill();
+    attic.kill();
+    let refused = home.run(&["remove", "office", "--lost", "--json"]);
+    // Everything is at the friend's too: nothing stands in the way.
+    assert!(refused.status.success(), "{refused:?}\n{}", home.log());
+    let told: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!((&told["lost"], epochs(&home)), (&true.into(), 2), "{told}");
+    friend.until(&["peers", "--json"], |peers| {
+        peers.as_array().unwrap().len() == 3
+    });
+    home.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        let friend = peers.iter().find(|peer| peer["name"] == "friend").unwrap();
+        friend["connected"] == true
+    });
+    assert_eq!(epochs(&friend), 2);
+
+    // The attic comes back under the old epoch and learns the new one.
+    attic.start();
+    home.until(&["peers", "--json"], peers_are(3));
+    assert_eq!(epochs(&attic), 2);
+    let status = home.until(&["status", "--json"], |status| {
+        status["safe"] == true && status["copies"] == 2
+    });
+    assert!(status["mending_since_seconds"].is_i64(), "{status}");
+
+    // The thief starts the stolen Box: nobody speaks with it.
+    office.start();
+    let turned_away = "not a member";
+    let mut told = String::new();
+    for _ in 0..600 {
+        told = home.log() + &friend.log() + &attic.log();
+        if told.contains(turned_away) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(told.contains(turned_away), "{told}");
+    let peers = office.json(&["peers", "--json"]);
+    let alone = peers.as_array().unwrap().iter();
+    assert!(
+        alone
+            .filter(|peer| peer["is_me"] == false)
+            .all(|peer| peer["connected"] == false),
+        "{peers}"
+    );
+    assert_eq!(epochs(&office), 1);
+
+    // What is new is sealed under the new epoch, what is old stays readable.
+    std::fs::write(files.join("after.txt"), "written after the burglary").unwrap();
+    protected(&home);
+    friend.kill();
+    friend.start();
+    let to = stage.path("came-back");
+    retrieve(&friend, "home", &to);
+    assert_same_trees(&files, &to);
+}
+
+#[test]
+fn a_box_is_drained_before_it_leaves_and_its_snapshots_stay() {
+    let stage = Stage::new();
+    let (files, at_home) = (stage.path("files"), stage.path("at-home"));
+    make_tree(&files, 3);
+    make_tree(&at_home, 1);
+    let home = stage.first_box("home", &at_home);
+    let mut office = stage.joined_box("office", &home);
+    office.succeeds(&["data", "add", &format!("work={}", files.display())]);
+    let mut friend = stage.joined_box("friend", &home);
+    office.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers.len() == 3 && peers.iter().all(|peer| peer["connected"] == true)
+    });
+    protected(&home);
+    protected(&office);
+
+    // Who cannot be asked stands in the way; nothing is changed.
+    friend.kill();
+    home.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers
+            .iter()
+            .any(|peer| peer["name"] == "friend" && peer["connected"] == false)
+    });
+    let refused = home.run(&["remove", "office"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("friend") && told.contains("--even-if-copies-are-lost"),
+        "{told}"
+    );
+    assert_eq!(names(&home), ["friend", "home", "office"]);
+    friend.start();
+    home.until(&["peers", "--json"], |peers| {
+        peers
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|peer| peer["connected"] == true)
+    });
+
+    let removed = home.json(&["remove", "office", "--json"]);
+    assert_eq!(
+        (&removed["lost"], epochs(&home)),
+        (&false.into(), 1),
+        "{removed}"
+    );
+    assert!(removed["chunks"].as_u64() > Some(10), "{removed}");
+    let status = office.until(&["status", "--json"], |status| {
+        status["sentence"]
+            .as_str()
+            .unwrap()
+            .contains("removed from its reserve")
+    });
+    assert_eq!(status["safe"], false);
+    office.destroy();
+    home.until(&["status", "--json"], |status| status["safe"] == true);
+    let again = home.run(&["remove", "office"]);
+    assert!(
+        String::from_utf8_lossy(&again.stderr).contains("removed before"),
+        "{again:?}"
+    );
+
+    // One of the two that remain sees to the copies of what the office took.
+    let of_office = |status: &serde_json::Value| status["former"][0]["copies"].as_u64();
+    let mut found = None;
+    for _ in 0..600 {
+        found = [&home, &friend].iter().find_map(|keeper| {
+            let output = keeper.run(&["status", "--json"]);
+            of_office(&serde_json::from_slice(&output.stdout).unwrap())
+                .filter(|copies| *copies == 2)
+        });
+        if found.is_some() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(found, Some(2), "{}", home.log());
+    let to = stage.path("came-back");
+    retrieve(&friend, "office", &to);
+    assert_same_trees(&files, &to);
+
+    // One Box alone would protect nothing.
+    let refused = home.run(&["remove", "friend"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("minimum"), "{told}");
+}
+
+#[test]
+fn the_words_and_the_one_box_that_survived_bring_a_new_box_back() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 2);
+    let mut home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    let friend = stage.joined_box("friend", &home);
+    home.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers.len() == 3 && peers.iter().all(|peer| peer["connected"] == true)
+    });
+    protected(&home);
+    home.destroy();
+    office.destroy();
+    let friends = friend.address().to_owned();
+    let sheet = stage.path("home-words");
+
+    // A stranger's words open nothing and are answered by nothing.
+    let wrong = stage.path("wrong-words");
+    std::fs::write(&wrong, "abandon ".repeat(23) + "art").unwrap();
+    let mut new = stage.new_box("new");
+    let mut args = vec![
+        "recover",
+        "--name",
+        "new",
+        "--from",
+        &friends,
+        "--words-file",
+    ];
+    let mut stranger = args.clone();
+    stranger.push(wrong.to_str().unwrap());
+    let refused = new.run(&stranger);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("does not know these recovery words"),
+        "{told}"
+    );
+    assert!(!new.dir.join("identity").exists());
+
+    args.extend([
+        sheet.to_str().unwrap(),
+        "--lost",
+        "home",
+        "--replaces",
+        "home",
+    ]);
+    new.succeeds(&args);
+    new.start();
+    let to = stage.path("came-back");
+    let report = new.json(&[
+        "retrieve",
+        "--author",
+        "home",
+        "--to",
+        to.to_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(report["failed_count"], 0, "{report}");
+    assert_same_trees(&files, &to);
+    assert_eq!(names(&new), ["friend", "new", "office"]);
+    friend.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers
+            .iter()
+            .any(|peer| peer["name"] == "new" && peer["connected"] == true)
+    });
+    assert_eq!((epochs(&new), epochs(&friend)), (2, 2));
+    let peers = friend.json(&["peers", "--json"]);
+    assert!(!peers.to_string().contains("\"home\""), "{peers}");
+}
