@@ -6,12 +6,11 @@ use serde::Serialize;
 
 use super::cli::{Print, Snapshot};
 use super::client::{Client, NoService};
-use super::control::{Reply, SnapshotOutcome, Want};
+use super::control::{Reply, Want};
 use super::fault::{Exit, Fault};
-use super::progress::Progress;
-use super::{setup, text};
+use super::{jobs, setup, text};
 
-fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
+pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
     Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
 }
 
@@ -23,7 +22,11 @@ pub fn nonsense() -> Fault {
     )
 }
 
-fn print<T: Serialize>(how: Print, value: &T, shown: impl FnOnce() -> String) -> Result<(), Fault> {
+pub fn print<T: Serialize>(
+    how: Print,
+    value: &T,
+    shown: impl FnOnce() -> String,
+) -> Result<(), Fault> {
     if how.json {
         text::print_json(value)
     } else {
@@ -61,27 +64,11 @@ pub fn snapshot(dir: &Path, args: &Snapshot) -> Result<Exit, Fault> {
     };
     if !args.wait {
         print(args.print, &serde_json::json!({ "job": id }), || {
-            format!("Snapshot begun (job {id}). `reserve status` shows how far it is.")
+            format!("Snapshot begun (job {id}). `reserve jobs follow {id}` waits for it.")
         })?;
         return Ok(Exit::Done);
     }
-    let mut following = call(dir, Want::Follow { job: id })?;
-    let mut bar = Progress::begin("protecting", None);
-    let outcome = loop {
-        match following.reply() {
-            Ok(Reply::Progress(now)) => {
-                bar.at(now.bytes, now.files, &format!("{} {}", now.phase, now.path))
-            }
-            Ok(Reply::Snapshot(outcome)) => break Ok(outcome),
-            Ok(_) => break Err(nonsense()),
-            Err(fault) => break Err(fault),
-        }
-    };
-    bar.end();
-    let outcome: SnapshotOutcome = outcome?;
-    print(args.print, &outcome, || text::outcome(&outcome))?;
-    let is_safe = outcome.protected && outcome.unread_count == 0 && outcome.snapshot.accepted;
-    Ok(if is_safe { Exit::Done } else { Exit::NotSafe })
+    jobs::follow(dir, id, args.print)
 }
 
 /// `reserve snapshots`

@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use smol_str::SmolStr;
 
 mod events;
+mod jobs;
 
 pub use events::{Events, Since};
+pub use jobs::{Completions, JobDeed, Jobs, Man, Report, Shell};
 
 use crate::terms::limits::PORT_DEFAULT;
 
@@ -70,6 +72,17 @@ pub enum Command {
     Status(Print),
     /// What happened, oldest first.
     Events(Events),
+    /// Long work of the keeper: list it, wait for it, end it.
+    Jobs(Jobs),
+    /// Look at this machine and this Box: kernel, memory, disks, keys, ports, the other Boxes, and what to do.
+    Doctor(Print),
+    /// What support needs to know, as JSON: figures and codes, without names, paths, addresses or keys.
+    Report(Report),
+    /// Print what makes a shell complete this command.
+    Completions(Completions),
+    /// Write the manual pages.
+    #[command(hide = true)]
+    Man(Man),
     /// The Boxes of this reserve and whether they can be reached.
     Peers(Print),
 }

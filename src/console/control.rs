@@ -41,6 +41,13 @@ pub enum Want {
         #[serde(default)]
         try_anyway: bool,
     },
+    /// Jobs, oldest first.
+    Jobs {},
+    /// End a job that is not done yet.
+    Cancel {
+        /// Which.
+        job: u64,
+    },
     /// Follow a job to its end, or (`until_published`) until its snapshot can be retrieved.
     Follow {
         /// Which.
@@ -90,6 +97,8 @@ pub enum Reply {
         /// Its number.
         id: u64,
     },
+    /// Jobs, oldest first.
+    Jobs(Vec<JobView>),
     /// How far a job is.
     Progress(ProgressView),
     /// A snapshot job's end.
@@ -189,6 +198,39 @@ pub struct TicketView {
     pub seconds: u64,
 }
 
+/// Long work of the keeper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its number; counts from the start of the keeper.
+    pub id: u64,
+    /// What it does.
+    pub what: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// How far it is.
+    pub progress: ProgressView,
+    /// What came of it, if it is done.
+    pub outcome: Option<SnapshotOutcome>,
+    /// Why nothing came of it, if it failed or was cancelled.
+    pub fault: Option<Fault>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// It waits for its turn.
+    Waiting,
+    /// It is at work.
+    Running,
+    /// It did what it was for.
+    Done,
+    /// It could not.
+    Failed,
+    /// A person ended it.
+    Cancelled,
+}
+
 /// How far a snapshot is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProgressView {
@@ -247,6 +289,14 @@ pub struct SnapshotOutcome {
     pub skipped: u64,
     /// What each keeper confirmed.
     pub keepers: Vec<KeeperShare>,
+}
+
+impl SnapshotOutcome {
+    /// Whether a person may sleep: all of it has its copies, and all of it is there.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.protected && self.unread_count == 0 && self.snapshot.accepted
+    }
 }
 
 /// What a keeper confirmed of a snapshot.

@@ -15,15 +15,20 @@ pub mod fault;
 mod ask;
 mod at_rest;
 mod client;
+mod doctor;
 mod drill;
 mod event_view;
 mod events;
+mod interrupt;
+mod jobs;
 mod ls;
 mod memory;
 mod names;
+mod pages;
 mod progress;
 mod recover;
 mod remove;
+mod report;
 mod retrieve;
 mod service;
 mod setup;
@@ -39,7 +44,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
     let dir = std::path::absolute(&cli.dir).map_err(|error| {
         Fault::new(
             format!("{}: {error}", cli.dir.display()),
-            "",
+            "Nothing was changed.",
             "Name the Box's state directory with --dir.",
         )
         .exit(Exit::Usage)
@@ -58,6 +63,11 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Status(print) => ask::status(&dir, print),
         Command::Peers(print) => ask::peers(&dir, print),
         Command::Ls(args) => ls::run(&dir, &args),
+        Command::Jobs(args) => jobs::run(&dir, &args),
+        Command::Doctor(print) => doctor::run(&dir, print),
+        Command::Report(args) => report::run(&dir, &args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
         Command::Events(args) => events::run(&dir, &args),
         Command::Retrieve(args) => retrieve::run(&dir, &args),
     }

@@ -93,6 +93,11 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
             })
             .await
             .map(|job| Reply::Job { id: job.id }),
+        Want::Jobs {} => Ok(Reply::Jobs(service.jobs())),
+        Want::Cancel { job } => match service.job(job) {
+            Some(found) => found.cancel().map(|()| Reply::Job { id: job }),
+            None => Err(no_job(job)),
+        },
         Want::Follow { job } => return follow(&service, job, &mut writer).await,
         Want::Events { since, follow } => {
             return super::events::tell(&service, since.as_ref(), follow, reader, writer).await;
@@ -129,13 +134,7 @@ async fn follow<W: World>(
     writer: &mut OwnedWriteHalf,
 ) -> std::io::Result<()> {
     let Some(job) = service.job(id) else {
-        let fault = Fault::new(
-            format!("there is no job {id}"),
-            "",
-            "`reserve status` shows what runs.",
-        )
-        .exit(Exit::Usage);
-        return say(writer, &Reply::Fault(fault)).await;
+        return say(writer, &Reply::Fault(no_job(id))).await;
     };
     loop {
         match service
@@ -272,6 +271,15 @@ async fn write_chunk(
     let bytes = u32::try_from(body.len()).map_err(std::io::Error::other)?;
     out.write_all(&chunk_header(tag, is_chunk, bytes)).await?;
     out.write_all(body).await
+}
+
+fn no_job(id: u64) -> Fault {
+    Fault::new(
+        format!("there is no job {id}"),
+        "Nothing was changed.",
+        "`reserve jobs` lists them; the keeper remembers the last few since its start.",
+    )
+    .exit(Exit::Usage)
 }
 
 fn other_version(v: u32) -> Fault {

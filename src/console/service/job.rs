@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use crate::author;
-use crate::console::control::{ProgressView, SnapshotOutcome};
+use crate::console::control::{JobState, JobView, ProgressView, SnapshotOutcome};
 use crate::console::fault::Fault;
 
 /// How a snapshot is to be taken.
@@ -43,6 +43,8 @@ pub struct Job {
     /// How it is to be taken.
     pub asked: Asked,
     begun: Cell<bool>,
+    cancelled: Cell<bool>,
+    cancel: Notify,
     end: RefCell<Option<Result<SnapshotOutcome, Fault>>>,
     ended: Notify,
 }
@@ -55,6 +57,8 @@ impl Job {
             progress: Rc::default(),
             asked,
             begun: Cell::new(false),
+            cancelled: Cell::new(false),
+            cancel: Notify::new(),
             end: RefCell::default(),
             ended: Notify::new(),
         })
@@ -74,6 +78,73 @@ impl Job {
     pub fn finish(&self, end: Result<SnapshotOutcome, Fault>) {
         *self.end.borrow_mut() = Some(end);
         self.ended.notify_waiters();
+    }
+
+    /// Ends it, if it is not done and about to be published: then it is too late.
+    pub fn cancel(&self) -> Result<(), Fault> {
+        if self.end().is_some() {
+            return Err(Fault::new(
+                format!("job {} has ended already", self.id),
+                "What came of it is unchanged.",
+                "`reserve jobs` shows what.",
+            ));
+        }
+        let is_too_late = matches!(
+            self.progress.phase.get(),
+            author::Phase::Publishing | author::Phase::CatchingUp | author::Phase::Done
+        );
+        if is_too_late {
+            return Err(Fault::new(
+                format!(
+                    "job {} is publishing its snapshot: it is too late to end it",
+                    self.id
+                ),
+                "It goes on.",
+                format!("`reserve jobs follow {}` waits for it.", self.id),
+            ));
+        }
+        self.cancelled.set(true);
+        self.cancel.notify_one();
+        if self.waits() {
+            self.finish(Err(self.was_cancelled()));
+        }
+        Ok(())
+    }
+
+    /// Resolves when somebody ends it.
+    pub async fn cancelled(&self) {
+        while !self.cancelled.get() {
+            self.cancel.notified().await;
+        }
+    }
+
+    /// What its followers are told then.
+    pub fn was_cancelled(&self) -> Fault {
+        Fault::new(
+            format!("the snapshot was cancelled (job {})", self.id),
+            "No snapshot was taken; what was protected before is unchanged.",
+            "Take one with `reserve snapshot --wait`; what keepers have already is not sent again.",
+        )
+    }
+
+    /// All of it, for people and programs.
+    pub fn job_view(&self) -> JobView {
+        let end = self.end();
+        let state = match &end {
+            _ if self.cancelled.get() => JobState::Cancelled,
+            Some(Ok(_)) => JobState::Done,
+            Some(Err(_)) => JobState::Failed,
+            None if self.waits() => JobState::Waiting,
+            None => JobState::Running,
+        };
+        JobView {
+            id: self.id,
+            what: "snapshot".into(),
+            state,
+            progress: self.view(),
+            outcome: end.as_ref().and_then(|end| end.as_ref().ok()).cloned(),
+            fault: end.and_then(Result::err),
+        }
     }
 
     /// How it ended, if it did.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Service, control};
@@ -15,7 +16,7 @@ use crate::keeper::{OpenReport, Store, StoreConfig};
 use crate::roster::{Config, Invitations, LoadedBox};
 use crate::terms::limits::TABLE_CHUNKS_DEFAULT;
 use crate::world::uring::{self, Uring};
-use crate::world::{Listener, Net, World};
+use crate::world::{Clock, Listener, Net, World};
 
 /// The program's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,7 +41,7 @@ pub fn run(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
     }
     let _lock = lock(dir)?;
     uring::run(keep(dir, args))
-        .map_err(|error| Fault::new(error.to_string(), "Nothing was changed.", ""))?
+        .map_err(|error| Fault::from_sentence(&error.to_string(), "Nothing was changed."))?
 }
 
 /// Takes the directory for this process alone; the kernel gives it back when the process ends, however it ends.
@@ -153,13 +154,34 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
     let _ = writeln!(out, "{name} is listening on {at}").and_then(|()| out.flush());
     tracing::info!(%name, %at, "the keeper runs");
 
+    notify(&[NotifyState::Ready]);
+    if let Some(period) = sd_notify::watchdog_enabled() {
+        world.spawn(pet_watchdog(world.clone(), period));
+    }
+
     ends.any().await;
+    notify(&[NotifyState::Stopping]);
     tracing::info!("asked to end: acknowledging what is under way");
     store.close().await;
     dispatcher.close().await;
     // The socket goes with us, so that nobody calls a service that is not there.
     let _ = std::fs::remove_file(dir.join(crate::console::control::SOCKET));
     Ok(Exit::Done)
+}
+
+/// Tells the service manager, if there is one; one that does not listen is its own affair.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager does not listen");
+    }
+}
+
+/// Says that this thread still turns, twice in each period.
+async fn pet_watchdog(world: Uring, period: std::time::Duration) {
+    loop {
+        notify(&[NotifyState::Watchdog]);
+        world.clock().sleep(period / 2).await;
+    }
 }
 
 fn tell(report: &OpenReport) {

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use super::job::{Asked, Job};
 use super::{Service, views};
 use crate::author::{self, AuthorIdentity, DataSetConfig, Options, SnapshotError};
-use crate::console::control::SnapshotOutcome;
+use crate::console::control::{JobView, SnapshotOutcome};
 use crate::console::fault::{Exit, Fault};
+use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
 use crate::roster::{Config, DataSet};
 use crate::world::{Clock, World};
 
@@ -42,7 +43,7 @@ impl<W: World> Service<W> {
     async fn read_data_sets(&self) -> Result<Vec<DataSet>, Fault> {
         let config = Config::load(self.world().disk())
             .await
-            .map_err(|error| Fault::new(error.to_string(), "No snapshot was taken.", ""))?;
+            .map_err(|error| Fault::from_sentence(&error.to_string(), "No snapshot was taken."))?;
         self.0.data.borrow_mut().clone_from(&config.data);
         Ok(config.data)
     }
@@ -79,8 +80,22 @@ impl<W: World> Service<W> {
         let (service, running) = (self.clone(), Rc::clone(&job));
         self.world().spawn(async move {
             let _turn = service.0.snapshot_turn.lock().await;
+            if running.end().is_some() {
+                return;
+            }
             running.begin();
-            let end = service.take_snapshot(&running).await;
+            let taking = Box::pin(service.take_snapshot(&running));
+            // Left where it stands, as a power cut would leave it: nothing of it is published.
+            let end = tokio::select! {
+                biased;
+                () = running.cancelled() => {
+                    let number = [EventFact::new(FactName::Number, running.id)];
+                    let reporter = service.reporter();
+                    reporter.tell(EventKind::SnapshotCancelled, Subject::Itself, &number);
+                    Err(running.was_cancelled())
+                }
+                end = taking => end,
+            };
             if let Err(fault) = &end {
                 tracing::warn!(%fault, "the snapshot was not taken");
             }
@@ -150,6 +165,12 @@ impl<W: World> Service<W> {
     /// How the last snapshot ended.
     pub(super) fn last_end(&self) -> Option<Result<SnapshotOutcome, Fault>> {
         self.0.jobs.borrow().iter().rev().find_map(|job| job.end())
+    }
+
+    /// Jobs that are remembered, oldest first.
+    pub(super) fn jobs(&self) -> Vec<JobView> {
+        let jobs = self.0.jobs.borrow();
+        jobs.iter().map(|job| job.job_view()).collect()
     }
 
     pub(super) fn job(&self, id: u64) -> Option<Rc<Job>> {
