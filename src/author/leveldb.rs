@@ -45,6 +45,8 @@ enum Role {
     Log,
     Current,
     Manifest,
+    /// What it tells people; nothing depends on it.
+    Note,
 }
 
 fn role(name: &[u8]) -> Option<Role> {
@@ -52,6 +54,9 @@ fn role(name: &[u8]) -> Option<Role> {
         |digits: &[u8]| (1..=20).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     if name == b"CURRENT" {
         return Some(Role::Current);
+    }
+    if name == b"LOG" || name == b"LOG.old" {
+        return Some(Role::Note);
     }
     if let Some(number) = name.strip_prefix(b"MANIFEST-") {
         return is_number(number).then_some(Role::Manifest);
@@ -99,13 +104,20 @@ fn own_files(entries: Vec<DirEntry>) -> Option<Listing> {
 
 /// Whether nothing happened between two listings but that logs and manifests grew.
 fn is_same(before: &Listing, after: &Listing) -> bool {
+    let that_matter = |listing: &Listing| {
+        let some = listing.iter().filter(|(_, (role, _))| *role != Role::Note);
+        some.map(|(name, file)| (name.clone(), *file))
+            .collect::<Vec<_>>()
+    };
+    let (before, after) = (that_matter(before), that_matter(after));
     before.len() == after.len()
         && before
             .iter()
-            .zip(after)
+            .zip(&after)
             .all(|((name, (role, old)), (other, (_, new)))| {
                 let holds = match role {
                     Role::Table | Role::Current => same_contents(old, new),
+                    Role::Note => true,
                     Role::Log | Role::Manifest => old.inode == new.inode && old.size <= new.size,
                 };
                 name == other && holds
@@ -136,7 +148,7 @@ pub(super) async fn read<W: World, K: Keepers>(
         for wanted in [
             &[Role::Table][..],
             &[Role::Manifest, Role::Current],
-            &[Role::Log],
+            &[Role::Log, Role::Note],
         ] {
             for (name, (role, stat)) in &listing {
                 let is_done = *role == Role::Table
@@ -152,7 +164,7 @@ pub(super) async fn read<W: World, K: Keepers>(
                     }
                     None => {
                         files.remove(name);
-                        is_whole = false;
+                        is_whole &= *role == Role::Note;
                     }
                 }
             }
@@ -250,6 +262,7 @@ mod tests {
             ("kept.log", false),
             ("000001.ldb.bak", false),
             ("CURRENT.bak", false),
+            ("LOG", true),
             (".log", false),
         ] {
             assert_eq!(is_own_name(name.as_bytes()), is_own, "{name}");

@@ -2,7 +2,8 @@
 //!
 //! The way of a byte: `walk` finds it, `read` and `gather` take it in, `cut` and `seal` make chunks, `index` makes
 //! pages of entries, `replicate` sees chunks onto keepers, `snapshot` signs the head and publishes it, `closure` brings
-//! keepers that were away up to date. `shelf` and `numbers` are what the author remembers until the next time.
+//! keepers that were away up to date. `shelf`, `known` and `numbers` are what the author remembers until the next time;
+//! `footing` sees that a data set is where it was, `leveldb` that a database comes back whole, `fit` that there is room.
 //!
 //! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, one listing a level of
 //! directories; nothing grows with the number of files or chunks.

@@ -72,7 +72,12 @@ impl<W: World> Service<W> {
             if due.is_none_or(|due| due > now) || is_alone {
                 let until = due.map_or(LOOK_EVERY, |due| due.since(now));
                 let wait = if is_alone { LOOK_EVERY } else { until };
-                self.world().clock().sleep(wait.min(LOOK_EVERY)).await;
+                // Whoever joins may be the first to keep anything.
+                let joined = self.0.roster_changed.notified();
+                self.world()
+                    .clock()
+                    .within(wait.min(LOOK_EVERY), joined)
+                    .await;
                 continue;
             }
             [chance] = self.world().entropy().bytes();
