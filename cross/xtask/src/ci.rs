@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::steps::{Outcome, Steps, cargo, cargo_has, output, run as run_program};
+use crate::steps::{Outcome, Steps, cargo, cargo_has, output, run as run_program, target_dir};
 
 /// One check.
 type Step = fn() -> Result<Outcome>;
@@ -13,6 +13,7 @@ const STEPS: &[(&str, Step)] = &[
     ("clippy", clippy),
     ("test", test),
     ("corpus", corpus),
+    ("bench", bench),
     ("doc", doc),
     ("deny", deny),
     ("advisories", advisories),
@@ -94,6 +95,24 @@ fn corpus() -> Result<Outcome> {
     ]))
 }
 
+/// The benchmark at a thousandth of its size, without peers: its figures mean nothing, that it runs to the end does.
+fn bench() -> Result<Outcome> {
+    let built = run_program(cargo().args(["build", "--package", "reserve", "--bin", "reserve"]))?;
+    if built != Outcome::Passed {
+        return Ok(built);
+    }
+    let program = target_dir().join("debug/reserve").display().to_string();
+    let rows = "media-first,media-changed,media-retrieve,media-protected,small-first,small-unchanged,start";
+    let arguments = ["--divisor", "1000", "--runs", "1", "--peers", "none"];
+    let is_whole =
+        crate::bench::run(&[&arguments[..], &["--only", rows, "--reserve", &program]].concat())?;
+    Ok(if is_whole {
+        Outcome::Passed
+    } else {
+        Outcome::Failed("a row could not be measured".to_owned())
+    })
+}
+
 fn doc() -> Result<Outcome> {
     run_program(
         cargo()
@@ -139,8 +158,8 @@ mod tests {
             Choice::parse(&["--only", "doc,fmt"]),
             Some(Choice(vec!["fmt", "doc"]))
         );
-        let rest =
-            Choice::parse(&["--skip", "test,corpus,deny,advisories"]).expect("they are steps");
+        let rest = Choice::parse(&["--skip", "test,corpus,bench,deny,advisories"])
+            .expect("they are steps");
         assert_eq!(rest, Choice(vec!["fmt", "clippy", "doc"]));
         assert_eq!(Choice::parse(&[]).map(|all| all.0.len()), Some(STEPS.len()));
         assert_eq!(Choice::parse(&["--only", "lint"]), None);

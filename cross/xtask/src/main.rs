@@ -1,4 +1,4 @@
-//! What a developer runs: `cargo xtask ci`, `cross`, `fuzz`. One small file for each; this one only chooses.
+//! What a developer runs: `cargo xtask ci`, `cross`, `fuzz`, `bench`. One small file or folder for each; this one only chooses.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -9,6 +9,7 @@
 
 use std::process::ExitCode;
 
+mod bench;
 mod ci;
 mod cross;
 mod fuzz;
@@ -17,9 +18,10 @@ mod steps;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  ci [--only STEP,... | --skip STEP,...]   all checks: fmt, clippy, test, corpus, doc, deny, advisories
+  ci [--only STEP,... | --skip STEP,...]   all checks: fmt, clippy, test, corpus, bench, doc, deny, advisories
   cross                                    the release program for a Box (aarch64, one static file), with its size
-  fuzz [--seconds N] [TARGET ...]          every fuzz target, or those named, N seconds each (default 20; needs nightly)";
+  fuzz [--seconds N] [TARGET ...]          every fuzz target, or those named, N seconds each (default 20; needs nightly)
+  bench [--quick] [--help]                 the table of `reserve` beside other programs of its kind, on this machine";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         ["ci", rest @ ..] => ci::Choice::parse(rest).map(|choice| ci::run(&choice)),
         ["cross"] => Some(cross::run()),
         ["fuzz", rest @ ..] => fuzz::Choice::parse(rest).map(|choice| fuzz::run(&choice)),
+        ["bench", rest @ ..] => Some(bench::run(rest)),
+        [bench::WRAPPER, file, line @ ..] => return bench::wrap(file, line),
         _ => None,
     };
     match outcome {
