@@ -279,3 +279,59 @@ fn the_words_and_the_one_box_that_survived_bring_a_new_box_back() {
     let peers = friend.json(&["peers", "--json"]);
     assert!(!peers.to_string().contains("\"home\""), "{peers}");
 }
+
+#[test]
+fn a_new_box_goes_on_with_a_former_ones_history_and_sends_nothing_again() {
+    let stage = Stage::new();
+    let (files, at_home) = (stage.path("files"), stage.path("at-home"));
+    make_tree(&files, 4);
+    make_tree(&at_home, 0);
+    let home = stage.first_box("home", &at_home);
+    let mut office = stage.joined_box("office", &home);
+    office.succeeds(&["data", "add", &format!("work={}", files.display())]);
+    let friend = stage.joined_box("friend", &home);
+    office.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers.len() == 3 && peers.iter().all(|peer| peer["connected"] == true)
+    });
+    let first = protected(&office);
+    assert!(first["bytes_sent"].as_u64() > Some(20_000_000), "{first}");
+    home.json(&["remove", "office", "--json"]);
+    office.destroy();
+
+    let mut new = stage.new_box("new");
+    let ticket = home.succeeds(&["invite"]);
+    let ticket = ticket.trim();
+    let refused = new.run(&["join", "--name", "office", "--replaces", "attic", ticket]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("no removed Box of that name"), "{told}");
+    new.succeeds(&["join", "--name", "office", "--replaces", "office", ticket]);
+    new.start();
+    let back = stage.path("back");
+    // Without a name its own are meant: those of the Box whose history it continues.
+    new.json(&["retrieve", "--to", back.to_str().unwrap(), "--json"]);
+    assert_same_trees(&files, &back);
+    new.succeeds(&["data", "add", &format!("work={}", back.display())]);
+    new.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers.len() == 3 && peers.iter().all(|peer| peer["connected"] == true)
+    });
+    let next = protected(&new);
+    assert_eq!(next["snapshot"]["number"], 2, "{next}");
+    assert!(
+        next["bytes_sent"].as_u64() < Some(200_000),
+        "an index and a manifest, no files: {next}"
+    );
+    let list = friend.until(&["snapshots", "--json"], |list| {
+        let of_office = |snapshot: &&serde_json::Value| snapshot["author"] == "office";
+        list.as_array().unwrap().iter().filter(of_office).count() == 2
+    });
+    let to = stage.path("came-back");
+    retrieve(&friend, "office", &to);
+    assert_same_trees(&back, &to);
+    let first = stage.path("first");
+    let first_args = ["retrieve", "--author", "office", "--snapshot", "1", "--to"];
+    friend.succeeds(&[&first_args[..], &[first.to_str().unwrap()]].concat());
+    assert_same_trees(&files, &first);
+    assert!(list.as_array().unwrap().len() >= 2);
+}

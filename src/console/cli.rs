@@ -55,6 +55,9 @@ pub enum Command {
     /// Add, remove or list the data sets this Box protects.
     #[command(subcommand)]
     Data(Data),
+    /// Read, change and check the configuration of this Box and the one all Boxes share.
+    #[command(subcommand)]
+    Config(Config),
     /// Run the service itself, in the foreground.
     Keeper(Keeper),
     /// Take a snapshot of this Box's data sets now.
@@ -162,8 +165,8 @@ fn legal_name(text: &str) -> Result<SmolStr, String> {
 #[derive(Debug, Args)]
 pub struct Init {
     /// What to call this Box.
-    #[arg(long, value_parser = legal_name)]
-    pub name: SmolStr,
+    #[arg(long, value_parser = legal_name, required_unless_present = "from_file")]
+    pub name: Option<SmolStr>,
     /// What to protect; may be given several times.
     #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
     pub data: Vec<NamedPath>,
@@ -173,6 +176,9 @@ pub struct Init {
     /// Write the recovery words to this (new) file instead of the terminal.
     #[arg(long, value_name = "FILE")]
     pub sheet: Option<PathBuf>,
+    /// Take everything from this file (TOML), for an unattended first boot. May be run again without harm.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "data", "site", "sheet"])]
+    pub from_file: Option<PathBuf>,
     /// How to print.
     #[command(flatten)]
     pub print: Print,
@@ -182,8 +188,8 @@ pub struct Init {
 #[derive(Debug, Args)]
 pub struct Join {
     /// What to call this Box.
-    #[arg(long, value_parser = legal_name)]
-    pub name: SmolStr,
+    #[arg(long, value_parser = legal_name, required_unless_present = "from_file")]
+    pub name: Option<SmolStr>,
     /// What to protect; may be given several times.
     #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
     pub data: Vec<NamedPath>,
@@ -194,7 +200,11 @@ pub struct Join {
     #[arg(long, value_name = "NAME")]
     pub replaces: Option<SmolStr>,
     /// The ticket `reserve invite` printed on a Box of the reserve; `-` reads it from standard input.
-    pub ticket: String,
+    #[arg(required_unless_present = "from_file")]
+    pub ticket: Option<String>,
+    /// Take everything from this file (TOML), for an unattended first boot. May be run again without harm.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "data", "site", "replaces", "ticket"])]
+    pub from_file: Option<PathBuf>,
     /// How to print.
     #[command(flatten)]
     pub print: Print,
@@ -204,11 +214,11 @@ pub struct Join {
 #[derive(Debug, Args)]
 pub struct Recover {
     /// What to call this Box.
-    #[arg(long, value_parser = legal_name)]
-    pub name: SmolStr,
+    #[arg(long, value_parser = legal_name, required_unless_present = "from_file")]
+    pub name: Option<SmolStr>,
     /// Where the surviving Box listens; without a port, 7717.
-    #[arg(long, value_name = "ADDR", value_parser = address)]
-    pub from: SocketAddr,
+    #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "from_file")]
+    pub from: Option<SocketAddr>,
     /// Read the words from this file, as `init --sheet` wrote it. Default: they are asked for.
     #[arg(long, value_name = "FILE")]
     pub words_file: Option<PathBuf>,
@@ -224,6 +234,9 @@ pub struct Recover {
     /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
     #[arg(long, value_parser = legal_name)]
     pub site: Option<SmolStr>,
+    /// Take everything from this file (TOML), for an unattended first boot. May be run again without harm.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "data", "site", "replaces", "from", "words_file", "lost"])]
+    pub from_file: Option<PathBuf>,
     /// How to print.
     #[command(flatten)]
     pub print: Print,
@@ -243,6 +256,36 @@ pub struct Remove {
     /// How to print.
     #[command(flatten)]
     pub print: Print,
+}
+
+/// `reserve config`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print one setting, or all with where they come from (local, shared, default) and what they count.
+    Get {
+        /// Which; all if none is named.
+        key: Option<String>,
+        /// How to print.
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Change a setting all Boxes share; "default" takes back what was said. It reaches the other Boxes by itself.
+    Set {
+        /// Which.
+        key: String,
+        /// The new value.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// How to print.
+        #[command(flatten)]
+        print: Print,
+    },
+    /// Check `box.toml` without using it.
+    Check {
+        /// Another file to check as if it were this Box's `box.toml`.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
 }
 
 /// `reserve data`

@@ -66,6 +66,13 @@ pub enum Want {
         /// Go on with what happens.
         follow: bool,
     },
+    /// Change a setting all Boxes share.
+    SetConfig {
+        /// Which.
+        key: String,
+        /// The new value.
+        value: String,
+    },
     /// Remove a Box, or follow its removal; goes on when nobody follows.
     Remove {
         /// A Box's name.
@@ -117,10 +124,27 @@ pub enum Reply {
     Retrieve(RetrieveView),
     /// No author was named, and these have snapshots: one has to be chosen.
     Authors(Vec<String>),
+    /// A setting that was changed.
+    Changed(ChangeView),
     /// How far a removal is.
     Leaving(LeavingView),
     /// A removal's end.
     Removed(RemovedView),
+}
+
+/// A setting that was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// Which.
+    pub key: String,
+    /// As it was.
+    pub before: String,
+    /// As it is.
+    pub now: String,
+    /// What it counts.
+    pub unit: String,
+    /// Whether that is as usual.
+    pub is_default: bool,
 }
 
 /// How far a removal is.

@@ -15,8 +15,10 @@ pub mod fault;
 mod ask;
 mod at_rest;
 mod client;
+mod config;
 mod doctor;
 mod drill;
+mod entry;
 mod event_view;
 mod events;
 mod interrupt;
@@ -51,11 +53,12 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
     })?;
     match cli.command {
         Command::Drill(args) => drill::run(&args),
-        Command::Init(args) => setup::init(&dir, args),
-        Command::Join(args) => setup::join(&dir, args),
+        Command::Init(args) => setup::init(&dir, &args),
+        Command::Join(args) => setup::join(&dir, &args),
         Command::Recover(args) => recover::run(&dir, &args),
         Command::Remove(args) => remove::run(&dir, &args),
         Command::Data(args) => setup::data(&dir, args),
+        Command::Config(args) => config::run(&dir, args),
         Command::Keeper(args) => service::run(&dir, args),
         Command::Invite(print) => ask::invite(&dir, print),
         Command::Snapshot(args) => ask::snapshot(&dir, &args),

@@ -11,9 +11,10 @@ use x25519_dalek::PublicKey;
 use zeroize::Zeroizing;
 
 use super::cli;
+use super::entry::{Entry, missing};
 use super::fault::{Exit, Fault};
 use super::service::{self, has_fast_aes, session_suite};
-use super::setup::{config, in_world, make_dir, told};
+use super::setup::{done, in_world, make_dir, told};
 use super::text;
 use crate::format::keys::{RecoveryKeys, RecoveryWay};
 use crate::format::message::{JoinGrant, Message};
@@ -32,37 +33,38 @@ const SHEET_BYTES_MAX: u64 = 4096;
 
 /// `reserve recover`
 pub fn run(dir: &Path, args: &cli::Recover) -> Result<Exit, Fault> {
-    let config = config(dir, &args.name, &args.data)?;
-    let words = words(args.words_file.as_deref())?;
+    let entry = Entry::of_recover(dir, args)?;
+    let name = entry.config.name.clone();
+    if entry.is_done(dir)? {
+        return done(dir, &name, args.print);
+    }
+    let from = entry.from.ok_or_else(|| missing("from"))?;
+    let words = words(entry.words_file.as_deref())?;
     make_dir(dir)?;
     let _lock = service::lock(dir)?;
     let asked = Recovering {
-        name: args.name.clone(),
-        site: args.site.clone().unwrap_or_else(|| args.name.clone()),
+        name: name.clone(),
+        site: entry.site.unwrap_or_else(|| name.clone()),
         fast_aes: has_fast_aes(),
-        lost: args.lost.clone(),
-        replaces: args.replaces.clone(),
+        lost: entry.lost,
+        replaces: entry.replaces,
     };
     in_world(dir, async |world| {
         let identity = roster::prepare_join(world.disk(), world.entropy())
             .await
             .map_err(|error| told(&error))?;
-        let grant = come_back(&world, &identity, &words.keys(), args.from, &asked).await?;
-        roster::accept(world.disk(), &grant, identity, config)
+        let grant = come_back(&world, &identity, &words.keys(), from, &asked).await?;
+        roster::accept(world.disk(), &grant, identity, entry.config)
             .await
             .map_err(|error| told(&error))
     })?;
     text::tell(&format!(
-        "{} belongs to the reserve again. Next: `reserve keeper`, then `reserve peers` and `reserve snapshots`.",
-        args.name
+        "{name} belongs to the reserve again. Next: `reserve keeper`, then `reserve peers` and `reserve snapshots`."
     ));
-    for name in &args.lost {
-        text::tell(&still_readable(name));
+    for lost in &asked.lost {
+        text::tell(&still_readable(lost));
     }
-    if args.print.json {
-        text::print_json(&serde_json::json!({ "name": args.name, "dir": dir }))?;
-    }
-    Ok(Exit::Done)
+    done(dir, &name, args.print)
 }
 
 /// What whoever has a lost Box can read all the same.

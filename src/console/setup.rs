@@ -11,6 +11,7 @@ use serde_bytes::ByteArray;
 use super::at_rest::AtRest;
 use super::cli::{self, NamedPath};
 use super::control::{PeerView, SnapshotView, StatusView};
+use super::entry::{Entry, missing};
 use super::fault::{Exit, Fault};
 use super::service::{self, has_fast_aes, peer_view, session_suite, snapshot_view};
 use super::{events, text};
@@ -105,41 +106,48 @@ fn data_set(dir: &Path, set: &NamedPath) -> Result<DataSet, Fault> {
 }
 
 /// `reserve init`
-pub fn init(dir: &Path, args: cli::Init) -> Result<Exit, Fault> {
+pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
+    let entry = Entry::of_init(dir, args)?;
+    let name = entry.config.name.clone();
+    // Before the lock: the keeper may run by now.
+    if entry.is_done(dir)? {
+        return done(dir, &name, args.print);
+    }
     let founding = Founding {
-        config: config(dir, &args.name, &args.data)?,
-        site: args.site.clone(),
+        config: entry.config,
+        site: entry.site,
         fast_aes: has_fast_aes(),
     };
     make_dir(dir)?;
     let _lock = service::lock(dir)?;
     // Opened first: words that cannot be shown must not be made.
-    let mut sheet = args.sheet.as_deref().map(new_sheet).transpose()?;
+    let mut sheet = entry.sheet.as_deref().map(new_sheet).transpose()?;
     let founded = in_world(dir, async |world| {
-        let show =
-            |words: &roster::RecoveryWords| show_words(words.text(), sheet.as_mut(), &args.name);
+        let show = |words: &roster::RecoveryWords| show_words(words.text(), sheet.as_mut(), &name);
         roster::init(world.disk(), world.entropy(), founding, show)
             .await
             .map_err(|error| told(&error))
     });
     if !matches!(founded, Ok(Founded::New(_)))
-        && let Some(sheet) = &args.sheet
+        && let Some(sheet) = &entry.sheet
     {
         // It is empty and was made by us a moment ago.
         let _ = std::fs::remove_file(sheet);
     }
     match founded? {
         Founded::New(_) => text::tell(&format!(
-            "{} is the first Box of a new reserve. Next: `reserve keeper` here, then `reserve invite`.",
-            args.name
+            "{name} is the first Box of a new reserve. Next: `reserve keeper` here, then `reserve invite`."
         )),
         Founded::Already => text::tell(&format!(
-            "{} was made before; nothing was changed, its data sets included. Its recovery words were shown then.",
-            args.name
+            "{name} was made before; nothing was changed, its data sets included. Its recovery words were shown then."
         )),
     }
-    if args.print.json {
-        text::print_json(&serde_json::json!({ "name": args.name, "dir": dir }))?;
+    done(dir, &name, args.print)
+}
+
+pub(super) fn done(dir: &Path, name: &str, how: cli::Print) -> Result<Exit, Fault> {
+    if how.json {
+        text::print_json(&serde_json::json!({ "name": name, "dir": dir }))?;
     }
     Ok(Exit::Done)
 }
@@ -179,8 +187,14 @@ fn show_words(words: &str, sheet: Option<&mut std::fs::File>, name: &str) -> std
 }
 
 /// `reserve join`
-pub fn join(dir: &Path, args: cli::Join) -> Result<Exit, Fault> {
-    let ticket = Ticket::from_text(&ticket_text(&args.ticket)?).map_err(|error| {
+pub fn join(dir: &Path, args: &cli::Join) -> Result<Exit, Fault> {
+    let entry = Entry::of_join(dir, args)?;
+    let name = entry.config.name.clone();
+    if entry.is_done(dir)? {
+        return done(dir, &name, args.print);
+    }
+    let said = entry.ticket.as_deref().ok_or_else(|| missing("ticket"))?;
+    let ticket = Ticket::from_text(&ticket_text(said)?).map_err(|error| {
         Fault::new(
             format!("this is no ticket: {error}"),
             "Nothing was changed.",
@@ -188,26 +202,21 @@ pub fn join(dir: &Path, args: cli::Join) -> Result<Exit, Fault> {
         )
         .exit(Exit::Usage)
     })?;
-    let config = config(dir, &args.name, &args.data)?;
     make_dir(dir)?;
     let _lock = service::lock(dir)?;
     in_world(dir, async |world| {
         let identity = roster::prepare_join(world.disk(), world.entropy())
             .await
             .map_err(|error| told(&error))?;
-        let grant = ask_in(&world, &identity, &ticket, &args).await?;
-        roster::accept(world.disk(), &grant, identity, config)
+        let grant = ask_in(&world, &identity, &ticket, &entry).await?;
+        roster::accept(world.disk(), &grant, identity, entry.config)
             .await
             .map_err(|error| told(&error))
     })?;
     text::tell(&format!(
-        "{} belongs to the reserve now. Next: `reserve keeper`.",
-        args.name
+        "{name} belongs to the reserve now. Next: `reserve keeper`."
     ));
-    if args.print.json {
-        text::print_json(&serde_json::json!({ "name": args.name, "dir": dir }))?;
-    }
-    Ok(Exit::Done)
+    done(dir, &name, args.print)
 }
 
 fn ticket_text(argument: &str) -> Result<String, Fault> {
@@ -233,18 +242,19 @@ async fn ask_in(
     world: &Uring,
     identity: &Identity,
     ticket: &Ticket,
-    args: &cli::Join,
+    entry: &Entry,
 ) -> Result<JoinGrant, Fault> {
     let session = reach_inviter(world, identity, ticket).await?;
     let proof = session::prove(&identity.signing, session.handshake_hash(), Side::Initiator);
-    let site = args.site.clone().unwrap_or_else(|| args.name.clone());
+    let name = entry.config.name.clone();
+    let site = entry.site.clone().unwrap_or_else(|| name.clone());
     let request = JoinRequest {
         peer: identity.peer(),
         proof: ByteArray::new(proof),
-        name: args.name.clone(),
+        name,
         site,
         fast_aes: has_fast_aes(),
-        replaces: args.replaces.clone(),
+        replaces: entry.replaces.clone(),
     };
     let answer = session.ask(Message::Join(request), None).await;
     session.close();

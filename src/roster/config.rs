@@ -90,35 +90,35 @@ impl Default for Store {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
-    name: Spanned<String>,
-    listen: Option<Spanned<Vec<SocketAddr>>>,
+pub(super) struct Raw {
+    pub(super) name: Spanned<String>,
+    pub(super) listen: Option<Spanned<Vec<SocketAddr>>>,
     #[serde(default)]
-    advertise: Option<Spanned<Vec<SocketAddr>>>,
+    pub(super) advertise: Option<Spanned<Vec<SocketAddr>>>,
     #[serde(default)]
-    data: Vec<RawDataSet>,
+    pub(super) data: Vec<RawDataSet>,
     #[serde(default)]
-    store: RawStore,
+    pub(super) store: RawStore,
     #[serde(default)]
-    snapshots: RawSnapshots,
+    pub(super) snapshots: RawSnapshots,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct RawSnapshots {
+pub(super) struct RawSnapshots {
     every_minutes: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawDataSet {
+pub(super) struct RawDataSet {
     name: Spanned<String>,
     path: Spanned<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct RawStore {
+pub(super) struct RawStore {
     capacity_bytes: Option<Spanned<u64>>,
     quota_bytes_per_author: Option<Spanned<u64>>,
     table_chunks: Option<Spanned<u64>>,
@@ -145,6 +145,16 @@ impl Config {
             line: line_of(text, error.span().map_or(0, |span| span.start)),
             what: error.message().replace('\n', " "),
         })?;
+        Self::from_raw(text, raw)
+    }
+
+    /// Reads the bytes of a file as `box.toml`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RosterError> {
+        Self::from_toml(&text_of(bytes.to_vec())?)
+    }
+
+    /// What was read from `text`, if it is possible.
+    pub(super) fn from_raw(text: &str, raw: Raw) -> Result<Self, RosterError> {
         let fail = |at: usize, what: String| RosterError::Config {
             line: line_of(text, at),
             what,
@@ -274,14 +284,7 @@ impl Config {
         let bytes = read(disk, file)
             .await?
             .ok_or(RosterError::Missing { file })?;
-        String::from_utf8(bytes).map_err(|error| {
-            let good = error.utf8_error().valid_up_to();
-            let before = error.as_bytes().iter().take(good);
-            RosterError::Config {
-                line: 1 + before.filter(|byte| **byte == b'\n').count(),
-                what: "the text is not UTF-8; a path that is not cannot be named here, protect the directory above it or rename it".into(),
-            }
-        })
+        text_of(bytes)
     }
 }
 
@@ -304,6 +307,17 @@ impl DataSet {
         let (name, path) = (quoted(&self.name), quoted(&self.path));
         format!("\n[[data]]\nname = {name}\npath = {path}\n")
     }
+}
+
+fn text_of(bytes: Vec<u8>) -> Result<String, RosterError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().iter().take(good);
+        RosterError::Config {
+            line: 1 + before.filter(|byte| **byte == b'\n').count(),
+            what: "the text is not UTF-8; a path that is not cannot be named here, protect the directory above it or rename it".into(),
+        }
+    })
 }
 
 pub(super) fn line_of(text: &str, at: usize) -> usize {

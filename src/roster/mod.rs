@@ -10,6 +10,7 @@ mod config;
 mod data_sets;
 mod edit;
 mod epochs;
+mod first_boot;
 mod found;
 mod identity;
 mod invite;
@@ -17,6 +18,7 @@ mod join;
 mod merge;
 mod order;
 mod recover;
+mod shared;
 mod view;
 
 #[cfg(test)]
@@ -25,12 +27,14 @@ mod memory_disk;
 pub use config::{Config, DataSet, Store};
 pub use data_sets::{add_data_set, is_inside, list_data_sets, nested, remove_data_set};
 pub use edit::SetError;
+pub use first_boot::FirstBoot;
 pub use found::{Founded, Founding, RecoveryWords, init};
 pub use identity::{Identity, Secrets};
 pub use invite::{Granted, INVITATIONS_MAX, Invitations, InviteError, grant};
 pub use join::{accept, prepare_join};
 pub use merge::{COUNTER_JUMP_MAX, Merged, Refused, Roster};
 pub use recover::{Recovering, recover};
+pub use shared::{SharedKey, SharedSetting};
 pub use view::{Member, Removal};
 
 use std::io;
@@ -82,6 +86,14 @@ pub enum RosterError {
     /// The configuration says something impossible.
     #[error("box.toml, line {line}: {what}; correct the file, nothing was changed")]
     Config {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file of a first boot says something impossible.
+    #[error("the file, line {line}: {what}; correct the file, nothing was changed")]
+    FirstBoot {
         /// Counted from 1.
         line: usize,
         /// What is wrong.

@@ -105,6 +105,9 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
         Want::Snapshots {} => Ok(Reply::Snapshots(service.snapshots().await)),
         Want::Status {} => Ok(Reply::Status(Box::new(service.status().await))),
         Want::Peers {} => Ok(Reply::Peers(service.peers())),
+        Want::SetConfig { key, value } => {
+            service.set_config(&key, &value).await.map(Reply::Changed)
+        }
         Want::Remove { name, lost, forced } => match service.begin_leaving(&name, lost, forced) {
             Ok(leaving) => return follow_leaving(&service, &leaving, &mut writer).await,
             Err(fault) => Err(fault),

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Service;
+use crate::console::control::ChangeView;
+use crate::console::fault::{Exit, Fault};
 use crate::format::message::{Message, Refusal};
 use crate::format::roster::Facts;
 use crate::path;
@@ -57,6 +59,19 @@ impl<W: World> Service<W> {
             Ok(())
         })
         .await
+    }
+
+    /// Changes a setting all Boxes share.
+    pub(super) async fn set_config(&self, key: &str, text: &str) -> Result<ChangeView, Fault> {
+        let by = &self.0.identity.signing;
+        let changed = self
+            .change_roster(|roster, _| roster.change_setting(key, text, by))
+            .await;
+        let (before, now) = changed.map_err(|error| {
+            Fault::from_sentence(&error.to_string(), "Nothing was changed.").exit(Exit::Usage)
+        })?;
+        tracing::info!(key, before = %before.value, now = %now.value, "a shared setting was changed");
+        Ok(ChangeView::of(before, now))
     }
 
     /// Changes roster and secrets together. When `change` fails nothing is changed.

@@ -25,7 +25,7 @@ use reserve::format::segment::{
 use reserve::format::ticket::Ticket;
 use reserve::format::{Malformed, decode, decode_file, encode, encode_file, sealed_note};
 use reserve::keeper::read_head_list;
-use reserve::roster::Config;
+use reserve::roster::{Config, FirstBoot};
 use reserve::terms::limits::{CUT_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_BYTES};
 use reserve::terms::{Codec, KeyEpoch, Kind, PeerKey, ReserveId, Suite};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -257,6 +257,11 @@ pub fn console(bytes: &[u8]) {
     if let Ok(config) = Config::from_toml(text) {
         let again = Config::from_toml(&config.to_toml());
         assert!(again.is_ok_and(|again| again == config), "{text}");
+    }
+    // What a first boot's file says becomes a `box.toml` that reads back.
+    if let Ok(first) = FirstBoot::from_toml(text, "host") {
+        let again = Config::from_toml(&first.config.to_toml());
+        assert!(again.is_ok_and(|again| again == first.config), "{text}");
     }
     if let Ok(call) = serde_json::from_str::<Call>(text) {
         let line = serde_json::to_string(&call).expect("plain data");
