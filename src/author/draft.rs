@@ -4,7 +4,7 @@ use serde_bytes::ByteBuf;
 
 use crate::format::index::{Content, Entry, Page, Piece, What};
 use crate::terms::{ChunkId, Stamp};
-use crate::world::Stat;
+use crate::world::{FileKind, Stat, Xattr};
 
 /// A chunk an entry refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,12 @@ pub struct Draft {
     pub ctime: Stamp,
     /// Its number on its file system.
     pub inode: u64,
-    /// The same for all names of one file.
+    /// The same for all names of one thing.
     pub hard_link: Option<u64>,
+    /// Whether it is a file with holes.
+    pub has_holes: bool,
+    /// Extended attributes, sorted by name.
+    pub xattrs: Vec<Xattr>,
 }
 
 /// What a draft is.
@@ -49,6 +53,15 @@ pub enum Made {
     Dir,
     /// A symbolic link.
     Symlink(Vec<u8>),
+    /// A named pipe.
+    Fifo,
+    /// A device node.
+    Device {
+        /// Of a block device.
+        is_block: bool,
+        /// Its number.
+        rdev: u64,
+    },
     /// A file without bytes.
     Empty,
     /// A small file in a pack.
@@ -102,6 +115,8 @@ impl Draft {
             ctime: Stamp::default(),
             inode: 0,
             hard_link: None,
+            has_holes: false,
+            xattrs: Vec::new(),
         };
         draft.mark(stat, device);
         draft
@@ -119,9 +134,15 @@ impl Draft {
         self.mtime = whole(stat.mtime);
         self.ctime = whole(stat.ctime);
         self.inode = stat.inode;
-        self.hard_link =
-            (stat.kind == crate::world::FileKind::File && stat.links > 1 && stat.device == device)
-                .then_some(stat.inode);
+        let is_linked = stat.kind != FileKind::Dir && stat.links > 1 && stat.device == device;
+        self.hard_link = is_linked.then_some(stat.inode);
+    }
+
+    /// The memory its attributes take beside itself, in bytes.
+    #[must_use]
+    pub fn xattr_bytes(&self) -> usize {
+        let each = |(name, value): &Xattr| size_of::<Xattr>() + name.len() + value.len();
+        self.xattrs.iter().map(each).sum()
     }
 
     /// Whether all that its entry needs is known.
@@ -136,9 +157,13 @@ impl Draft {
         match &self.what {
             Made::Empty => Some(0),
             Made::Packed { bytes, .. } | Made::Pieces { bytes, part: 0, .. } => Some(*bytes),
-            Made::Pieces { .. } | Made::Dir | Made::Symlink(_) | Made::ToRead | Made::Dropped => {
-                None
-            }
+            Made::Pieces { .. }
+            | Made::Dir
+            | Made::Symlink(_)
+            | Made::Fifo
+            | Made::Device { .. }
+            | Made::ToRead
+            | Made::Dropped => None,
         }
     }
 
@@ -147,9 +172,13 @@ impl Draft {
         let (pack, pieces): (Option<Ref>, &[MadePiece]) = match &self.what {
             Made::Packed { pack, .. } => (*pack, &[]),
             Made::Pieces { pieces, .. } => (None, pieces),
-            Made::Dir | Made::Symlink(_) | Made::Empty | Made::ToRead | Made::Dropped => {
-                (None, &[])
-            }
+            Made::Dir
+            | Made::Symlink(_)
+            | Made::Fifo
+            | Made::Device { .. }
+            | Made::Empty
+            | Made::ToRead
+            | Made::Dropped => (None, &[]),
         };
         pack.into_iter()
             .chain(pieces.iter().filter_map(|piece| match piece {
@@ -161,14 +190,18 @@ impl Draft {
     /// The entry, with chunks numbered by `number`. `None` if there is to be none.
     #[must_use]
     pub fn entry(self, mut number: impl FnMut(Ref) -> u32) -> Option<Entry> {
+        let has_holes = self.has_holes;
         let what = match self.what {
             Made::Dir => What::Dir,
+            Made::Fifo => What::Fifo,
+            Made::Device { is_block, rdev } => What::Device { is_block, rdev },
             Made::Symlink(target) => What::Symlink {
                 target: ByteBuf::from(target),
             },
             Made::Empty => What::File {
                 bytes: 0,
                 content: Content::Empty,
+                has_holes,
             },
             Made::Packed {
                 bytes,
@@ -182,6 +215,7 @@ impl Draft {
                     chunk: number(pack?),
                     offset,
                 },
+                has_holes,
             },
             Made::Pieces {
                 bytes,
@@ -204,6 +238,7 @@ impl Draft {
                         })
                         .collect(),
                 },
+                has_holes,
             },
             Made::ToRead | Made::Dropped => return None,
         };
@@ -217,7 +252,11 @@ impl Draft {
             ctime: self.ctime,
             inode: self.inode,
             hard_link: self.hard_link,
-            xattrs: Vec::new(),
+            xattrs: self
+                .xattrs
+                .into_iter()
+                .map(|(name, value)| (ByteBuf::from(name), ByteBuf::from(value)))
+                .collect(),
         })
     }
 
@@ -234,10 +273,22 @@ impl Draft {
                 reused: true,
             })
         };
+        let has_holes = matches!(
+            entry.what,
+            What::File {
+                has_holes: true,
+                ..
+            }
+        );
         let what = match &entry.what {
             What::Dir => Made::Dir,
+            What::Fifo => Made::Fifo,
+            What::Device { is_block, rdev } => Made::Device {
+                is_block: *is_block,
+                rdev: *rdev,
+            },
             What::Symlink { target } => Made::Symlink(target.to_vec()),
-            What::File { bytes, content } => match content {
+            What::File { bytes, content, .. } => match content {
                 Content::Empty => Made::Empty,
                 Content::Packed {
                     name,
@@ -276,6 +327,12 @@ impl Draft {
             ctime: entry.ctime,
             inode: entry.inode,
             hard_link: entry.hard_link,
+            has_holes,
+            xattrs: entry
+                .xattrs
+                .iter()
+                .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect(),
         })
     }
 }

@@ -1,27 +1,26 @@
 //! One data set on its way into the snapshot: entries wait in order here until their chunks are known, then go into
 //! pages, pages into the tree.
 //!
-//! Small files are read in batches and packed in walk order. What waits is bounded by [`WAITING_MAX`] entries and
+//! Small files are read in batches and packed in walk order, by `packing`. What waits is bounded by [`WAITING_MAX`] entries and
 //! [`WAITING_BYTES_MAX`]: then the pack is closed early.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::draft::{Draft, Made, MadePiece, Ref};
+use super::draft::{Draft, Made, MadePiece};
 use super::error::SnapshotError;
 use super::index::{Closing, MadePage, PageBuilder, TreeBuilder, child_of_node, child_of_page};
 use super::known::Known;
-use super::read::same_contents;
+use super::links::Links;
 use super::replicate::Replicator;
-use super::report::{Progress, add};
+use super::report::Progress;
 use super::seal::Sealer;
 use super::shelf::ShelfWriter;
 use super::sizes::Sizes;
-use super::walk::joined;
 use crate::format::index::Child;
 use crate::format::keys::DataKeys;
 use crate::keeper::Keepers;
-use crate::terms::{ChunkId, Kind, Stamp};
-use crate::world::{FileKind, Stat, Tree, World};
+use crate::terms::{ChunkId, Kind};
+use crate::world::{Stat, World};
 
 /// Entries that may wait for the open pack.
 const WAITING_MAX: usize = 4096;
@@ -31,8 +30,6 @@ const WAITING_BYTES_MAX: usize = 2 << 20;
 const BATCH_FILES_MAX: usize = 64;
 /// Their bytes.
 const BATCH_BYTES_MAX: u64 = 1 << 20;
-/// Times a changing small file is read again.
-const AGAIN_MAX: u32 = 2;
 
 /// What the gathering of a data set shares with the rest of the snapshot.
 pub struct Means<'a, W: World, K: Keepers> {
@@ -92,24 +89,24 @@ pub struct Moves {
 }
 
 /// A small file that is yet to be read.
-struct Small {
-    number: u64,
-    path: Vec<u8>,
-    stat: Stat,
-    before: Before,
+pub(super) struct Small {
+    pub(super) number: u64,
+    pub(super) path: Vec<u8>,
+    pub(super) stat: Stat,
+    pub(super) before: Before,
 }
 
 /// A data set on its way.
 pub struct Gather<'a, W: World> {
     sealer: &'a mut Sealer,
-    waiting: VecDeque<Draft>,
-    waiting_bytes: usize,
+    pub(super) waiting: VecDeque<Draft>,
+    pub(super) waiting_bytes: usize,
     /// How many drafts have left `waiting`: the number of its front.
-    left: u64,
-    batch: Vec<Small>,
-    batch_bytes: u64,
-    pack: Vec<u8>,
-    places: BTreeMap<[u8; 32], u32>,
+    pub(super) left: u64,
+    pub(super) batch: Vec<Small>,
+    pub(super) batch_bytes: u64,
+    pub(super) pack: Vec<u8>,
+    pub(super) places: BTreeMap<[u8; 32], u32>,
     pages: PageBuilder,
     tree: TreeBuilder,
     shelf: ShelfWriter<W::Disk>,
@@ -118,8 +115,20 @@ pub struct Gather<'a, W: World> {
     pub totals: Totals,
     /// What small files came to.
     pub moves: Moves,
-    /// Small files that could not be read or changed: path and reason.
-    pub trouble: Vec<(Vec<u8>, String)>,
+    /// What could not be taken as it is.
+    pub trouble: Vec<Trouble>,
+    /// Files with several names that were read.
+    pub links: Links,
+}
+
+/// Something that could not be taken as it is.
+pub struct Trouble {
+    /// Where.
+    pub path: Vec<u8>,
+    /// Why.
+    pub reason: String,
+    /// Whether it changed while it was read.
+    pub has_changed: bool,
 }
 
 impl<'a, W: World> Gather<'a, W> {
@@ -146,6 +155,7 @@ impl<'a, W: World> Gather<'a, W> {
             totals: Totals::default(),
             moves: Moves::default(),
             trouble: Vec::new(),
+            links: Links::default(),
         }
     }
 
@@ -167,6 +177,23 @@ impl<'a, W: World> Gather<'a, W> {
         });
         self.batch_bytes += stat.size;
         self.push(draft);
+    }
+
+    /// What was read under another name of this file, if it still is what it was.
+    pub async fn read_before<K: Keepers>(
+        &mut self,
+        means: &Means<'_, W, K>,
+        stat: &Stat,
+        path: &[u8],
+    ) -> Result<Option<Vec<Draft>>, SnapshotError> {
+        if self
+            .batch
+            .iter()
+            .any(|small| small.stat.inode == stat.inode)
+        {
+            self.read_batch(means).await?;
+        }
+        Ok(self.links.find(stat, path))
     }
 
     /// Moves on what can be moved on.
@@ -234,178 +261,6 @@ impl<'a, W: World> Gather<'a, W> {
         Ok(())
     }
 
-    async fn read_batch<K: Keepers>(
-        &mut self,
-        means: &Means<'_, W, K>,
-    ) -> Result<(), SnapshotError> {
-        self.batch_bytes = 0;
-        let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let bytes_max = means.sizes.small_file_bytes_max + 1;
-        let paths = batch
-            .iter()
-            .map(|small| joined(means.base, &small.path))
-            .collect();
-        let answers = means.world.tree().read_many(paths, bytes_max).await;
-        for (small, mut answer) in batch.into_iter().zip(answers) {
-            let Small {
-                number,
-                path,
-                stat: mut seen,
-                before,
-            } = small;
-            let mut tries = 0;
-            // Unchanged since the listing, or between two reads: then the bytes are those of one moment.
-            while let Ok((stat, _)) = &answer {
-                if same_contents(&seen, stat) || tries == AGAIN_MAX {
-                    break;
-                }
-                tries += 1;
-                seen = *stat;
-                let again = vec![joined(means.base, &path)];
-                let mut answers = means.world.tree().read_many(again, bytes_max).await;
-                match answers.pop() {
-                    Some(next) => answer = next,
-                    None => break,
-                }
-            }
-            let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
-            match answer {
-                Err(reason) => self.drop_at(at, path, reason.to_string()),
-                Ok((stat, _)) if stat.kind != FileKind::File => {
-                    self.drop_at(at, path, "it is no longer a file".to_owned());
-                }
-                Ok((mut stat, mut plain)) => {
-                    // What grew out of a pack since it was listed gives its start, and is named.
-                    plain.truncate(means.sizes.small_file_bytes_max);
-                    if !same_contents(&seen, &stat) || stat.size != plain.len() as u64 {
-                        let reason = "it changed while it was read; taken with its last read";
-                        self.trouble.push((path, reason.to_owned()));
-                        // Torn bytes are never taken over as unchanged: no file has this time.
-                        stat.ctime = Stamp::default();
-                    }
-                    add(&means.progress.bytes_read, plain.len() as u64);
-                    self.pack_file(means, number, &stat, &plain, before).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn drop_at(&mut self, at: usize, path: Vec<u8>, reason: String) {
-        if let Some(draft) = self.waiting.get_mut(at) {
-            draft.what = Made::Dropped;
-        }
-        self.trouble.push((path, reason));
-    }
-
-    /// Finds a place for a small file: where its plaintext lies already, or in the open pack.
-    pub async fn pack_file<K: Keepers>(
-        &mut self,
-        means: &Means<'_, W, K>,
-        number: u64,
-        stat: &Stat,
-        plain: &[u8],
-        before: Before,
-    ) -> Result<(), SnapshotError> {
-        let name = means.keys.lookup_name(plain);
-        let is_rewritten = match before {
-            Before::Nothing => false,
-            Before::Small(before) => before != name,
-            Before::Other => true,
-        };
-        self.moves.rewritten += u64::from(is_rewritten);
-        let what = if plain.is_empty() {
-            Made::Empty
-        } else {
-            self.place(means, name, plain, before == Before::Nothing)
-                .await?
-        };
-        let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
-        if let Some(draft) = self.waiting.get_mut(at) {
-            draft.mark(stat, means.device);
-            draft.what = what;
-        }
-        if ends_pack(&name, plain.len(), self.pack.len(), &means.sizes) {
-            self.close_pack(means).await?;
-        }
-        Ok(())
-    }
-
-    async fn place<K: Keepers>(
-        &mut self,
-        means: &Means<'_, W, K>,
-        name: [u8; 32],
-        plain: &[u8],
-        is_new_path: bool,
-    ) -> Result<Made, SnapshotError> {
-        let bytes = plain.len() as u64;
-        if let Some(offset) = self.places.get(&name) {
-            return Ok(Made::Packed {
-                bytes,
-                name,
-                pack: None,
-                offset: *offset,
-            });
-        }
-        if let Some(place) = means.known.small(&name, plain.len()).await {
-            self.moves.moved += u64::from(is_new_path);
-            return Ok(Made::Packed {
-                bytes,
-                name,
-                pack: Some(place.pack),
-                offset: place.offset,
-            });
-        }
-        if self.pack.len() + plain.len() > means.sizes.pack_bytes_max {
-            self.close_pack(means).await?;
-        }
-        let offset = u32::try_from(self.pack.len()).expect("a pack is at most PACK_BYTES_MAX long");
-        self.pack.extend_from_slice(plain);
-        self.places.insert(name, offset);
-        self.moves.packed += 1;
-        Ok(Made::Packed {
-            bytes,
-            name,
-            pack: None,
-            offset,
-        })
-    }
-
-    async fn close_pack<K: Keepers>(
-        &mut self,
-        means: &Means<'_, W, K>,
-    ) -> Result<(), SnapshotError> {
-        self.places.clear();
-        if self.pack.is_empty() {
-            return Ok(());
-        }
-        let mut plain = std::mem::take(&mut self.pack);
-        let plain_bytes =
-            u32::try_from(plain.len()).expect("a pack is at most PACK_BYTES_MAX long");
-        let (id, sealed_bytes) = self.seal(means, Kind::Data, &plain).await?;
-        plain.clear();
-        self.pack = plain;
-        // Counted with its page, like all data.
-        self.totals.chunks -= 1;
-        self.totals.sealed_bytes -= u64::from(sealed_bytes);
-        for draft in &mut self.waiting {
-            if let Made::Packed { pack, .. } = &mut draft.what
-                && pack.is_none()
-            {
-                *pack = Some(Ref {
-                    id,
-                    sealed_bytes,
-                    plain_bytes,
-                    reused: false,
-                });
-            }
-        }
-        Ok(())
-    }
-
     async fn take_page<K: Keepers>(
         &mut self,
         means: &Means<'_, W, K>,
@@ -444,7 +299,7 @@ impl<'a, W: World> Gather<'a, W> {
         Ok(())
     }
 
-    async fn seal<K: Keepers>(
+    pub(super) async fn seal<K: Keepers>(
         &mut self,
         means: &Means<'_, W, K>,
         kind: Kind,
@@ -461,18 +316,17 @@ impl<'a, W: World> Gather<'a, W> {
     }
 }
 
-/// Whether a pack ends after this file. The files themselves decide, so that the packs behind a change are as they were.
-fn ends_pack(name: &[u8; 32], file_bytes: usize, pack_bytes: usize, sizes: &Sizes) -> bool {
-    let draw = u32::from_le_bytes([name[0], name[1], name[2], name[3]]);
-    let mean = sizes.pack_bytes_max as u64 * 3 / 8;
-    pack_bytes >= sizes.pack_bytes_max / 2 && (u64::from(draw) * mean) >> 32 < file_bytes as u64
-}
-
 fn weight(draft: &Draft) -> usize {
     let more = match &draft.what {
         Made::Pieces { pieces, .. } => pieces.len() * size_of::<MadePiece>(),
         Made::Symlink(target) => target.len(),
-        Made::Dir | Made::Empty | Made::Packed { .. } | Made::ToRead | Made::Dropped => 0,
+        Made::Dir
+        | Made::Fifo
+        | Made::Device { .. }
+        | Made::Empty
+        | Made::Packed { .. }
+        | Made::ToRead
+        | Made::Dropped => 0,
     };
-    size_of::<Draft>() + draft.path.len() + more
+    size_of::<Draft>() + draft.path.len() + draft.xattr_bytes() + more
 }

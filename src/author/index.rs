@@ -102,6 +102,8 @@ impl PageBuilder {
             Made::Pieces { part, .. } => *part,
             Made::Dir
             | Made::Symlink(_)
+            | Made::Fifo
+            | Made::Device { .. }
             | Made::Empty
             | Made::Packed { .. }
             | Made::ToRead
@@ -118,9 +120,15 @@ fn own_bytes(draft: &Draft) -> usize {
     let more = match &draft.what {
         Made::Symlink(target) => target.len(),
         Made::Pieces { pieces, .. } => pieces.len() * PIECE_BYTES,
-        Made::Dir | Made::Empty | Made::Packed { .. } | Made::ToRead | Made::Dropped => 0,
+        Made::Dir
+        | Made::Fifo
+        | Made::Device { .. }
+        | Made::Empty
+        | Made::Packed { .. }
+        | Made::ToRead
+        | Made::Dropped => 0,
     };
-    ENTRY_FIXED_BYTES + draft.path.len() + more
+    ENTRY_FIXED_BYTES + draft.path.len() + draft.xattr_bytes() + more
 }
 
 fn one_in(many: u32, hash: &[u8; 32]) -> bool {
@@ -248,7 +256,6 @@ mod tests {
     fn draft(path: Vec<u8>, what: Made) -> Draft {
         Draft {
             path,
-            what,
             mode: 0o7777,
             uid: u32::MAX,
             gid: u32::MAX,
@@ -261,7 +268,10 @@ mod tests {
                 nanos: 999_999_999,
             },
             inode: u64::MAX,
-            hard_link: Some(u64::MAX),
+            hard_link: (!matches!(what, Made::Dir)).then_some(u64::MAX),
+            has_holes: true,
+            xattrs: Vec::new(),
+            what,
         }
     }
 

@@ -391,6 +391,8 @@ fn place_of(keys: &DataKeys, draft: &Draft) -> Option<Place> {
         | Made::Pieces { .. }
         | Made::Dir
         | Made::Symlink(_)
+        | Made::Fifo
+        | Made::Device { .. }
         | Made::Empty
         | Made::ToRead
         | Made::Dropped => None,

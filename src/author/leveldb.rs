@@ -17,6 +17,8 @@ use crate::world::{DirEntry, FileKind, Stat, Tree, World};
 
 /// Files of a database that are read as one; a larger one is taken file by file.
 const FILES_MAX: usize = 16_384;
+/// Memory for names of its directory at a time.
+const LIST_BYTES_MAX: usize = 256 << 10;
 /// Times it is looked at again.
 const ROUNDS_MAX: u32 = 6;
 
@@ -102,6 +104,29 @@ fn own_files(entries: Vec<DirEntry>) -> Option<Listing> {
     (is_one && found.len() <= FILES_MAX).then_some(found)
 }
 
+/// What stands in a directory under names that a database uses; `None` if it cannot be listed or has too many of them.
+async fn listing_of<T: Tree>(tree: &T, dir: &[u8]) -> Option<Vec<DirEntry>> {
+    let mut behind = Vec::new();
+    let mut found = Vec::new();
+    loop {
+        let names = tree.list(dir, &behind, LIST_BYTES_MAX).await.ok()?;
+        let all = (0..names.len()).filter_map(|at| names.get(at));
+        let own: Vec<Vec<u8>> = all
+            .filter(|name| is_own_name(name))
+            .map(<[u8]>::to_vec)
+            .collect();
+        if found.len() + own.len() > FILES_MAX {
+            return None;
+        }
+        found.extend(tree.look(dir, own).await);
+        let last = names.len().checked_sub(1).and_then(|at| names.get(at));
+        match last {
+            Some(last) if names.has_more => behind = last.to_vec(),
+            Some(_) | None => return Some(found),
+        }
+    }
+}
+
 /// Whether nothing happened between two listings but that logs and manifests grew.
 fn is_same(before: &Listing, after: &Listing) -> bool {
     let that_matter = |listing: &Listing| {
@@ -133,7 +158,7 @@ pub(super) async fn read<W: World, K: Keepers>(
 ) -> Result<Option<Database>, SnapshotError> {
     let at = joined(means.base, dir);
     let tree = means.world.tree();
-    let Some(mut listing) = tree.list(&at).await.ok().and_then(own_files) else {
+    let Some(mut listing) = listing_of(tree, &at).await.and_then(own_files) else {
         return Ok(None);
     };
     let mut files: BTreeMap<Vec<u8>, (Stat, Held)> = BTreeMap::new();
@@ -169,7 +194,7 @@ pub(super) async fn read<W: World, K: Keepers>(
                 }
             }
         }
-        let Some(after) = tree.list(&at).await.ok().and_then(own_files) else {
+        let Some(after) = listing_of(tree, &at).await.and_then(own_files) else {
             break;
         };
         is_settled = is_whole && is_same(&listing, &after);
@@ -198,7 +223,7 @@ async fn read_one<W: World, K: Keepers>(
 ) -> Result<Option<Vec<Draft>>, SnapshotError> {
     let mut drafts = Vec::new();
     let taken = reader
-        .read(means, path, async |draft| {
+        .read(means, path, async |draft, _| {
             drafts.push(draft);
             Ok(())
         })

@@ -5,8 +5,8 @@
 //! keepers that were away up to date. `shelf`, `known` and `numbers` are what the author remembers until the next time;
 //! `footing` sees that a data set is where it was, `leveldb` that a database comes back whole, `fit` that there is room.
 //!
-//! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, one listing a level of
-//! directories; nothing grows with the number of files or chunks.
+//! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, a bounded store of names of
+//! the directories the walk is in and of files with several names; nothing grows with the number of files or chunks.
 
 mod closure;
 mod cut;
@@ -17,10 +17,13 @@ mod fit;
 mod footing;
 mod gather;
 mod index;
+mod kinds;
 mod known;
 mod known_build;
 mod leveldb;
+mod links;
 mod numbers;
+mod packing;
 mod read;
 mod replicate;
 mod report;

@@ -10,6 +10,7 @@ use super::cut::Cutter;
 use super::draft::{Draft, Made, MadePiece, Ref};
 use super::error::SnapshotError;
 use super::gather::Means;
+use super::kinds::left_out;
 use super::report::add;
 use super::seal::Sealer;
 use super::sizes::Sizes;
@@ -32,6 +33,8 @@ pub struct Reader {
     pub sealer: Sealer,
     /// How large everything is.
     pub sizes: Sizes,
+    /// What is to be told of attributes of the file read last that stay behind.
+    pub left_out: Vec<String>,
     buffer: Vec<u8>,
     buffer_bytes: usize,
 }
@@ -62,6 +65,7 @@ impl Reader {
             cutter,
             sealer,
             sizes,
+            left_out: Vec::new(),
             buffer: Vec::with_capacity(buffer_bytes),
             buffer_bytes,
         }
@@ -72,7 +76,7 @@ impl Reader {
         &mut self,
         means: &Means<'_, W, K>,
         path: &[u8],
-        mut emit: impl AsyncFnMut(Draft) -> Result<(), SnapshotError>,
+        mut emit: impl AsyncFnMut(Draft, &Stat) -> Result<(), SnapshotError>,
     ) -> Result<Taken, SnapshotError> {
         let at = joined(means.base, path);
         let mut tries = 0;
@@ -93,11 +97,31 @@ impl Reader {
                 parts: 0,
                 reach: 0,
             };
-            let model = Draft::new(path.to_vec(), &before, means.device, Made::Empty);
+            let mut model = Draft::new(path.to_vec(), &before, means.device, Made::Empty);
+            model.has_holes = match has_holes(&file, &before).await {
+                Ok(has_holes) => has_holes,
+                Err(reason) => return Ok(Taken::Failed(reason)),
+            };
+            self.left_out.clear();
+            match file.xattrs().await {
+                Ok(found) => {
+                    self.left_out.extend(left_out(&found));
+                    model.xattrs = found.kept;
+                }
+                Err(reason) => {
+                    let reason = format!("its extended attributes could not be read: {reason}");
+                    self.left_out.push(reason);
+                }
+            }
+            let mut emit = async |draft: Draft| emit(draft, &before).await;
             let ended = self
-                .stream(&file, before.size, means, &mut made, async |piece| {
-                    emit(part(&model, before.size, piece)).await
-                })
+                .stream(
+                    &file,
+                    (before.size, model.has_holes),
+                    means,
+                    &mut made,
+                    async |piece| emit(part(&model, before.size, piece)).await,
+                )
                 .await?;
             let after = file.stat().await;
             let is_still =
@@ -135,19 +159,55 @@ impl Reader {
         }
     }
 
-    /// Reads up to `size` bytes; the outer error ends the snapshot, the inner one is the file's.
+    /// Reads up to `size` bytes; the outer error ends the snapshot, the inner one is the file's. Long holes are passed over,
+    /// short ones read as the zeros they are: the file's pieces stay as large as others'.
     async fn stream<F: TreeFile, W: World, K: Keepers>(
         &mut self,
         file: &F,
-        size: u64,
+        (size, has_holes): (u64, bool),
         means: &Means<'_, W, K>,
         made: &mut Pieces,
         mut hand_on: impl AsyncFnMut((u32, bool, Vec<MadePiece>)) -> Result<(), SnapshotError>,
     ) -> Result<io::Result<()>, SnapshotError> {
+        let mut offset = 0;
+        while offset < size {
+            let mut stretch = (offset, size);
+            if has_holes {
+                let hole_bytes_min = self.sizes.cut_bytes_average as u64;
+                stretch = match file.next_data(offset, hole_bytes_min).await {
+                    Ok(found) => found.unwrap_or((size, size)),
+                    Err(reason) => return Ok(Err(reason)),
+                };
+            }
+            let (start, end) = (stretch.0.clamp(offset, size), stretch.1.clamp(offset, size));
+            made.hole(start - offset);
+            let before = made.reach;
+            let read = self.stretch(file, (start, end), means, made, &mut hand_on);
+            if let Err(reason) = read.await? {
+                return Ok(Err(reason));
+            }
+            if made.reach - before < end - start {
+                // The file is shorter than it said.
+                return Ok(Ok(()));
+            }
+            offset = end;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads from `start` to `end`, or to the file's end if that comes first.
+    async fn stretch<F: TreeFile, W: World, K: Keepers>(
+        &mut self,
+        file: &F,
+        (start, end): (u64, u64),
+        means: &Means<'_, W, K>,
+        made: &mut Pieces,
+        hand_on: &mut impl AsyncFnMut((u32, bool, Vec<MadePiece>)) -> Result<(), SnapshotError>,
+    ) -> Result<io::Result<()>, SnapshotError> {
         let mut at = 0; // where the buffer's unused bytes start
         self.buffer.clear();
-        let mut offset: u64 = 0;
-        let mut is_end = size == 0;
+        let mut offset = start;
+        let mut is_end = start >= end;
         loop {
             while !is_end && self.buffer.len() - at < self.sizes.cut_bytes_max {
                 if at > 0 {
@@ -155,7 +215,7 @@ impl Reader {
                     at = 0;
                 }
                 let room = self.buffer_bytes - self.buffer.len();
-                let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+                let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
                 let buffer = std::mem::take(&mut self.buffer);
                 let (read, buffer) = file.read_at(buffer, room.min(left), offset).await;
                 self.buffer = buffer;
@@ -164,7 +224,7 @@ impl Reader {
                     Ok(read) => {
                         offset += read as u64;
                         add(&means.progress.bytes_read, read as u64);
-                        is_end = offset >= size;
+                        is_end = offset >= end;
                     }
                     Err(reason) => return Ok(Err(reason)),
                 }
@@ -241,8 +301,23 @@ impl Pieces {
     }
 }
 
+/// Whether parts of a file take no space. Only one that takes less than its length can have holes.
+async fn has_holes<F: TreeFile>(file: &F, stat: &Stat) -> io::Result<bool> {
+    if stat.blocks.saturating_mul(512) >= stat.size {
+        return Ok(false);
+    }
+    let first = file.next_data(0, 0).await?;
+    Ok(first.is_none_or(|(start, end)| start > 0 || end < stat.size))
+}
+
 fn part(model: &Draft, bytes: u64, (part, last, pieces): (u32, bool, Vec<MadePiece>)) -> Draft {
+    let xattrs = if part == 0 {
+        model.xattrs.clone()
+    } else {
+        Vec::new()
+    };
     Draft {
+        xattrs,
         what: Made::Pieces {
             bytes,
             part,

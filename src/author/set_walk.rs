@@ -7,23 +7,26 @@ use super::draft::{Draft, Made};
 use super::error::SnapshotError;
 use super::footing::Footing;
 use super::gather::{Before, Gather, Means, Moves};
+use super::kinds;
 use super::known::Identity;
 use super::leveldb::{self, Database, Held};
 use super::read::{Reader, Taken};
 use super::report::add;
 use super::shelf::ShelfReader;
 use super::snapshot::{DataSetConfig, Trust};
-use super::walk::{Step, Walk, joined};
+use super::walk::{Step, Walk};
 use crate::format::index::path_order;
 use crate::keeper::Keepers;
-use crate::terms::limits::{PATH_BYTES_MAX, SETTLED_SECONDS};
 use crate::terms::{ChunkId, Stamp};
-use crate::world::{Clock, FileKind, Moment, Stat, Tree, World};
+use crate::world::{Clock, FileKind, Moment, Stat, World};
 
 /// The ground is looked at again after so many steps, or
 const STEPS_BETWEEN_LOOKS: u32 = 1024;
 /// after so long, whichever comes first.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Why a socket has no entry.
+const SOCKET: &str = "a socket is nothing without the process that answers it";
 
 /// A walk under way.
 pub(super) struct SetWalk<'a, W: World, K: Keepers> {
@@ -92,13 +95,13 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         while let Some(step) = walk.next().await {
             self.look_around().await?;
             let path = match &step {
-                Step::Found { path, .. }
-                | Step::Skipped { path, .. }
-                | Step::Unread { path, .. } => path,
+                Step::Found { path, .. } | Step::Skipped { path } | Step::Unread { path, .. } => {
+                    path
+                }
             };
             self.emit_database(Some(path)).await?;
             match step {
-                Step::Skipped { path, kind } => self.notes.skipped(&path, name_of_kind(kind)),
+                Step::Skipped { path } => self.notes.skipped(&path, SOCKET),
                 // A data set that cannot be listed at all is a disaster to report, not emptiness to copy.
                 Step::Unread { path, reason } if path.is_empty() => {
                     return Err(NotTaken::Held(reason.to_string()));
@@ -158,9 +161,9 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
     }
 
     fn note_trouble(&mut self) {
-        for (path, reason) in self.gather.trouble.drain(..) {
-            self.notes.has_changed = true;
-            self.notes.unread(&path, &reason);
+        for trouble in self.gather.trouble.drain(..) {
+            self.notes.has_changed |= trouble.has_changed;
+            self.notes.unread(&trouble.path, &trouble.reason);
         }
     }
 
@@ -170,25 +173,22 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         match stat.kind {
             FileKind::File if self.finds_database(&path).await? => {}
             FileKind::File => self.take_file(path, stat).await?,
-            FileKind::Symlink => {
-                self.before.find(&path).await;
-                let at = joined(self.means.base, &path);
-                match self.common.world.tree().read_link(&at).await {
-                    Ok(target) if is_target(&target) => {
-                        let draft = Draft::new(path, &stat, device, Made::Symlink(target));
-                        self.gather.push(draft);
-                    }
-                    Ok(_) => self
-                        .notes
-                        .unread(&path, "it points to nothing that can be named"),
-                    Err(reason) => self.notes.unread(&path, &reason.to_string()),
+            FileKind::Dir
+            | FileKind::Symlink
+            | FileKind::Fifo
+            | FileKind::CharDevice
+            | FileKind::BlockDevice => {
+                let old = self.before.find(&path).await;
+                let (of, before) = ((&stat, device), (old, self.common.started));
+                let (tree, base) = (self.common.world.tree(), self.means.base);
+                let notes = &mut self.notes;
+                let mut tell = |path: &[u8], reason: &str| notes.unread(path, reason);
+                let taken = kinds::take(tree, base, &path, of, before, &mut tell).await;
+                if let Some(draft) = taken {
+                    self.gather.push(draft);
                 }
             }
-            FileKind::Dir => {
-                self.before.find(&path).await;
-                self.gather.push(Draft::new(path, &stat, device, Made::Dir));
-            }
-            FileKind::Fifo | FileKind::Socket | FileKind::CharDevice | FileKind::BlockDevice => {}
+            FileKind::Socket => {}
         }
         Ok(())
     }
@@ -247,8 +247,15 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         if stat.size == 0 {
             let had_bytes = old.is_some_and(|old| old.file_bytes() != Some(0));
             self.moves.rewritten += u64::from(had_bytes);
-            self.gather
-                .push(Draft::new(path, &stat, device, Made::Empty));
+            let mut draft = Draft::new(path, &stat, device, Made::Empty);
+            let (tree, base) = (self.common.world.tree(), self.means.base);
+            let notes = &mut self.notes;
+            let mut tell = |path: &[u8], reason: &str| notes.unread(path, reason);
+            draft.xattrs = kinds::xattrs(tree, base, &draft.path, &mut tell).await;
+            self.gather.push(draft);
+            return Ok(());
+        }
+        if stat.links > 1 && self.take_from_other_name(&path, &stat, before).await? {
             return Ok(());
         }
         if stat.size <= self.means.sizes.small_file_bytes_max as u64 {
@@ -274,12 +281,16 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         let (gather, means) = (&mut self.gather, &self.means);
         let taken = self
             .reader
-            .read(means, &path, async |draft| {
+            .read(means, &path, async |draft, stat| {
                 has_kept_some |= draft.refs().any(|chunk| old_chunks.contains(&chunk.id));
+                gather.links.learn(&draft, stat);
                 gather.push(draft);
                 gather.settle(means).await
             })
             .await?;
+        for reason in self.reader.left_out.drain(..) {
+            self.notes.unread(&path, &reason);
+        }
         self.moves.rewritten += u64::from(old.is_some() && !has_kept_some);
         match taken {
             Taken::Whole => {}
@@ -296,6 +307,29 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             Taken::Failed(reason) => self.notes.unread(&path, &reason.to_string()),
         }
         Ok(())
+    }
+
+    /// Takes what was read under another name of this file; false if that is to be read.
+    async fn take_from_other_name(
+        &mut self,
+        path: &[u8],
+        stat: &Stat,
+        before: Before,
+    ) -> Result<bool, SnapshotError> {
+        let Some(parts) = self.gather.read_before(&self.means, stat, path).await? else {
+            return Ok(false);
+        };
+        let is_rewritten = match (before, parts.first().map(|part| &part.what)) {
+            (Before::Small(old), Some(Made::Packed { name, .. })) => old != *name,
+            (Before::Small(_), _) => true,
+            (Before::Nothing | Before::Other, _) => false,
+        };
+        self.moves.rewritten += u64::from(is_rewritten);
+        for draft in parts {
+            self.gather.push(draft);
+            self.gather.settle(&self.means).await?;
+        }
+        Ok(true)
     }
 
     /// Whether a file belongs to the database the walk is in.
@@ -395,36 +429,17 @@ pub(super) fn may_be_taken_over(
         Made::Empty => (0, false),
         Made::Packed { bytes, .. } => (*bytes, false),
         Made::Pieces { bytes, last, .. } => (*bytes, !*last),
-        Made::Dir | Made::Symlink(_) | Made::ToRead | Made::Dropped => return false,
-    };
-    let settled = Stamp {
-        seconds: stat.ctime.seconds.saturating_add(SETTLED_SECONDS),
-        ..stat.ctime
+        Made::Dir
+        | Made::Symlink(_)
+        | Made::Fifo
+        | Made::Device { .. }
+        | Made::ToRead
+        | Made::Dropped => return false,
     };
     let is_trusted = trust.is_total
         && (!is_in_parts || trust.distrusted.is_empty())
         && old
             .refs()
             .all(|chunk| !trust.distrusted.contains(&chunk.id));
-    bytes == stat.size
-        && old.mtime == stat.mtime
-        && old.ctime == stat.ctime
-        && old.inode == stat.inode
-        && settled <= started
-        && is_trusted
-}
-
-fn is_target(target: &[u8]) -> bool {
-    !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains(&0)
-}
-
-const fn name_of_kind(kind: FileKind) -> &'static str {
-    match kind {
-        FileKind::File => "a file",
-        FileKind::Dir => "a directory",
-        FileKind::Symlink => "a symbolic link",
-        FileKind::Fifo => "a named pipe holds no data",
-        FileKind::Socket => "a socket holds no data",
-        FileKind::CharDevice | FileKind::BlockDevice => "a device holds no data of its own",
-    }
+    bytes == stat.size && kinds::is_untouched(old, stat, started) && is_trusted
 }

@@ -209,7 +209,7 @@ fn is_first_of_file(entry: &crate::format::index::Entry) -> bool {
         return false;
     }
     match &entry.what {
-        What::Dir | What::Symlink { .. } => false,
+        What::Dir | What::Symlink { .. } | What::Fifo | What::Device { .. } => false,
         What::File { content, .. } => !matches!(content, Content::Pieces { part: 1.., .. }),
     }
 }
@@ -218,7 +218,7 @@ fn is_first_of_file(entry: &crate::format::index::Entry) -> bool {
 #[must_use]
 pub fn is_file(draft: &Draft) -> bool {
     match draft.what {
-        Made::Dir | Made::Symlink(_) | Made::Dropped => false,
+        Made::Dir | Made::Symlink(_) | Made::Fifo | Made::Device { .. } | Made::Dropped => false,
         Made::Empty | Made::Packed { .. } | Made::Pieces { .. } | Made::ToRead => true,
     }
 }

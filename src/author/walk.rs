@@ -1,30 +1,34 @@
 //! The walk through a data set, in path order: a directory is followed at once by its contents.
 //!
-//! It holds one listing for each level it is in and nothing else. It never follows a link. What cannot be listed or
-//! looked at is told and the rest goes on. It opens no file.
+//! It holds the names of the directories it is in, up to a limit: what does not fit is listed again when its turn comes, so
+//! memory does not grow with the tree. It never follows a link. What cannot be listed or looked at is told and the rest
+//! goes on. It opens no file.
 
 use std::io;
 use std::vec::IntoIter;
 
 use crate::format::index::path_is_legal;
-use crate::world::{DirEntry, FileKind, Stat, Tree};
+use crate::world::{DirEntry, FileKind, Names, Stat, Tree};
+
+/// Memory for the names of the innermost directory, and as much again for those of all outer ones.
+const LIST_BYTES_MAX: usize = 2 << 20;
+/// Names looked at in one go.
+const LOOK_NAMES: usize = 256;
 
 /// One step of the walk. Paths are relative to the data set; empty for the data set itself.
 #[derive(Debug)]
 pub enum Step {
-    /// A file, directory or symbolic link.
+    /// Anything but a socket.
     Found {
         /// Where.
         path: Vec<u8>,
         /// What its file system says of it.
         stat: Stat,
     },
-    /// Something that holds no data: a socket, a pipe, a device.
+    /// A socket: it is nothing without the process that answers it.
     Skipped {
         /// Where.
         path: Vec<u8>,
-        /// What it is.
-        kind: FileKind,
     },
     /// Something that could not be looked at. A directory that could not be listed was `Found` before.
     Unread {
@@ -41,10 +45,51 @@ pub struct Walk<T: Tree> {
     base: Vec<u8>,
     /// The data set itself, before the first step.
     start: Option<Stat>,
-    /// A directory that was found and is to be listed next.
-    enter: Option<Vec<u8>>,
-    /// The directories the walk is in, outermost first, and what is left of each.
-    inside: Vec<(Vec<u8>, IntoIter<DirEntry>)>,
+    /// The path of the innermost directory.
+    here: Vec<u8>,
+    /// The directories the walk is in, outermost first.
+    inside: Vec<Level>,
+    /// A name was found to be a directory and is entered next.
+    enter: bool,
+    list_bytes_max: usize,
+}
+
+/// A directory the walk is in.
+struct Level {
+    /// Where the name of the one below it starts in `here`.
+    path_bytes: usize,
+    /// Names not looked at yet, from a place on.
+    names: Names,
+    at: usize,
+    /// What stands under the next names.
+    looked: IntoIter<DirEntry>,
+    /// The name given out last: from where to list again.
+    last: Vec<u8>,
+}
+
+impl Level {
+    fn new(path_bytes: usize) -> Self {
+        let mut level = Self {
+            path_bytes,
+            names: Names::default(),
+            at: 0,
+            looked: Vec::new().into_iter(),
+            last: Vec::new(),
+        };
+        level.forget();
+        level
+    }
+
+    /// Gives back its memory; what comes behind `last` is listed again.
+    fn forget(&mut self) {
+        self.names = Names::new(true);
+        self.at = 0;
+        self.looked = Vec::new().into_iter();
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.names.memory_bytes() + self.looked.len() * (size_of::<DirEntry>() + 64)
+    }
 }
 
 impl<T: Tree> Walk<T> {
@@ -54,59 +99,107 @@ impl<T: Tree> Walk<T> {
             tree,
             base: base.to_vec(),
             start: Some(stat),
-            enter: None,
+            here: Vec::new(),
             inside: Vec::new(),
+            enter: false,
+            list_bytes_max: LIST_BYTES_MAX,
         }
     }
 
     /// The next step, or `None` at the end.
     pub async fn next(&mut self) -> Option<Step> {
         if let Some(stat) = self.start.take() {
-            return Some(self.step(Vec::new(), stat));
+            self.enter = stat.kind == FileKind::Dir;
+            return Some(step(Vec::new(), stat));
         }
-        if let Some(path) = self.enter.take() {
-            match self.tree.list(&joined(&self.base, &path)).await {
-                Ok(mut names) => {
-                    // Names hold neither `/` nor NUL, so their byte order is path order. A tree may have sorted otherwise.
-                    if !names.is_sorted_by(|a, b| a.name <= b.name) {
-                        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-                    }
-                    self.inside.push((path, names.into_iter()));
+        if self.enter {
+            self.enter = false;
+            self.make_room();
+            self.inside.push(Level::new(self.here.len()));
+        }
+        loop {
+            let level = self.inside.last_mut()?;
+            self.here.truncate(level.path_bytes);
+            let Some(entry) = level.looked.next() else {
+                if let Err(reason) = self.look_ahead().await {
+                    let path = self.here.clone();
+                    self.inside.pop();
+                    return Some(Step::Unread { path, reason });
                 }
-                Err(reason) => return Some(Step::Unread { path, reason }),
-            }
-        }
-        while let Some((dir, names)) = self.inside.last_mut() {
-            let Some(entry) = names.next() else {
-                self.inside.pop();
                 continue;
             };
-            let path = joined(dir, &entry.name);
+            let path = joined(&self.here, &entry.name);
+            level.last = entry.name;
             if !path_is_legal(&path) {
                 let reason = io::Error::new(io::ErrorKind::InvalidFilename, "its path is too long");
                 return Some(Step::Unread { path, reason });
             }
-            return Some(match entry.stat {
-                Ok(stat) => self.step(path, stat),
-                Err(errno) => Step::Unread {
-                    path,
-                    reason: io::Error::from_raw_os_error(errno),
-                },
-            });
+            match entry.stat {
+                Ok(stat) => {
+                    self.enter = stat.kind == FileKind::Dir;
+                    if self.enter {
+                        self.here.clone_from(&path);
+                    }
+                    return Some(step(path, stat));
+                }
+                Err(errno) => {
+                    let reason = io::Error::from_raw_os_error(errno);
+                    // It went away since it was listed, as if it had gone a moment earlier.
+                    if reason.kind() != io::ErrorKind::NotFound {
+                        return Some(Step::Unread { path, reason });
+                    }
+                }
+            }
         }
-        None
     }
 
-    fn step(&mut self, path: Vec<u8>, stat: Stat) -> Step {
-        match stat.kind {
-            FileKind::Dir => self.enter = Some(path.clone()),
-            FileKind::File | FileKind::Symlink => {}
-            kind @ (FileKind::Fifo
-            | FileKind::Socket
-            | FileKind::CharDevice
-            | FileKind::BlockDevice) => return Step::Skipped { path, kind },
+    /// Looks at the next names of the innermost directory, or leaves it.
+    async fn look_ahead(&mut self) -> io::Result<()> {
+        let Some(level) = self.inside.last_mut() else {
+            return Ok(());
+        };
+        let dir = joined(&self.base, &self.here);
+        if level.at < level.names.len() {
+            let end = level.names.len().min(level.at + LOOK_NAMES);
+            let names = (level.at..end).filter_map(|at| level.names.get(at).map(<[u8]>::to_vec));
+            level.looked = self.tree.look(&dir, names.collect()).await.into_iter();
+            level.at = end;
+        } else if level.names.has_more {
+            // Names hold neither `/` nor NUL, so their byte order is path order.
+            let listed = self.tree.list(&dir, &level.last, self.list_bytes_max);
+            level.names = listed.await?;
+            level.at = 0;
+            if level.names.is_empty() {
+                level.names.has_more = false;
+            }
+        } else {
+            self.inside.pop();
         }
-        Step::Found { path, stat }
+        Ok(())
+    }
+
+    /// Has outer directories forget their names when all of them together take too much.
+    fn make_room(&mut self) {
+        let mut held: usize = self.inside.iter().map(Level::memory_bytes).sum();
+        for level in &mut self.inside {
+            if held <= self.list_bytes_max {
+                break;
+            }
+            held -= level.memory_bytes();
+            level.forget();
+        }
+    }
+}
+
+fn step(path: Vec<u8>, stat: Stat) -> Step {
+    match stat.kind {
+        FileKind::Socket => Step::Skipped { path },
+        FileKind::Dir
+        | FileKind::File
+        | FileKind::Symlink
+        | FileKind::Fifo
+        | FileKind::CharDevice
+        | FileKind::BlockDevice => Step::Found { path, stat },
     }
 }
 
@@ -144,21 +237,26 @@ mod tests {
             }
         }
         expected.sort_by(|a, b| path_order(a, b));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .expect("a runtime");
-        let found = runtime.block_on(async {
-            let stat = tree.stat(b"/d").await.expect("it is there");
-            let mut walk = Walk::new(tree, b"/d", stat);
-            let mut found = Vec::new();
-            while let Some(step) = walk.next().await {
-                match step {
-                    Step::Found { path, .. } => found.push(path),
-                    other => panic!("{other:?}"),
+        // With hardly any memory every directory is listed again and again, and the walk is the same.
+        for list_bytes_max in [LIST_BYTES_MAX, 40, 1] {
+            let tree = tree.clone();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .expect("a runtime");
+            let found = runtime.block_on(async {
+                let stat = tree.stat(b"/d").await.expect("it is there");
+                let mut walk = Walk::new(tree, b"/d", stat);
+                walk.list_bytes_max = list_bytes_max;
+                let mut found = Vec::new();
+                while let Some(step) = walk.next().await {
+                    match step {
+                        Step::Found { path, .. } => found.push(path),
+                        other => panic!("{other:?}"),
+                    }
                 }
-            }
-            found
-        });
-        assert_eq!(found, expected);
+                found
+            });
+            assert_eq!(found, expected, "{list_bytes_max} bytes of names");
+        }
     }
 }

@@ -155,6 +155,9 @@ fn one(
         What::Dir => ("directory", 'd', 0, None),
         What::File { bytes, .. } => ("file", '-', *bytes, None),
         What::Symlink { target } => ("symlink", 'l', target.len() as u64, Some(target.as_slice())),
+        What::Fifo => ("pipe", 'p', 0, None),
+        What::Device { is_block: true, .. } => ("block device", 'b', 0, None),
+        What::Device { .. } => ("character device", 'c', 0, None),
     };
     let name = shown(if path.is_empty() { b"." } else { path });
     if args.print.json {

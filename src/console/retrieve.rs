@@ -33,6 +33,9 @@ pub struct RetrieveOutcome {
     pub dirs: u64,
     /// Symbolic links.
     pub symlinks: u64,
+    /// Named pipes and devices.
+    #[serde(default)]
+    pub specials: u64,
     /// Bytes of the files.
     pub bytes: u64,
     /// Bytes of chunks that came from the keeper for it, index included.
@@ -166,6 +169,7 @@ fn outcome(
         files: report.files,
         dirs: report.dirs,
         symlinks: report.symlinks,
+        specials: report.specials,
         bytes: report.bytes,
         bytes_fetched: source.bytes_fetched(),
         failed: failed
@@ -175,7 +179,7 @@ fn outcome(
         failed_count: report.failed_count,
         not_set: not_set
             .take(LISTED_MAX)
-            .map(|(path, how)| (shown(path), differs(*how)))
+            .map(|(path, how)| (shown(path), differs(how)))
             .collect(),
         not_set_count: report.not_set_count,
         stayed: stayed.take(LISTED_MAX).map(|path| shown(path)).collect(),
@@ -184,18 +188,19 @@ fn outcome(
     }
 }
 
-fn differs(how: retriever::Differs) -> String {
+fn differs(how: &retriever::Differs) -> String {
     let parts = [
         (how.owner, "owner"),
         (how.mode, "set-user or set-group bits"),
-        (how.xattrs, "extended attributes"),
         (how.hard_link, "a copy of its own instead of a hard link"),
         (how.attributes, "all attributes"),
+        (how.not_made, "a device, which only the superuser may make"),
     ];
+    let parts = parts.iter().filter(|(is, _)| *is);
+    let xattrs = how.xattrs.iter();
     parts
-        .iter()
-        .filter(|(is, _)| *is)
-        .map(|(_, what)| *what)
+        .map(|(_, what)| (*what).to_owned())
+        .chain(xattrs.map(|name| String::from_utf8_lossy(name).into_owned()))
         .collect::<Vec<_>>()
         .join(", ")
 }

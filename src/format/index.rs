@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{
     ENTRY_CHUNKS_MAX, NODE_CHILDREN_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, PATH_BYTES_MAX,
-    TREE_HEIGHT_MAX,
+    TREE_HEIGHT_MAX, XATTRS_BYTES_MAX, XATTRS_MAX,
 };
 use crate::terms::{ChunkId, Stamp};
 
@@ -43,9 +43,9 @@ pub struct Entry {
     pub ctime: Stamp,
     /// The same.
     pub inode: u64,
-    /// Names of one file carry the same number.
+    /// Names of one thing carry the same number; a directory has none.
     pub hard_link: Option<u64>,
-    /// Extended attributes, sorted by name.
+    /// Extended attributes, access lists among them, sorted by name; those of a file stand in its first entry.
     pub xattrs: Vec<(ByteBuf, ByteBuf)>,
 }
 
@@ -60,11 +60,22 @@ pub enum What {
         bytes: u64,
         /// Where its bytes are.
         content: Content,
+        /// Whether it has holes: then blocks of zeros in it take no space.
+        has_holes: bool,
     },
     /// A symbolic link.
     Symlink {
         /// Where it points.
         target: ByteBuf,
+    },
+    /// A named pipe.
+    Fifo,
+    /// A device node.
+    Device {
+        /// Of a block device rather than a character device.
+        is_block: bool,
+        /// Its number.
+        rdev: u64,
     },
 }
 
@@ -199,16 +210,20 @@ impl Page {
         {
             return Err(malformed(PAGE, "an attribute is impossible"));
         }
+        check_xattrs(&entry.xattrs)?;
         let known = |chunk: u32| (chunk as usize) < self.chunks.len();
         match &entry.what {
-            What::Dir => Ok(()),
+            What::Dir if entry.hard_link.is_some() => {
+                Err(malformed(PAGE, "a directory has two names"))
+            }
+            What::Dir | What::Fifo | What::Device { .. } => Ok(()),
             What::Symlink { target }
                 if target.is_empty() || target.len() > PATH_BYTES_MAX || target.contains(&0) =>
             {
                 Err(malformed(PAGE, "a link points nowhere"))
             }
             What::Symlink { .. } => Ok(()),
-            What::File { bytes, content } => match content {
+            What::File { bytes, content, .. } => match content {
                 Content::Empty if *bytes == 0 => Ok(()),
                 Content::Empty => Err(malformed(PAGE, "a file has a length but no bytes")),
                 Content::Packed { chunk, offset, .. } => {
@@ -246,6 +261,23 @@ impl Page {
     }
 }
 
+fn check_xattrs(xattrs: &[(ByteBuf, ByteBuf)]) -> Result<(), Malformed> {
+    let bytes: usize = xattrs
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    let is_name = |name: &[u8]| (1..=255).contains(&name.len()) && !name.contains(&0);
+    let is_legal = xattrs.len() <= XATTRS_MAX
+        && bytes <= XATTRS_BYTES_MAX
+        && xattrs.iter().all(|(name, _)| is_name(name))
+        && xattrs.is_sorted_by(|(a, _), (b, _)| a < b);
+    if is_legal {
+        Ok(())
+    } else {
+        Err(malformed(PAGE, "extended attributes are impossible"))
+    }
+}
+
 impl Entry {
     /// Whether `next` goes on with the pieces of this same file.
     #[must_use]
@@ -258,6 +290,7 @@ impl Entry {
                         Content::Pieces {
                             part, last: false, ..
                         },
+                    ..
                 },
                 What::File {
                     bytes: b,
@@ -265,6 +298,7 @@ impl Entry {
                         Content::Pieces {
                             part: next_part, ..
                         },
+                    ..
                 },
             ) => a == b && part.checked_add(1) == Some(*next_part) && self.path == next.path,
             _ => false,
@@ -313,7 +347,11 @@ mod tests {
     fn file(path: &str, content: Content, bytes: u64) -> Entry {
         Entry {
             path: ByteBuf::from(path.as_bytes()),
-            what: What::File { bytes, content },
+            what: What::File {
+                bytes,
+                content,
+                has_holes: false,
+            },
             mode: 0o644,
             uid: 0,
             gid: 0,
@@ -385,5 +423,48 @@ mod tests {
         assert!(Page::decode(&page(vec![part(0, false), part(1, true)]).encode()).is_ok());
         assert!(Page::decode(&page(vec![part(0, true), part(1, true)]).encode()).is_err());
         assert!(Page::decode(&page(vec![part(0, false), part(2, true)]).encode()).is_err());
+    }
+
+    #[test]
+    fn attributes_that_no_file_can_have_are_refused() {
+        let xattr = |name: &str, bytes| {
+            (
+                ByteBuf::from(name.as_bytes()),
+                ByteBuf::from(vec![7; bytes]),
+            )
+        };
+        let page = |what: What, hard_link, xattrs: Vec<_>| {
+            let entry = Entry {
+                what,
+                hard_link,
+                xattrs,
+                ..file("a", Content::Empty, 0)
+            };
+            let page = Page {
+                chunks: Vec::new(),
+                entries: vec![entry],
+            };
+            Page::decode(&page.encode())
+        };
+        let device = What::Device {
+            is_block: true,
+            rdev: 0x801,
+        };
+        let good = vec![xattr("user.a", 0), xattr("user.b", 65_536)];
+        for what in [What::Dir, What::Fifo, device] {
+            assert!(page(what, None, good.clone()).is_ok());
+        }
+        assert!(page(What::Fifo, Some(1), Vec::new()).is_ok());
+        assert!(page(What::Dir, Some(1), Vec::new()).is_err());
+        for bad in [
+            vec![xattr("user.b", 1), xattr("user.a", 1)],
+            vec![xattr("user.a", 1), xattr("user.a", 1)],
+            vec![xattr("", 1)],
+            vec![xattr("user.\0", 1)],
+            vec![xattr(&"x".repeat(256), 1)],
+            vec![xattr("user.a", 70_000), xattr("user.b", 70_000)],
+        ] {
+            assert!(page(What::Fifo, None, bad).is_err());
+        }
     }
 }

@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::terms::FileSystemId;
-use crate::world::{Attributes, DirEntry, Listener, Net, NotSet, Stat, Tree, TreeFile, TreePath};
+use crate::world::{
+    Attributes, DirEntry, FileKind, Listener, Names, Net, NewFile, NotSet, Stat, Tree, TreeFile,
+    TreePath, Whole, Xattrs,
+};
 
 /// People's files and the network: not here.
 #[derive(Clone)]
@@ -19,7 +22,13 @@ impl Tree for Nothing {
     async fn stat(&self, _: &TreePath) -> io::Result<Stat> {
         unreachable!("{NOT_HERE}")
     }
-    async fn list(&self, _: &TreePath) -> io::Result<Vec<DirEntry>> {
+    async fn list(&self, _: &TreePath, _: &[u8], _: usize) -> io::Result<Names> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn look(&self, _: &TreePath, _: Vec<Vec<u8>>) -> Vec<DirEntry> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn xattrs(&self, _: &TreePath) -> io::Result<Xattrs> {
         unreachable!("{NOT_HERE}")
     }
     async fn read_link(&self, _: &TreePath) -> io::Result<Vec<u8>> {
@@ -28,7 +37,7 @@ impl Tree for Nothing {
     async fn open(&self, _: &TreePath) -> io::Result<Nothing> {
         unreachable!("{NOT_HERE}")
     }
-    async fn read_many(&self, _: Vec<Vec<u8>>, _: usize) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+    async fn read_many(&self, _: Vec<Vec<u8>>, _: usize) -> Vec<io::Result<Whole>> {
         unreachable!("{NOT_HERE}")
     }
     async fn file_system(&self, _: &TreePath) -> io::Result<FileSystemId> {
@@ -55,17 +64,19 @@ impl Tree for Nothing {
     async fn make_symlink(&self, (): &(), _: &TreePath, _: &[u8]) -> io::Result<()> {
         unreachable!("{NOT_HERE}")
     }
+    async fn make_special(&self, (): &(), _: &TreePath, _: FileKind, _: u64) -> io::Result<()> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn link(&self, (): &(), _: &TreePath, _: &TreePath) -> io::Result<()> {
+        unreachable!("{NOT_HERE}")
+    }
     async fn create(&self, (): &(), _: &TreePath) -> io::Result<Nothing> {
         unreachable!("{NOT_HERE}")
     }
     async fn finish(&self, (): &(), _: Nothing, _: &TreePath, _: Attributes) -> io::Result<NotSet> {
         unreachable!("{NOT_HERE}")
     }
-    async fn write_many(
-        &self,
-        (): &(),
-        _: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
-    ) -> Vec<io::Result<NotSet>> {
+    async fn write_many(&self, (): &(), _: Vec<NewFile>) -> Vec<io::Result<NotSet>> {
         unreachable!("{NOT_HERE}")
     }
     async fn discard(&self, (): &(), _: Nothing) {
@@ -84,6 +95,15 @@ impl TreeFile for Nothing {
         unreachable!("{NOT_HERE}")
     }
     async fn read_at(&self, _: Vec<u8>, _: usize, _: u64) -> (io::Result<usize>, Vec<u8>) {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn xattrs(&self) -> io::Result<Xattrs> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn next_data(&self, _: u64, _: u64) -> io::Result<Option<(u64, u64)>> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn write_around_zeros(&self, _: Vec<u8>, _: u64) -> (io::Result<()>, Vec<u8>) {
         unreachable!("{NOT_HERE}")
     }
     async fn write_at(&self, _: Vec<u8>, _: u64) -> (io::Result<()>, Vec<u8>) {

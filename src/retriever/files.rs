@@ -1,4 +1,4 @@
-//! The deeds of a restore: directories that close when all in them is done, small files by pack, large files by piece.
+//! The deeds of a restore: directories that close when all in them is done, and small files by pack.
 //!
 //! Each deed is a task of its own that holds a share of the window; it notes its own outcome. A directory is held by
 //! everything under way in it, so its attributes are set when the last of that is done: memory follows the depth and
@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::links::{Links, Turn};
 use super::packs::Packs;
 use super::present::Existing;
 use super::report::{Differs, Progress, Writing};
 use super::{FetchError, RetrieveError, Source};
-use crate::terms::{ChunkId, Kind};
-use crate::world::{Attributes, NotSet, Tree, TreeFile, World};
+use crate::terms::ChunkId;
+use crate::world::{Attributes, NewFile, NotSet, Tree, World};
 
 /// Plaintext on its way from the source to the target, in KiB.
 pub(super) const RESTORE_WINDOW_KIB: u32 = 12 << 10;
@@ -39,6 +40,7 @@ pub(super) struct Work<W: World, S: Source> {
     pub(super) progress: Progress,
     pub(super) report: RefCell<Writing>,
     pub(super) packs: Packs,
+    pub(super) links: Links,
     pub(super) window: Arc<Semaphore>,
     pub(super) finished: Finished,
     pub(super) stopped: RefCell<Option<RetrieveError>>,
@@ -119,27 +121,10 @@ pub(super) struct SmallFile {
     pub(super) name: Vec<u8>,
     pub(super) offset: usize,
     pub(super) bytes: usize,
+    pub(super) has_holes: bool,
     pub(super) attributes: Attributes,
-    pub(super) differs: Differs,
-}
-
-/// A file under way, its pieces arriving in any order.
-pub(super) struct LargeFile<W: World, S: Source> {
-    work: Rc<Work<W, S>>,
-    /// Keeps the directory open.
-    _dir: Rc<OpenDir>,
-    path: Vec<u8>,
-    bytes: u64,
-    attributes: Attributes,
-    differs: Differs,
-    file: RefCell<Option<<W::Tree as Tree>::File>>,
-    failure: RefCell<Option<String>>,
-    pieces_open: Cell<usize>,
-    /// No piece will be added any more.
-    complete: Cell<bool>,
-    ends_in_hole: Cell<bool>,
-    /// Why it is not made was noted when that was found.
-    passed_over: bool,
+    /// If it is the first of several names.
+    pub(super) turn: Option<Turn>,
 }
 
 impl<W: World, S: Source> Work<W, S> {
@@ -159,7 +144,7 @@ impl<W: World, S: Source> Work<W, S> {
         self.report.borrow_mut().fail(path, reason);
     }
 
-    fn fail_file(&self, path: &[u8], reason: &str) {
+    pub(super) fn fail_file(&self, path: &[u8], reason: &str) {
         self.fail(path, reason);
         self.progress.update(|progress| progress.files += 1);
     }
@@ -178,7 +163,7 @@ impl<W: World, S: Source> Work<W, S> {
     }
 
     /// The words for a chunk that could not be had; a source that is gone ends the restore.
-    fn words_for_lost(&self, why: &FetchError) -> String {
+    pub(super) fn words_for_lost(&self, why: &FetchError) -> String {
         if matches!(why, FetchError::Ended(_)) {
             let stop = || RetrieveError::SourceEnded(why.clone());
             self.stopped.borrow_mut().get_or_insert_with(stop);
@@ -187,11 +172,11 @@ impl<W: World, S: Source> Work<W, S> {
     }
 
     /// Notes a restored file.
-    fn came_back(&self, path: &[u8], bytes: u64, not_set: NotSet, differs: Differs) {
+    pub(super) fn came_back(&self, path: &[u8], bytes: u64, differs: Differs) {
         let mut report = self.report.borrow_mut();
         report.files += 1;
         report.bytes = report.bytes.saturating_add(bytes);
-        report.differs(path, with(differs, not_set));
+        report.differs(path, differs);
         self.progress.update(|progress| progress.files += 1);
     }
 
@@ -209,7 +194,7 @@ impl<W: World, S: Source> Work<W, S> {
             let done = self.world.tree().set(&self.root, &path, attributes).await;
             let mut report = self.report.borrow_mut();
             report.dirs += 1;
-            report.differs(&path, after_set(differs, &done));
+            report.differs(&path, after_set(differs, done));
         }
     }
 
@@ -234,7 +219,7 @@ impl<W: World, S: Source> Work<W, S> {
             let mut batch = Vec::new();
             let mut held = Vec::new();
             let mut bytes = 0;
-            while let Some(file) = files.next_if(|file| {
+            while let Some(mut file) = files.next_if(|file| {
                 batch.is_empty()
                     || (batch.len() < BATCH_FILES_MAX && bytes + file.bytes <= BATCH_BYTES_MAX)
             }) {
@@ -253,18 +238,19 @@ impl<W: World, S: Source> Work<W, S> {
                     continue;
                 }
                 bytes += file.bytes;
-                batch.push((path.clone(), contents.to_vec(), file.attributes));
+                batch.push(NewFile {
+                    path: path.clone(),
+                    bytes: contents.to_vec(),
+                    has_holes: file.has_holes,
+                    attributes: std::mem::take(&mut file.attributes),
+                });
                 held.push((path, file));
             }
             self.write_batch(batch, held).await;
         }
     }
 
-    async fn write_batch(
-        &self,
-        batch: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
-        held: Vec<(Vec<u8>, SmallFile)>,
-    ) {
+    async fn write_batch(&self, batch: Vec<NewFile>, held: Vec<(Vec<u8>, SmallFile)>) {
         if let Some((path, _)) = held.last() {
             self.progress
                 .update(|progress| progress.current.clone_from(path));
@@ -273,8 +259,8 @@ impl<W: World, S: Source> Work<W, S> {
         for ((path, file), done) in held.into_iter().zip(done) {
             match done {
                 Ok(not_set) => {
-                    self.came_back(&path, file.bytes as u64, not_set, file.differs);
                     let bytes = file.bytes as u64;
+                    self.came_back(&path, bytes, after_name(file.turn, &path, not_set));
                     self.progress.update(|progress| progress.bytes += bytes);
                 }
                 Err(error) => self.fail_file(&path, &self.words_for(&error)),
@@ -283,182 +269,31 @@ impl<W: World, S: Source> Work<W, S> {
     }
 }
 
-impl<W: World, S: Source> LargeFile<W, S> {
-    /// Creates the file under a temporary name. If that fails, it is noted when the file is complete.
-    pub(super) async fn create(
-        work: &Rc<Work<W, S>>,
-        dir: Rc<OpenDir>,
-        path: Vec<u8>,
-        bytes: u64,
-        attributes: Attributes,
-        differs: Differs,
-    ) -> Rc<Self> {
-        work.progress
-            .update(|progress| progress.current.clone_from(&path));
-        let mut passed_over = false;
-        let made = if !dir.usable {
-            Err(IN_NO_DIR.to_owned())
-        } else if work.may_be_made(&path).await {
-            let file = work.world.tree().create(&work.root, &path).await;
-            file.map_err(|error| work.words_for(&error))
-        } else {
-            passed_over = true;
-            Err(String::new())
-        };
-        let (file, failure) = match made {
-            Ok(file) => (Some(file), None),
-            Err(reason) => (None, Some(reason)),
-        };
-        Rc::new(Self {
-            work: work.clone(),
-            _dir: dir,
-            path,
-            bytes,
-            attributes,
-            differs,
-            file: RefCell::new(file),
-            failure: RefCell::new(failure),
-            pieces_open: Cell::new(0),
-            complete: Cell::new(false),
-            ends_in_hole: Cell::new(false),
-            passed_over,
-        })
-    }
-
-    /// Gives the file up; the first reason stays.
-    pub(super) fn fail(&self, reason: &str) {
-        let first = || reason.to_owned();
-        self.failure.borrow_mut().get_or_insert_with(first);
-    }
-
-    /// Whether more pieces are of use.
-    pub(super) fn is_good(&self) -> bool {
-        self.failure.borrow().is_none() && !self.work.is_over()
-    }
-
-    /// Notes that a piece is under way; [`LargeFile::write_piece`] must follow.
-    pub(super) fn expect_piece(&self) {
-        self.pieces_open.set(self.pieces_open.get() + 1);
-    }
-
-    /// Notes whether the last piece so far is a hole.
-    pub(super) fn ends_in_hole(&self, hole: bool) {
-        self.ends_in_hole.set(hole);
-    }
-
-    /// Fetches a piece and writes it at its place. The last one of a complete file gives the file its name.
-    pub(super) async fn write_piece(&self, id: ChunkId, bytes: u32, offset: u64) {
-        let file = self.file.borrow().clone();
-        if let Some(file) = file
-            && self.is_good()
-            && let Err(reason) = self.copy_piece(&file, id, bytes, offset).await
-        {
-            self.fail(&reason);
-        }
-        self.pieces_open.set(self.pieces_open.get() - 1);
-        self.finish_if_done().await;
-    }
-
-    async fn copy_piece(
-        &self,
-        file: &<W::Tree as Tree>::File,
-        id: ChunkId,
-        bytes: u32,
-        offset: u64,
-    ) -> Result<(), String> {
-        let fetched = self.work.source.fetch(id, Kind::Data).await;
-        let plain = fetched.map_err(|why| self.work.words_for_lost(&why))?;
-        if plain.len() as u64 != u64::from(bytes) {
-            return Err(format!(
-                "chunk {} is {} bytes long where the index says {bytes}",
-                id.short(),
-                plain.len()
-            ));
-        }
-        if !self.is_good() {
-            return Ok(());
-        }
-        let (written, _) = file.write_at(plain, offset).await;
-        written.map_err(|error| self.work.words_for(&error))?;
-        let count = u64::from(bytes);
-        self.work
-            .progress
-            .update(|progress| progress.bytes += count);
-        Ok(())
-    }
-
-    /// No piece will be added any more.
-    pub(super) async fn complete(&self) {
-        self.complete.set(true);
-        self.finish_if_done().await;
-    }
-
-    async fn finish_if_done(&self) {
-        if !self.complete.get() || self.pieces_open.get() > 0 {
-            return;
-        }
-        if self.work.is_over() {
-            self.fail("the restore was stopped");
-        }
-        let file = self.file.borrow_mut().take();
-        let failure = self.failure.borrow().clone();
-        let tree = self.work.world.tree();
-        match (file, failure) {
-            (Some(file), None) => match self.name_it(file).await {
-                Ok(not_set) => {
-                    self.work
-                        .came_back(&self.path, self.bytes, not_set, self.differs);
-                }
-                Err(error) => {
-                    let reason = self.work.words_for(&error);
-                    self.work.fail_file(&self.path, &reason);
-                }
-            },
-            (Some(file), Some(reason)) => {
-                tree.discard(&self.work.root, file).await;
-                self.work.fail_file(&self.path, &reason);
-            }
-            (None, _) if self.passed_over => {
-                self.work.progress.update(|progress| progress.files += 1);
-            }
-            (None, reason) => {
-                let reason = reason.unwrap_or_else(|| "it was never made".to_owned());
-                self.work.fail_file(&self.path, &reason);
-            }
-        }
-    }
-
-    async fn name_it(&self, file: <W::Tree as Tree>::File) -> io::Result<NotSet> {
-        let tree = self.work.world.tree();
-        let root = &self.work.root;
-        if self.ends_in_hole.get()
-            && let Err(error) = file.set_len(self.bytes).await
-        {
-            tree.discard(root, file).await;
-            return Err(error);
-        }
-        let named = tree
-            .finish(root, file.clone(), &self.path, self.attributes)
-            .await;
-        if named.is_err() {
-            tree.discard(root, file).await;
-        }
-        named
-    }
-}
-
 fn with(differs: Differs, not_set: NotSet) -> Differs {
     Differs {
         owner: differs.owner || not_set.owner,
         mode: differs.mode || not_set.mode,
+        xattrs: not_set.xattrs,
         ..differs
     }
 }
 
+/// How a file differs that has its name now; its other names may be linked to it.
+pub(super) fn after_name(turn: Option<Turn>, path: &[u8], not_set: NotSet) -> Differs {
+    let differs = Differs {
+        hard_link: turn.as_ref().is_some_and(|turn| turn.may_be_copy),
+        ..Differs::default()
+    };
+    if let Some(turn) = turn {
+        turn.stands(path);
+    }
+    with(differs, not_set)
+}
+
 /// How a thing differs after its attributes were set.
-pub(super) fn after_set(differs: Differs, done: &io::Result<NotSet>) -> Differs {
+pub(super) fn after_set(differs: Differs, done: io::Result<NotSet>) -> Differs {
     match done {
-        Ok(not_set) => with(differs, *not_set),
+        Ok(not_set) => with(differs, not_set),
         Err(_) => Differs {
             attributes: true,
             ..differs

@@ -7,8 +7,12 @@
 mod files;
 mod gather;
 mod heads;
+mod kinds;
+mod large;
+mod links;
 mod look;
 mod packs;
+mod parts;
 mod plan;
 mod present;
 mod rebuild;

@@ -8,42 +8,35 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Source;
-use super::files::{
-    IN_NO_DIR, LargeFile, OpenDir, PACK_KIB, RESTORE_WINDOW_KIB, SmallFile, Work, after_set,
-};
+use super::files::{IN_NO_DIR, OpenDir, PACK_KIB, RESTORE_WINDOW_KIB, SmallFile, Work};
+use super::kinds::{Name, given};
+use super::links::Print;
+use super::parts::OpenFile;
 use super::plan::{Stretch, Walk};
 use super::present::Existing;
 use super::report::{Differs, RetrieveError};
 use super::selection::{Selection, Wanted, lies_below, parent, placed};
 use crate::format::head::DataSet;
-use crate::format::index::{Content, Entry, Page, Piece, What, path_is_legal};
+use crate::format::index::{Content, Entry, Page, What, path_is_legal};
 use crate::terms::ChunkId;
 use crate::world::{Attributes, Tree, World};
 
 /// The restore of one data set.
 pub(super) struct Rebuild<'r, W: World, S: Source> {
-    work: &'r Rc<Work<W, S>>,
+    pub(super) work: &'r Rc<Work<W, S>>,
     set: &'r DataSet,
-    base: &'r [u8],
+    pub(super) base: &'r [u8],
     /// The directory the walk is in, and those it lies in; the data set's own first.
     dirs: Vec<Rc<OpenDir>>,
     /// The innermost one's path in the data set.
     here: Vec<u8>,
     /// The file whose entries go on.
-    open: Option<OpenFile<W, S>>,
+    pub(super) open: Option<OpenFile<W, S>>,
     /// A page was lost: what comes now may lie in directories nobody has heard of.
-    gap: bool,
+    pub(super) gap: bool,
     /// Entries met, and how many of them go on with a file.
     entries: u64,
     entries_going_on: u64,
-}
-
-struct OpenFile<W: World, S: Source> {
-    file: Rc<LargeFile<W, S>>,
-    path: Vec<u8>,
-    bytes: u64,
-    reach: u64,
-    next_part: u32,
 }
 
 /// Small files of one page by pack, in the order in which packs are first met.
@@ -51,6 +44,8 @@ struct OpenFile<W: World, S: Source> {
 struct ByPack {
     groups: Vec<(Option<ChunkId>, Vec<SmallFile>)>,
     places: BTreeMap<Option<ChunkId>, usize>,
+    /// Further names of files that are on their way.
+    waiting: Vec<(Print, Option<ChunkId>, SmallFile)>,
 }
 
 impl ByPack {
@@ -177,6 +172,23 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
                 drop(permit);
             });
         }
+        if !small.waiting.is_empty() {
+            // The first names have their shares of the window already, so waiting for them comes to an end.
+            let permit = self.work.of_window(PACK_KIB).await;
+            let work = self.work.clone();
+            self.work.world.spawn(async move {
+                for (print, pack, mut file) in small.waiting {
+                    let place = file.dir.path_of(&file.name);
+                    if let Name::Make(turn) =
+                        work.name_after(print, &place, file.bytes as u64).await
+                    {
+                        file.turn = turn;
+                        work.write_small(pack, vec![file]).await;
+                    }
+                }
+                drop(permit);
+            });
+        }
         Ok(())
     }
 
@@ -190,7 +202,7 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
         let (dir, name) = if path.is_empty() {
             match &entry.what {
                 What::Dir => return self.open_root(entry).await,
-                What::File { .. } | What::Symlink { .. } => {
+                What::File { .. } | What::Symlink { .. } | What::Fifo | What::Device { .. } => {
                     (self.base_dir().await, self.last_name())
                 }
             }
@@ -204,14 +216,23 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
         };
         match &entry.what {
             What::Dir => self.open_dir(&dir, path, name, Some(given(entry))).await,
-            What::Symlink { target } => self.symlink(&dir, name, target, entry).await,
-            What::File { bytes, content } => {
-                let (attributes, differs) = given(entry);
+            What::Symlink { .. } | What::Fifo | What::Device { .. } => {
+                let place = (&dir, name);
+                self.work
+                    .make_small_thing(self.base, page, entry, place)
+                    .await;
+            }
+            What::File {
+                bytes,
+                content,
+                has_holes,
+            } => {
+                let (attributes, _) = given(entry);
                 let mut pack = None;
                 let mut start = 0;
                 match content {
                     Content::Pieces { .. } => {
-                        return self.large_file(page, entry, &dir, name, *bytes).await;
+                        return self.large_file(page, entry, &dir, name).await;
                     }
                     Content::Empty => {}
                     Content::Packed { chunk, offset, .. } => {
@@ -219,16 +240,30 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
                         start = *offset as usize;
                     }
                 }
-                let file = SmallFile {
+                let mut file = SmallFile {
                     dir,
                     name: name.to_vec(),
                     offset: start,
                     // A page's check keeps packed files below a chunk's length.
                     bytes: usize::try_from(*bytes).unwrap_or(usize::MAX),
+                    has_holes: *has_holes,
                     attributes,
-                    differs,
+                    turn: None,
                 };
-                small.add(pack, file);
+                if !file.dir.usable {
+                    small.add(pack, file);
+                    return Ok(());
+                }
+                let place = file.dir.path_of(name);
+                let work = self.work;
+                match work.name_for(self.base, page, entry, &place, *bytes).await {
+                    Name::Make(turn) => {
+                        file.turn = turn;
+                        small.add(pack, file);
+                    }
+                    Name::Waits(print) => small.waiting.push((print, pack, file)),
+                    Name::Done => {}
+                }
             }
         }
         Ok(())
@@ -351,150 +386,9 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
         self.dirs.push(opened);
         self.here = path.to_vec();
     }
-
-    async fn symlink(&self, dir: &Rc<OpenDir>, name: &[u8], target: &[u8], entry: &Entry) {
-        let place = dir.path_of(name);
-        if !self.work.make_way(dir, &place).await {
-            return;
-        }
-        let (tree, root) = (self.work.world.tree(), &self.work.root);
-        if let Err(error) = tree.make_symlink(root, &place, target).await {
-            self.work.fail(&place, &self.work.words_for(&error));
-            return;
-        }
-        let (attributes, differs) = given(entry);
-        let set = tree.set(root, &place, attributes).await;
-        let mut report = self.work.report.borrow_mut();
-        report.symlinks += 1;
-        report.differs(&place, after_set(differs, &set));
-    }
-
-    async fn large_file(
-        &mut self,
-        page: &Page,
-        entry: &Entry,
-        dir: &Rc<OpenDir>,
-        name: &[u8],
-        bytes: u64,
-    ) -> Result<(), RetrieveError> {
-        let (attributes, differs) = given(entry);
-        let place = dir.path_of(name);
-        let file =
-            LargeFile::create(self.work, dir.clone(), place, bytes, attributes, differs).await;
-        self.open = Some(OpenFile {
-            file,
-            path: entry.path.to_vec(),
-            bytes,
-            reach: 0,
-            next_part: 0,
-        });
-        self.pieces(page, entry).await
-    }
-
-    /// An entry that goes on with a file: the one before it told its beginning, or that was lost.
-    async fn next_part(&mut self, page: &Page, entry: &Entry) -> Result<(), RetrieveError> {
-        let What::File {
-            content: Content::Pieces { part, last, .. },
-            ..
-        } = &entry.what
-        else {
-            return Ok(());
-        };
-        let goes_on = |open: &OpenFile<W, S>| open.path == *entry.path && open.next_part == *part;
-        if self.open.as_ref().is_some_and(goes_on) {
-            return self.pieces(page, entry).await;
-        }
-        if !self.gap {
-            return Err(RetrieveError::wrong_index(
-                "an entry goes on with a file that was not begun",
-            ));
-        }
-        self.abandon("a part of it is listed in a piece of the index that is lost")
-            .await;
-        if *last {
-            let place = placed(self.base, &entry.path);
-            self.work.fail(
-                &place,
-                "a part of it is listed in a piece of the index that is lost",
-            );
-        }
-        Ok(())
-    }
-
-    /// Begins the pieces of one entry, as the window has room for them.
-    async fn pieces(&mut self, page: &Page, entry: &Entry) -> Result<(), RetrieveError> {
-        let (
-            Some(open),
-            What::File {
-                content: Content::Pieces { pieces, last, .. },
-                ..
-            },
-        ) = (&mut self.open, &entry.what)
-        else {
-            return Ok(());
-        };
-        for piece in pieces {
-            let offset = open.reach;
-            open.reach = offset.saturating_add(piece.bytes());
-            if open.reach > open.bytes {
-                return Err(RetrieveError::wrong_index(
-                    "a file's pieces reach beyond its end",
-                ));
-            }
-            open.file.ends_in_hole(matches!(piece, Piece::Hole { .. }));
-            let Piece::Data { chunk, bytes } = *piece else {
-                continue;
-            };
-            if !open.file.is_good() {
-                continue;
-            }
-            let id = chunk_of(page, chunk)?;
-            let permit = self.work.of_window(bytes.div_ceil(1024)).await;
-            open.file.expect_piece();
-            let file = open.file.clone();
-            self.work.world.spawn(async move {
-                file.write_piece(id, bytes, offset).await;
-                drop(permit);
-            });
-        }
-        open.next_part = open.next_part.saturating_add(1);
-        if *last {
-            if open.reach != open.bytes {
-                return Err(RetrieveError::wrong_index("a file's pieces do not add up"));
-            }
-            if let Some(open) = self.open.take() {
-                open.file.complete().await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Discards the file whose end does not come.
-    async fn abandon(&mut self, reason: &str) {
-        if let Some(open) = self.open.take() {
-            open.file.fail(reason);
-            open.file.complete().await;
-        }
-    }
 }
 
-fn chunk_of(page: &Page, chunk: u32) -> Result<ChunkId, RetrieveError> {
+pub(super) fn chunk_of(page: &Page, chunk: u32) -> Result<ChunkId, RetrieveError> {
     let found = page.chunks.get(chunk as usize).copied();
     found.ok_or(RetrieveError::wrong_index("an entry refers to no chunk"))
-}
-
-/// What an entry wants set, and what of it cannot be.
-fn given(entry: &Entry) -> (Attributes, Differs) {
-    let attributes = Attributes {
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        mtime: entry.mtime,
-    };
-    let differs = Differs {
-        xattrs: !entry.xattrs.is_empty(),
-        hard_link: entry.hard_link.is_some() && matches!(entry.what, What::File { .. }),
-        ..Differs::default()
-    };
-    (attributes, differs)
 }

@@ -41,7 +41,7 @@ pub enum Told<'t> {
         /// Where it is, below the target.
         path: &'t [u8],
         /// How.
-        how: Differs,
+        how: &'t Differs,
     },
     /// It was there before and was to stay.
     Stayed {
@@ -98,6 +98,8 @@ pub struct RetrieveReport {
     pub dirs: u64,
     /// Symbolic links restored.
     pub symlinks: u64,
+    /// Named pipes and devices restored.
+    pub specials: u64,
     /// Bytes of the files.
     pub bytes: u64,
     /// What did not come back, by path below the target, and why; the first thousand.
@@ -121,16 +123,18 @@ pub(super) struct Writing {
 }
 
 /// How a thing that came back differs from what went in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Differs {
     /// Owner or group: the caller has no right to set them.
     pub owner: bool,
     /// Set-user or set-group bits, left off because the owner could not be set.
     pub mode: bool,
-    /// Extended attributes, which cannot be set here.
-    pub xattrs: bool,
-    /// It was one file with several names; now each name has a copy of its own.
+    /// Names of extended attributes that could not be set.
+    pub xattrs: Vec<Vec<u8>>,
+    /// It is one of several names of one thing, but has a copy of its own.
     pub hard_link: bool,
+    /// It is a device, which the caller has no right to make.
+    pub not_made: bool,
     /// All attributes: the directory's entry was lost, or setting them failed.
     pub attributes: bool,
 }
@@ -188,11 +192,11 @@ impl Writing {
         if how == Differs::default() {
             return;
         }
+        self.progress.told(Told::Differs { path, how: &how });
         self.report.not_set_count += 1;
         if self.report.not_set.len() < LISTED_MAX {
             self.report.not_set.push((path.to_vec(), how));
         }
-        self.progress.told(Told::Differs { path, how });
     }
 
     /// Notes what was there before and stayed.

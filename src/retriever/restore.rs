@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::Source;
 use super::files::{RESTORE_WINDOW_KIB, Work};
+use super::links::Links;
 use super::packs::Packs;
 use super::present::Existing;
 use super::rebuild::Rebuild;
@@ -84,6 +85,7 @@ pub async fn retrieve<W: World, S: Source>(
         progress: progress.clone(),
         report: RefCell::new(report),
         packs: Packs::default(),
+        links: Links::default(),
         window: Arc::new(Semaphore::new(RESTORE_WINDOW_KIB as usize)),
         finished: Rc::default(),
         stopped: RefCell::new(None),

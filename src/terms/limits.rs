@@ -40,6 +40,11 @@ pub const TREE_HEIGHT_MAX: u8 = 16;
 
 /// A path inside a data set; Linux itself stops at 4,096 per call, deeper trees are walked by directory handles.
 pub const PATH_BYTES_MAX: usize = 64 << 10;
+/// Extended attributes of one thing, names and values together: Linux lets one value be 64 KiB long, and an entry must fit into
+/// a page.
+pub const XATTRS_BYTES_MAX: usize = 128 << 10;
+/// Extended attributes of one thing: as many as Linux can list in 64 KiB of names that mean something.
+pub const XATTRS_MAX: usize = 4096;
 /// Data sets of one Box.
 pub const DATA_SETS_MAX: usize = 32;
 /// A name a person gives to a Box, a site or a data set, in bytes.
@@ -186,6 +191,10 @@ const _: () = {
     assert!(CUT_BYTES_MIN < CUT_BYTES_AVERAGE && CUT_BYTES_AVERAGE < CUT_BYTES_MAX);
     assert!(PACK_BYTES_MAX >= SMALL_FILE_BYTES_MAX && PACK_BYTES_MAX <= CUT_BYTES_MAX);
     assert!(PAGE_BYTES_MAX <= CUT_BYTES_MAX);
+    assert!(
+        PAGE_BYTES_MAX >= XATTRS_BYTES_MAX + 2 * PATH_BYTES_MAX + ENTRY_CHUNKS_MAX * 44 + 4096,
+        "the longest entry fits into a page"
+    );
     assert!(
         RECORD_BYTES_MAX < 1 << 22,
         "a table slot has 22 bits for a record's length"

@@ -21,7 +21,10 @@ use crate::terms::Stamp;
 mod tree;
 pub mod uring;
 
-pub use tree::{Attributes, DirEntry, FileKind, NotSet, Stat, Tree, TreeFile, TreePath};
+pub use tree::{
+    Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole,
+    Xattr, Xattrs,
+};
 
 /// The outside of one process on one Box.
 pub trait World: Clone + 'static {

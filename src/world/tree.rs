@@ -55,6 +55,104 @@ pub struct Stat {
     pub rdev: u64,
 }
 
+/// Names in a directory in the order of their bytes, in one piece of memory.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    /// Whether the directory has names behind these.
+    pub has_more: bool,
+}
+
+impl Names {
+    /// Memory a name takes in a list, beside its bytes.
+    pub const OF_EACH_BYTES: usize = size_of::<u32>();
+
+    /// No names yet.
+    #[must_use]
+    pub const fn new(has_more: bool) -> Self {
+        Self {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            has_more,
+        }
+    }
+
+    /// Adds the next name.
+    pub fn push(&mut self, name: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        let end = u32::try_from(self.bytes.len());
+        self.ends
+            .push(end.expect("a list is asked for with a limit far below 4 GiB"));
+    }
+
+    /// The name at a place.
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(at)? as usize;
+        let start = at
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
+        Some(&self.bytes[start..end])
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The memory they take, in bytes.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * Self::OF_EACH_BYTES
+    }
+}
+
+/// An extended attribute: its name and its value.
+pub type Xattr = (Vec<u8>, Vec<u8>);
+
+/// Extended attributes of a thing, access lists among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Xattrs {
+    /// Sorted by name; together at most [`crate::terms::limits::XATTRS_BYTES_MAX`].
+    pub kept: Vec<Xattr>,
+    /// Those that could not be read or did not fit: name and why.
+    pub left_out: Vec<(Vec<u8>, String)>,
+}
+
+/// A small file read whole.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// What it said of itself after reading.
+    pub stat: Stat,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its extended attributes.
+    pub xattrs: Xattrs,
+    /// Whether parts of it take no space.
+    pub has_holes: bool,
+}
+
+/// A small file to be written whole.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// Its path below the root.
+    pub path: Vec<u8>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Whether blocks of zeros are to take no space.
+    pub has_holes: bool,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
 /// One name in a directory.
 #[derive(Debug, Clone)]
 pub struct DirEntry {
@@ -65,7 +163,7 @@ pub struct DirEntry {
 }
 
 /// What a retriever sets on a thing it made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes {
     /// Low 12 bits of `st_mode`; not set on symlinks.
     pub mode: u32,
@@ -75,6 +173,8 @@ pub struct Attributes {
     pub gid: u32,
     /// Last change of contents.
     pub mtime: Stamp,
+    /// Extended attributes, access lists among them.
+    pub xattrs: Vec<Xattr>,
 }
 
 /// People's files.
@@ -90,19 +190,20 @@ pub trait Tree: Clone + 'static {
 
     /// What stands at a path, the last component not followed.
     async fn stat(&self, path: &TreePath) -> io::Result<Stat>;
-    /// Everything in a directory, sorted by name as bytes, each with its [`Stat`].
-    async fn list(&self, dir: &TreePath) -> io::Result<Vec<DirEntry>>;
+    /// The first names of a directory that come behind `behind` (empty: from the start), sorted by their bytes: as many as
+    /// take `bytes_max` of memory, at least one if there is one. Whoever wants the rest asks again.
+    async fn list(&self, dir: &TreePath, behind: &[u8], bytes_max: usize) -> io::Result<Names>;
+    /// What stands under these names of a directory, in the order asked.
+    async fn look(&self, dir: &TreePath, names: Vec<Vec<u8>>) -> Vec<DirEntry>;
     /// Where a symbolic link points.
     async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>>;
+    /// Extended attributes of what stands at a path, the last component not followed.
+    async fn xattrs(&self, path: &TreePath) -> io::Result<Xattrs>;
     /// Opens a regular file for reading, without following a link and without touching its access time where that is allowed.
     async fn open(&self, path: &TreePath) -> io::Result<Self::File>;
-    /// Small files at once, in the order asked: each with the `Stat` of the opened file *after* reading, and at most
-    /// `bytes_max` of its bytes. One that cannot be read has its error; the others go on.
-    async fn read_many(
-        &self,
-        paths: Vec<Vec<u8>>,
-        bytes_max: usize,
-    ) -> Vec<io::Result<(Stat, Vec<u8>)>>;
+    /// Small files at once, in the order asked: at most `bytes_max` of each one's bytes. One that cannot be read has its
+    /// error; the others go on.
+    async fn read_many(&self, paths: Vec<Vec<u8>>, bytes_max: usize) -> Vec<io::Result<Whole>>;
     /// Which file system a path is on.
     async fn file_system(&self, path: &TreePath) -> io::Result<FileSystemId>;
     /// The number the file system a path is on gives itself, 0 if none: on some it stays the same for life, on others it
@@ -126,6 +227,17 @@ pub trait Tree: Clone + 'static {
         path: &TreePath,
         target: &[u8],
     ) -> io::Result<()>;
+    /// Makes a named pipe or a device node below the root (mode 0600 until [`Tree::set`]). `rdev` is a device's number.
+    async fn make_special(
+        &self,
+        root: &Self::Root,
+        path: &TreePath,
+        kind: FileKind,
+        rdev: u64,
+    ) -> io::Result<()>;
+    /// Gives a thing below the root, which is no directory, one more name below the root.
+    async fn link(&self, root: &Self::Root, existing: &TreePath, path: &TreePath)
+    -> io::Result<()>;
     /// Creates a file under a temporary name beside `path`, open for writing. It is gone after [`Tree::discard`].
     async fn create(&self, root: &Self::Root, path: &TreePath) -> io::Result<Self::File>;
     /// Sets the attributes of a created file, then gives it its final name. What the caller has no right to set is returned.
@@ -137,14 +249,10 @@ pub trait Tree: Clone + 'static {
         attributes: Attributes,
     ) -> io::Result<NotSet>;
     /// Whole small files at once: created, written, attributes set, named; in the order given.
-    async fn write_many(
-        &self,
-        root: &Self::Root,
-        files: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
-    ) -> Vec<io::Result<NotSet>>;
+    async fn write_many(&self, root: &Self::Root, files: Vec<NewFile>) -> Vec<io::Result<NotSet>>;
     /// Removes a created file that was not finished.
     async fn discard(&self, root: &Self::Root, file: Self::File);
-    /// Sets the attributes of a directory or symlink below the root (an empty path is the root itself).
+    /// Sets the attributes of anything but a file below the root (an empty path is the root itself).
     async fn set(
         &self,
         root: &Self::Root,
@@ -156,12 +264,14 @@ pub trait Tree: Clone + 'static {
 }
 
 /// Attributes that the caller has no right to set: reported, not fatal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NotSet {
     /// Owner or group.
     pub owner: bool,
     /// Set-user or set-group bits, left off because the owner could not be set.
     pub mode: bool,
+    /// Names of extended attributes.
+    pub xattrs: Vec<Vec<u8>>,
 }
 
 /// One open file of people's.
@@ -176,6 +286,13 @@ pub trait TreeFile: Clone + 'static {
         bytes_max: usize,
         offset: u64,
     ) -> (io::Result<usize>, Vec<u8>);
+    /// Its extended attributes.
+    async fn xattrs(&self) -> io::Result<Xattrs>;
+    /// The first stretch at or behind `offset` that is no hole, from where to where; `None` if only a hole is left. It may end
+    /// early, and beyond the file's end. Holes in it that are shorter than `hole_bytes_min` are taken as data.
+    async fn next_data(&self, offset: u64, hole_bytes_min: u64) -> io::Result<Option<(u64, u64)>>;
+    /// Like [`TreeFile::write_at`], but leaves out blocks of zeros: for a stretch that was never written.
+    async fn write_around_zeros(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>);
     /// Writes all of `bytes` at `offset` and hands the buffer back.
     async fn write_at(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>);
     /// Cuts or extends the file.

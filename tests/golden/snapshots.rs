@@ -44,13 +44,26 @@ fn entry(path: &str, what: What) -> Entry {
 }
 
 fn file(path: &str, bytes: u64, content: Content) -> Entry {
-    entry(path, What::File { bytes, content })
+    entry(
+        path,
+        What::File {
+            bytes,
+            content,
+            has_holes: bytes > 1 << 33,
+        },
+    )
 }
 
 fn page() -> Page {
     let linked = Entry {
         hard_link: Some(3),
-        xattrs: vec![(ByteBuf::from("user.tag"), ByteBuf::from("boat"))],
+        xattrs: vec![
+            (
+                ByteBuf::from("system.posix_acl_access"),
+                ByteBuf::from(ramp::<28>(2)),
+            ),
+            (ByteBuf::from("user.tag"), ByteBuf::from("boat")),
+        ],
         ..file(
             "a/photo.jpg",
             21,
@@ -93,6 +106,21 @@ fn page() -> Page {
                     target: ByteBuf::from("a/photo.jpg"),
                 },
             ),
+            entry("b.pipe", What::Fifo),
+            entry(
+                "c.tty",
+                What::Device {
+                    is_block: false,
+                    rdev: 0x0440,
+                },
+            ),
+            entry(
+                "d.disk",
+                What::Device {
+                    is_block: true,
+                    rdev: 0x0010_3f03,
+                },
+            ),
         ],
     }
 }
@@ -105,7 +133,7 @@ pub fn index() -> Vec<Part> {
     };
     let node = Node {
         level: 1,
-        children: vec![child(1, "", 7), child(2, "b/c", 512)],
+        children: vec![child(1, "", 10), child(2, "b/c", 512)],
     };
     vec![part("page", page().encode()), part("node", node.encode())]
 }

@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
@@ -22,16 +23,59 @@ pub fn program() -> &'static str {
     env!("CARGO_BIN_EXE_reserve")
 }
 
+/// An ordinary user whom every system knows.
+const NOBODY: u32 = 65_534;
+
 /// Everything a story makes is below one directory.
 pub struct Stage {
     dir: tempfile::TempDir,
+    /// Who all processes run as, if not as whoever runs the story.
+    user: Option<u32>,
+    program: PathBuf,
 }
 
 impl Stage {
     pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            user: None,
+            program: program().into(),
         }
+    }
+
+    /// The same, where everything is done by an ordinary user, also when the story is run by the superuser.
+    pub fn of_an_ordinary_user() -> Self {
+        let mut stage = Self::new();
+        if !rustix::process::geteuid().is_root() {
+            return stage;
+        }
+        stage.user = Some(NOBODY);
+        std::os::unix::fs::chown(stage.dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        // The program may lie where only its builder may look.
+        stage.program = stage.path("reserve");
+        fs::copy(program(), &stage.program).unwrap();
+        stage
+    }
+
+    /// Has something done by the stage's user.
+    pub fn as_user<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let Some(user) = self.user else {
+            return work();
+        };
+        // A thread of its own is given away; the others stay who they are.
+        std::thread::scope(|scope| {
+            let work = move || {
+                let (uid, gid) = (
+                    rustix::process::Uid::from_raw(user),
+                    rustix::process::Gid::from_raw(user),
+                );
+                rustix::thread::set_thread_groups(&[]).unwrap();
+                rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+                rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+                work()
+            };
+            scope.spawn(work).join().unwrap()
+        })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -45,6 +89,8 @@ impl Stage {
             dir: self.path(name),
             keeper: None,
             address: None,
+            user: self.user,
+            program: self.program.clone(),
         }
     }
 
@@ -81,12 +127,17 @@ pub struct BoxProcess {
     pub dir: PathBuf,
     keeper: Option<Child>,
     address: Option<String>,
+    user: Option<u32>,
+    program: PathBuf,
 }
 
 impl BoxProcess {
     pub fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(&self.program);
         command.env("RESERVE_DIR", &self.dir).stdin(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 

@@ -79,7 +79,16 @@ impl House {
         tree.file("/d/zeros", vec![0; 50_000]);
         tree.file(b"/d/\xff\xfe not text", *b"bytes");
         tree.add("/d/link", Thing::Link(b"a/small1".to_vec()));
-        tree.add("/d/pipe", Thing::Pipe);
+        tree.add("/d/socket", Thing::Special(FileKind::Socket));
+        tree.add("/d/pipe", Thing::Special(FileKind::Fifo));
+        for (name, kind) in [
+            ("tty", FileKind::CharDevice),
+            ("disk", FileKind::BlockDevice),
+        ] {
+            let path = format!("/d/{name}");
+            tree.add(&path, Thing::Special(kind));
+            tree.change(&path, |stat| stat.rdev = 2049);
+        }
         house
     }
 
@@ -150,8 +159,10 @@ impl House {
         for (entry, chunks) in self.entries(report) {
             let what = match &entry.what {
                 What::Dir => b"<dir>".to_vec(),
+                What::Fifo => b"<pipe>".to_vec(),
+                What::Device { is_block, rdev } => format!("<{is_block} {rdev}>").into_bytes(),
                 What::Symlink { target } => [b"<link>", target.as_slice()].concat(),
-                What::File { bytes, content } => match content {
+                What::File { bytes, content, .. } => match content {
                     Content::Empty => Vec::new(),
                     Content::Packed {
                         name,
@@ -200,7 +211,10 @@ impl House {
                     Thing::Dir | Thing::Locked(FileKind::Dir) => b"<dir>".to_vec(),
                     Thing::File(bytes) => bytes.to_vec(),
                     Thing::Link(target) => [b"<link>", target.as_slice()].concat(),
-                    Thing::Pipe | Thing::Locked(_) => return None,
+                    Thing::Special(FileKind::Fifo) => b"<pipe>".to_vec(),
+                    Thing::Special(FileKind::CharDevice) => b"<false 2049>".to_vec(),
+                    Thing::Special(FileKind::BlockDevice) => b"<true 2049>".to_vec(),
+                    Thing::Special(_) | Thing::Locked(_) => return None,
                 };
                 Some((path, what))
             })

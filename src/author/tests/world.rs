@@ -9,13 +9,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use super::disk::SmallDisk;
+use super::open_file::OpenFile;
 use crate::terms::{FileSystemId, Stamp};
 use crate::world::{
-    Attributes, Clock, DirEntry, Entropy, FileKind, Listener, Moment, Net, NotSet, Stat, Tree,
-    TreeFile, TreePath, World,
+    Attributes, Clock, DirEntry, Entropy, FileKind, Listener, Moment, Names, Net, NewFile, NotSet,
+    Stat, Tree, TreePath, Whole, World, Xattrs,
 };
 
-fn never() -> io::Error {
+pub fn never() -> io::Error {
     io::Error::other("an author never does this")
 }
 
@@ -113,7 +114,8 @@ pub enum Thing {
     Dir,
     File(Rc<Vec<u8>>),
     Link(Vec<u8>),
-    Pipe,
+    /// A socket, pipe or device.
+    Special(FileKind),
     /// A directory nobody may list, or a file nobody may open.
     Locked(FileKind),
 }
@@ -127,6 +129,10 @@ pub struct FilesInner {
     pub device: Cell<u64>,
     /// Files read after which the device is another one.
     pub device_changes_after: Cell<Option<u64>>,
+    /// Extended attributes of some.
+    pub xattrs: RefCell<BTreeMap<Vec<u8>, Xattrs>>,
+    /// Bytes of large files that were read.
+    pub bytes_read: Cell<u64>,
     /// Reads after which a file at this path is touched once more.
     pub restless: RefCell<BTreeMap<Vec<u8>, u32>>,
 }
@@ -142,7 +148,7 @@ impl Files {
             Thing::Dir => (FileKind::Dir, 0),
             Thing::File(bytes) => (FileKind::File, bytes.len() as u64),
             Thing::Link(target) => (FileKind::Symlink, target.len() as u64),
-            Thing::Pipe => (FileKind::Fifo, 0),
+            Thing::Special(kind) => (*kind, 0),
             Thing::Locked(kind) => (*kind, 10),
         };
         let stamp = Stamp {
@@ -155,7 +161,7 @@ impl Files {
             uid: 1,
             gid: 2,
             size,
-            blocks: 0,
+            blocks: size.div_ceil(512),
             mtime: stamp,
             ctime: stamp,
             inode,
@@ -209,11 +215,35 @@ impl Files {
         }
     }
 
+    /// Changes what a thing says of itself.
+    pub fn change(&self, path: &str, change: impl FnOnce(&mut Stat)) {
+        let mut things = self.0.things.borrow_mut();
+        let (_, stat) = things.get_mut(path.as_bytes()).expect("it is there");
+        change(stat);
+    }
+
+    /// Gives a file one more name.
+    pub fn link(&self, from: &str, to: &str) {
+        let thing = self.at(from.as_bytes()).expect("it is there");
+        let inode = thing.1.inode;
+        self.0.things.borrow_mut().insert(to.into(), thing);
+        for (_, stat) in self.0.things.borrow_mut().values_mut() {
+            if stat.inode == inode {
+                stat.links += 1;
+            }
+        }
+    }
+
+    pub fn xattrs_of(&self, path: &[u8]) -> Xattrs {
+        let xattrs = self.0.xattrs.borrow();
+        xattrs.get(path).cloned().unwrap_or_default()
+    }
+
     pub fn remove(&self, path: &str) {
         self.0.things.borrow_mut().remove(path.as_bytes());
     }
 
-    fn at(&self, path: &[u8]) -> io::Result<(Thing, Stat)> {
+    pub fn at(&self, path: &[u8]) -> io::Result<(Thing, Stat)> {
         let things = self.0.things.borrow();
         things
             .get(path)
@@ -222,7 +252,7 @@ impl Files {
     }
 
     /// Changes a restless file's time after a read.
-    fn stir(&self, path: &[u8]) {
+    pub fn stir(&self, path: &[u8]) {
         let mut restless = self.0.restless.borrow_mut();
         if let Some(left) = restless.get_mut(path)
             && *left > 0
@@ -235,7 +265,7 @@ impl Files {
     }
 }
 
-fn denied() -> io::Error {
+pub fn denied() -> io::Error {
     io::ErrorKind::PermissionDenied.into()
 }
 
@@ -246,32 +276,51 @@ impl Tree for Files {
     async fn stat(&self, path: &TreePath) -> io::Result<Stat> {
         self.at(path).map(|(_, stat)| stat)
     }
-    async fn list(&self, dir: &TreePath) -> io::Result<Vec<DirEntry>> {
+    async fn list(&self, dir: &TreePath, behind: &[u8], bytes_max: usize) -> io::Result<Names> {
         match self.at(dir)?.0 {
             Thing::Dir => {}
             Thing::Locked(_) => return Err(denied()),
-            Thing::File(_) | Thing::Link(_) | Thing::Pipe => return Err(never()),
+            Thing::File(_) | Thing::Link(_) | Thing::Special(_) => return Err(never()),
         }
         let things = self.0.things.borrow();
-        let below = things.iter().filter_map(|(path, (_, stat))| {
+        let below = things.keys().filter_map(|path| {
             let name = path.strip_prefix(dir)?.strip_prefix(b"/")?;
-            (!name.contains(&b'/')).then(|| DirEntry {
-                name: name.to_vec(),
-                stat: Ok(*stat),
-            })
+            (!name.contains(&b'/') && name > behind).then_some(name)
         });
-        Ok(below.collect())
+        let mut names = Names::new(false);
+        for name in below {
+            if !names.is_empty() && names.memory_bytes() + name.len() > bytes_max {
+                names.has_more = true;
+                break;
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+    async fn look(&self, dir: &TreePath, names: Vec<Vec<u8>>) -> Vec<DirEntry> {
+        let look = |name: Vec<u8>| {
+            let found = self.at(&[dir, &name].join(&b'/'));
+            let stat = found.map(|(_, stat)| stat).map_err(|_| libc::ENOENT);
+            DirEntry { name, stat }
+        };
+        names.into_iter().map(look).collect()
+    }
+    async fn xattrs(&self, path: &TreePath) -> io::Result<Xattrs> {
+        self.at(path)?;
+        Ok(self.xattrs_of(path))
     }
     async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>> {
         match self.at(path)?.0 {
             Thing::Link(target) => Ok(target),
-            Thing::Dir | Thing::File(_) | Thing::Pipe | Thing::Locked(_) => Err(never()),
+            Thing::Dir | Thing::File(_) | Thing::Special(_) | Thing::Locked(_) => Err(never()),
         }
     }
     async fn open(&self, path: &TreePath) -> io::Result<OpenFile> {
         match self.at(path)?.0 {
             Thing::File(_) => {}
-            Thing::Dir | Thing::Link(_) | Thing::Pipe | Thing::Locked(_) => return Err(denied()),
+            Thing::Dir | Thing::Link(_) | Thing::Special(_) | Thing::Locked(_) => {
+                return Err(denied());
+            }
         }
         self.count_read();
         Ok(OpenFile {
@@ -279,18 +328,19 @@ impl Tree for Files {
             path: path.to_vec(),
         })
     }
-    async fn read_many(
-        &self,
-        paths: Vec<Vec<u8>>,
-        bytes_max: usize,
-    ) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+    async fn read_many(&self, paths: Vec<Vec<u8>>, bytes_max: usize) -> Vec<io::Result<Whole>> {
         let mut answers = Vec::new();
         for path in paths {
             self.count_read();
             self.stir(&path);
             answers.push(self.at(&path).and_then(|(thing, stat)| match thing {
-                Thing::File(bytes) => Ok((stat, bytes[..bytes.len().min(bytes_max)].to_vec())),
-                Thing::Dir | Thing::Link(_) | Thing::Pipe | Thing::Locked(_) => Err(denied()),
+                Thing::File(bytes) => Ok(Whole {
+                    stat,
+                    bytes: bytes[..bytes.len().min(bytes_max)].to_vec(),
+                    xattrs: self.xattrs_of(&path),
+                    has_holes: stat.blocks * 512 < stat.size,
+                }),
+                Thing::Dir | Thing::Link(_) | Thing::Special(_) | Thing::Locked(_) => Err(denied()),
             }));
         }
         answers
@@ -324,6 +374,12 @@ impl Tree for Files {
     async fn make_symlink(&self, (): &(), _: &TreePath, _: &[u8]) -> io::Result<()> {
         Err(never())
     }
+    async fn make_special(&self, (): &(), _: &TreePath, _: FileKind, _: u64) -> io::Result<()> {
+        Err(never())
+    }
+    async fn link(&self, (): &(), _: &TreePath, _: &TreePath) -> io::Result<()> {
+        Err(never())
+    }
     async fn create(&self, (): &(), _: &TreePath) -> io::Result<OpenFile> {
         Err(never())
     }
@@ -336,11 +392,7 @@ impl Tree for Files {
     ) -> io::Result<NotSet> {
         Err(never())
     }
-    async fn write_many(
-        &self,
-        (): &(),
-        _: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
-    ) -> Vec<io::Result<NotSet>> {
+    async fn write_many(&self, (): &(), _: Vec<NewFile>) -> Vec<io::Result<NotSet>> {
         Vec::new()
     }
     async fn discard(&self, (): &(), _: OpenFile) {}
@@ -348,42 +400,6 @@ impl Tree for Files {
         Err(never())
     }
     async fn sync(&self, (): &()) -> io::Result<()> {
-        Err(never())
-    }
-}
-
-#[derive(Clone)]
-pub struct OpenFile {
-    files: Files,
-    path: Vec<u8>,
-}
-
-impl TreeFile for OpenFile {
-    async fn stat(&self) -> io::Result<Stat> {
-        self.files.stat(&self.path).await
-    }
-    async fn read_at(
-        &self,
-        mut into: Vec<u8>,
-        bytes_max: usize,
-        offset: u64,
-    ) -> (io::Result<usize>, Vec<u8>) {
-        if offset == 0 {
-            self.files.stir(&self.path);
-        }
-        let Ok((Thing::File(bytes), _)) = self.files.at(&self.path) else {
-            return (Err(denied()), into);
-        };
-        let from = usize::try_from(offset).expect("small").min(bytes.len());
-        // Short reads are legal, so they are made.
-        let len = bytes_max.min(bytes.len() - from).min(1000);
-        into.extend_from_slice(&bytes[from..from + len]);
-        (Ok(len), into)
-    }
-    async fn write_at(&self, bytes: Vec<u8>, _: u64) -> (io::Result<()>, Vec<u8>) {
-        (Err(never()), bytes)
-    }
-    async fn set_len(&self, _: u64) -> io::Result<()> {
         Err(never())
     }
 }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::alike;
 use crate::console::control::SnapshotOutcome;
+use crate::console::retrieve::RetrieveOutcome;
+use crate::world::uring::ShortPath;
 
 /// Differences that are listed; beyond them they are counted.
 const LISTED_MAX: usize = 20;
@@ -23,6 +25,8 @@ pub struct Size {
     pub files: u64,
     /// Their lengths added up.
     pub bytes: u64,
+    /// The same without holes.
+    pub data_bytes: u64,
     /// It is one file, not a directory.
     pub is_file: bool,
 }
@@ -42,23 +46,50 @@ pub struct Comparison {
     pub changed_meanwhile: Vec<String>,
     /// Things the snapshot said it could not read.
     pub unread: u64,
-    /// Sockets and the like, left out on purpose.
+    /// Sockets, left out on purpose.
     pub skipped: u64,
-    /// Names of files that have several: each came back as a file of its own.
+    /// Names of things that have several.
     pub hard_links: u64,
-    /// Things with extended attributes or access lists, which do not come back yet.
+    /// Things with extended attributes or access lists.
     pub xattrs: u64,
+    /// Files with holes.
+    pub sparse: u64,
     /// Things whose owner an ordinary user may not set.
     pub owners_not_set: u64,
+    /// Things of which the restore told that something could not be set or made here: path and what, bounded.
+    pub not_set: Vec<(String, String)>,
+    /// How many.
+    pub not_set_count: u64,
+}
+
+/// Device and inode.
+type Place = (u64, u64);
+
+/// Which things of the source are which of what came back: names of one thing must be names of one thing again.
+#[derive(Default)]
+struct Names {
+    there: BTreeMap<Place, Place>,
+    back: BTreeMap<Place, Place>,
+}
+
+impl Names {
+    fn agree(&mut self, ours: &Metadata, theirs: &Metadata) -> bool {
+        if ours.is_dir() || (ours.nlink() < 2 && theirs.nlink() < 2) {
+            return true;
+        }
+        let (a, b) = ((ours.dev(), ours.ino()), (theirs.dev(), theirs.ino()));
+        *self.there.entry(a).or_insert(b) == b && *self.back.entry(b).or_insert(a) == a
+    }
 }
 
 impl Comparison {
-    /// Compares. What changed in the source since `began`, and what the snapshot reported as unread, is told apart.
+    /// Compares. What changed in the source since `began`, what the snapshot reported as unread, and what the restore reported
+    /// as not settable here, is told apart.
     pub fn of(
         source: &Path,
         back: &Path,
         began: Option<SystemTime>,
-        snapshot: &SnapshotOutcome,
+        (snapshot, came_back): (&SnapshotOutcome, &RetrieveOutcome),
         stopped: &dyn Fn() -> bool,
     ) -> Self {
         let unread: BTreeMap<&str, &str> = snapshot
@@ -76,49 +107,67 @@ impl Comparison {
         // A change is one whose time the kernel wrote after the drill began.
         let touched =
             |meta: &Metadata| began.is_some_and(|began| (meta.ctime(), meta.ctime_nsec()) > began);
+        let not_set: BTreeMap<&str, &str> = came_back
+            .not_set
+            .iter()
+            .map(|(path, what)| (path.as_str(), what.as_str()))
+            .collect();
         let mut found = Self::default();
+        let mut links = Names::default();
         let mut todo = vec![PathBuf::new()];
         while let Some(relative) = todo.pop() {
             if stopped() {
                 return found;
             }
-            let (a, b) = (join(source, &relative), join(back, &relative));
+            let shown = alike::shown(&relative);
+            let reached = (short(source, &relative), short(back, &relative));
+            let (Ok(a), Ok(b)) = reached else {
+                found.differs(shown, "its directory did not come back".into());
+                continue;
+            };
             let Ok(meta) = fs::symlink_metadata(&a) else {
-                found.changed_meanwhile.push(relative.display().to_string());
+                found.changed_meanwhile.push(shown);
                 continue;
             };
             let kind = meta.file_type();
-            if kind.is_socket() || kind.is_fifo() || kind.is_char_device() || kind.is_block_device()
-            {
+            if kind.is_socket() {
                 found.skipped += 1;
                 continue;
             }
-            let mut shown = String::from_utf8_lossy(relative.as_os_str().as_bytes()).into_owned();
-            if shown.is_empty() {
-                shown.push('.');
-            }
-            found.hard_links += u64::from(kind.is_file() && meta.nlink() > 1);
-            found.xattrs += u64::from(has_xattrs(&a));
+            found.hard_links += u64::from(!kind.is_dir() && meta.nlink() > 1);
+            found.xattrs += u64::from(!alike::xattrs(&a).is_empty());
+            found.sparse += u64::from(kind.is_file() && meta.blocks() * 512 < meta.len());
             if unread.contains_key(shown.as_str()) {
                 found.unread += 1;
                 continue;
             }
             found.compared += 1;
-            match found.pair(&a, &meta, &b) {
+            match found.pair((&a, &b), &meta, &mut links) {
                 Ok(()) => {}
                 Err(_) if touched(&meta) => found.changed_meanwhile.push(shown),
-                Err(how) => {
-                    found.different_count += 1;
-                    if found.different.len() < LISTED_MAX {
-                        found.different.push((shown, how));
+                Err(Unlike::InWhatItIs(how)) => found.differs(shown, how),
+                Err(Unlike::InWhatIsSet(how)) => match not_set.get(shown.as_str()) {
+                    Some(what) => {
+                        found.not_set_count += 1;
+                        if found.not_set.len() < LISTED_MAX {
+                            found.not_set.push((shown, (*what).to_owned()));
+                        }
                     }
-                }
+                    None => found.differs(shown, how),
+                },
             }
             if kind.is_dir() {
                 found.names(&a, &b, &relative, touched(&meta), &mut todo);
             }
         }
         found
+    }
+
+    fn differs(&mut self, path: String, how: String) {
+        self.different_count += 1;
+        if self.different.len() < LISTED_MAX {
+            self.different.push((path, how));
+        }
     }
 
     /// The names in a directory, on both sides.
@@ -141,23 +190,71 @@ impl Comparison {
             if was_touched {
                 self.changed_meanwhile.push(shown);
             } else {
-                self.different_count += 1;
-                if self.different.len() < LISTED_MAX {
-                    self.different
-                        .push((shown, "came back but is not in the source".into()));
-                }
+                self.differs(shown, "came back but is not in the source".into());
             }
         }
         todo.extend(ours.into_iter().rev().map(|name| relative.join(name)));
     }
 
-    fn pair(&mut self, a: &Path, ours: &Metadata, b: &Path) -> Result<(), String> {
-        let theirs =
-            fs::symlink_metadata(b).map_err(|error| format!("did not come back ({error})"))?;
+    fn pair(
+        &mut self,
+        (a, b): (&Path, &Path),
+        ours: &Metadata,
+        links: &mut Names,
+    ) -> Result<(), Unlike> {
+        let kind = ours.file_type();
+        let theirs = fs::symlink_metadata(b).map_err(|error| {
+            let how = format!("did not come back ({error})");
+            if kind.is_char_device() || kind.is_block_device() {
+                Unlike::InWhatIsSet(how)
+            } else {
+                Unlike::InWhatItIs(how)
+            }
+        })?;
+        self.same_thing((a, b), ours, &theirs)
+            .map_err(Unlike::InWhatItIs)?;
+        self.same_attributes((a, b), ours, &theirs, links)
+            .map_err(Unlike::InWhatIsSet)
+    }
+
+    fn same_thing(
+        &mut self,
+        (a, b): (&Path, &Path),
+        ours: &Metadata,
+        theirs: &Metadata,
+    ) -> Result<(), String> {
         if ours.file_type() != theirs.file_type() {
             return Err("is of another type".into());
         }
-        let is_link = ours.file_type().is_symlink();
+        if ours.rdev() != theirs.rdev() {
+            return Err(format!("device {} became {}", ours.rdev(), theirs.rdev()));
+        }
+        if ours.is_symlink() && fs::read_link(a).ok() != fs::read_link(b).ok() {
+            return Err("points elsewhere".into());
+        }
+        if ours.is_file() {
+            if ours.len() != theirs.len() {
+                return Err(format!("length {} became {}", ours.len(), theirs.len()));
+            }
+            self.bytes += ours.len();
+            // An empty file is equal to another whether or not one may open it.
+            if ours.len() > 0 {
+                alike::same_contents(a, b, ours.len())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn same_attributes(
+        &mut self,
+        (a, b): (&Path, &Path),
+        ours: &Metadata,
+        theirs: &Metadata,
+        links: &mut Names,
+    ) -> Result<(), String> {
+        if !links.agree(ours, theirs) {
+            return Err("is a name of another file than before".into());
+        }
         let owner_differs = (ours.uid(), ours.gid()) != (theirs.uid(), theirs.gid());
         let may_own = rustix::process::geteuid().is_root();
         if owner_differs && may_own {
@@ -176,7 +273,7 @@ impl Comparison {
             ours.permissions().mode() & mode_mask,
             theirs.permissions().mode() & mode_mask,
         );
-        if !is_link && mode != their_mode {
+        if !ours.is_symlink() && mode != their_mode {
             return Err(format!("mode {mode:04o} became {their_mode:04o}"));
         }
         if (ours.mtime(), ours.mtime_nsec()) != (theirs.mtime(), theirs.mtime_nsec()) {
@@ -188,26 +285,25 @@ impl Comparison {
                 theirs.mtime_nsec()
             ));
         }
-        if is_link {
-            let same = fs::read_link(a).ok() == fs::read_link(b).ok();
-            return if same {
-                Ok(())
-            } else {
-                Err("points elsewhere".into())
-            };
+        let xattrs = alike::xattrs_that_differ(a, b);
+        if xattrs.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("differs in {}", xattrs.join(", ")))
         }
-        if ours.is_file() {
-            if ours.len() != theirs.len() {
-                return Err(format!("length {} became {}", ours.len(), theirs.len()));
-            }
-            self.bytes += ours.len();
-            // An empty file is equal to another whether or not one may open it.
-            if ours.len() > 0 {
-                same_bytes(a, b)?;
-            }
-        }
-        Ok(())
     }
+}
+
+/// How two things differ.
+enum Unlike {
+    /// In what they are or hold: nothing excuses that.
+    InWhatItIs(String),
+    /// In what a restore sets, which may not be allowed here.
+    InWhatIsSet(String),
+}
+
+fn read_dir(path: &Path) -> io::Result<fs::ReadDir> {
+    fs::read_dir(ShortPath::of(path)?)
 }
 
 /// Counts files and bytes; what cannot be looked into is left out, the snapshot will name it.
@@ -222,10 +318,11 @@ pub fn measure(root: &Path) -> io::Result<Size> {
         if meta.is_file() {
             size.files += 1;
             size.bytes += meta.len();
+            size.data_bytes += meta.len().min(meta.blocks() * 512);
         } else if meta.is_dir() {
-            for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            for entry in read_dir(&path).into_iter().flatten().flatten() {
                 if let Ok(meta) = entry.metadata() {
-                    todo.push((entry.path(), meta));
+                    todo.push((path.join(entry.file_name()), meta));
                 }
             }
         }
@@ -238,31 +335,24 @@ pub fn make_removable(root: &Path) {
     let mut todo = vec![root.to_owned()];
     while let Some(dir) = todo.pop() {
         // What cannot be changed is reported when the removal fails.
-        let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o700));
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+        let Ok(short) = ShortPath::of(&dir) else {
+            continue;
+        };
+        let _ = fs::set_permissions(&short, fs::Permissions::from_mode(0o700));
+        for entry in read_dir(&dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                todo.push(entry.path());
+                todo.push(dir.join(entry.file_name()));
             }
         }
     }
 }
 
-/// Whether a person or program gave it extended attributes; what the system itself keeps there does not count.
-fn has_xattrs(path: &Path) -> bool {
-    let mut names = vec![0; 64 << 10];
-    let length = rustix::fs::llistxattr(path, &mut names).unwrap_or(0);
-    let counts = |name: &[u8]| name.starts_with(b"user.") || name.starts_with(b"system.posix_acl");
-    names[..length.min(names.len())]
-        .split(|byte| *byte == 0)
-        .any(counts)
-}
-
-/// `join` with an empty path would add a slash, which a file does not take.
-fn join(root: &Path, relative: &Path) -> PathBuf {
+/// A place in a tree, however long its path is. `join` with an empty path would add a slash, which a file does not take.
+fn short(root: &Path, relative: &Path) -> io::Result<ShortPath> {
     if relative.as_os_str().is_empty() {
-        root.to_owned()
+        ShortPath::of(root)
     } else {
-        root.join(relative)
+        ShortPath::of(&root.join(relative))
     }
 }
 
@@ -272,168 +362,4 @@ fn names(dir: &Path) -> io::Result<Vec<OsString>> {
         .collect::<io::Result<_>>()?;
     names.sort();
     Ok(names)
-}
-
-fn same_bytes(a: &Path, b: &Path) -> Result<(), String> {
-    let open = |path: &Path| File::open(path).map_err(|error| format!("cannot be read ({error})"));
-    let (mut a, mut b) = (open(a)?, open(b)?);
-    let (mut ours, mut theirs) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    let mut at: u64 = 0;
-    loop {
-        let (n, m) = (fill(&mut a, &mut ours)?, fill(&mut b, &mut theirs)?);
-        if ours[..n] != theirs[..m] {
-            let equal = ours[..n]
-                .iter()
-                .zip(&theirs[..m])
-                .take_while(|(x, y)| x == y)
-                .count();
-            return Err(format!("differs at byte {}", at + equal as u64));
-        }
-        if n == 0 {
-            return Ok(());
-        }
-        at += n as u64;
-    }
-}
-
-fn fill(file: &mut File, buffer: &mut [u8]) -> Result<usize, String> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(format!("cannot be read ({error})")),
-        }
-    }
-    Ok(filled)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::console::control::SnapshotView;
-
-    fn outcome() -> SnapshotOutcome {
-        let snapshot = SnapshotView {
-            id: String::new(),
-            author: String::new(),
-            author_key: String::new(),
-            number: 1,
-            taken: String::new(),
-            taken_seconds: 0,
-            chunks: 0,
-            sealed_bytes: 0,
-            held_by: Vec::new(),
-            accepted: true,
-        };
-        SnapshotOutcome {
-            snapshot,
-            protected: true,
-            copies: 2,
-            factor_min: 2,
-            files_read: 0,
-            bytes_read: 0,
-            bytes_sent: 0,
-            bytes_new: 0,
-            chunks_sealed: 0,
-            bytes_sealed: 0,
-            unchanged: false,
-            held: Vec::new(),
-            warnings: Vec::new(),
-            databases: 0,
-            chunks_new: 0,
-            unread: Vec::new(),
-            unread_count: 0,
-            skipped: 0,
-            keepers: Vec::new(),
-        }
-    }
-
-    fn tree() -> tempfile::TempDir {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::create_dir(dir.path().join("a")).expect("made");
-        fs::write(dir.path().join("a/photo"), vec![7; 2_500_000]).expect("written");
-        symlink("a/photo", dir.path().join("link")).expect("linked");
-        dir
-    }
-
-    /// The same times on both sides: of what was made just now.
-    fn same_times(a: &Path, b: &Path) {
-        for relative in ["a/photo", "a", ""] {
-            let time = fs::metadata(a.join(relative))
-                .expect("there")
-                .modified()
-                .expect("a time");
-            File::open(b.join(relative))
-                .expect("opens")
-                .set_modified(time)
-                .expect("set");
-        }
-        fs::remove_file(a.join("link"))
-            .and_then(|()| fs::remove_file(b.join("link")))
-            .expect("removed");
-        for side in [a, b] {
-            File::open(side)
-                .expect("opens")
-                .set_modified(UNIX_EPOCH)
-                .expect("set");
-        }
-    }
-
-    #[test]
-    fn equal_trees_are_equal_and_one_flipped_byte_is_found() {
-        let (a, b) = (tree(), tree());
-        same_times(a.path(), b.path());
-        let later = Some(SystemTime::now() + Duration::from_secs(10));
-        let equal = Comparison::of(a.path(), b.path(), later, &outcome(), &|| false);
-        assert_eq!(
-            (
-                equal.different_count,
-                equal.changed_meanwhile.len(),
-                equal.bytes
-            ),
-            (0, 0, 2_500_000),
-            "{equal:?}"
-        );
-
-        let time = fs::metadata(b.path().join("a/photo"))
-            .expect("there")
-            .modified()
-            .expect("a time");
-        let mut bytes = vec![7; 2_500_000];
-        bytes[2_000_000] = 8;
-        fs::write(b.path().join("a/photo"), bytes).expect("written");
-        File::options()
-            .write(true)
-            .open(b.path().join("a/photo"))
-            .expect("opens")
-            .set_modified(time)
-            .expect("set");
-        fs::write(b.path().join("extra"), "x").expect("written");
-        File::open(b.path())
-            .expect("opens")
-            .set_modified(UNIX_EPOCH)
-            .expect("set");
-        let different = Comparison::of(a.path(), b.path(), later, &outcome(), &|| false);
-        assert_eq!(different.different_count, 2, "{different:?}");
-        assert!(
-            different
-                .different
-                .contains(&("a/photo".into(), "differs at byte 2000000".into())),
-            "{different:?}"
-        );
-    }
-
-    #[test]
-    fn what_changed_since_the_drill_began_is_named_as_such() {
-        let (a, b) = (tree(), tree());
-        fs::write(a.path().join("a/photo"), "new").expect("written");
-        let found = Comparison::of(a.path(), b.path(), Some(UNIX_EPOCH), &outcome(), &|| false);
-        assert_eq!(found.different_count, 0);
-        assert!(found.changed_meanwhile.contains(&"a/photo".to_owned()));
-    }
 }

@@ -4,8 +4,11 @@
 //! removed at the end, whatever the end is. After the flood nothing but the two survivors and the new Box take part, and
 //! none of them has the path as a data set.
 
+mod alike;
 mod boxes;
 mod compare;
+#[cfg(test)]
+mod compare_tests;
 mod corpus;
 mod screen;
 
@@ -86,7 +89,7 @@ fn rehearse(stage: &Stage, source: Option<&Path>, quiet: bool) -> Result<DrillRe
             "Give a path you may read.",
         )
     })?;
-    stage.check_room(size.bytes * COPIES + SPARE_BYTES)?;
+    stage.check_room(size.data_bytes * COPIES + SPARE_BYTES)?;
     say(
         quiet,
         &format!(
@@ -144,9 +147,13 @@ fn rehearse(stage: &Stage, source: Option<&Path>, quiet: bool) -> Result<DrillRe
     } else {
         target
     };
-    let comparison = Comparison::of(&source, &came_back_root, began, &snapshot, &|| {
-        stage.stopped.load(Ordering::Relaxed)
-    });
+    let comparison = Comparison::of(
+        &source,
+        &came_back_root,
+        began,
+        (&snapshot, &came_back),
+        &|| stage.stopped.load(Ordering::Relaxed),
+    );
     Ok(DrillReport {
         source,
         size,

@@ -164,25 +164,33 @@ impl fmt::Display for DrillReport {
             )?;
         }
         if comparison.skipped > 0 {
-            writeln!(
-                f,
-                "  left out    {} sockets, pipes or devices",
-                comparison.skipped
-            )?;
+            writeln!(f, "  left out    {} sockets", comparison.skipped)?;
         }
-        if comparison.hard_links > 0 {
-            writeln!(
-                f,
-                "  hard links  {} names of files with several came back as files of their own",
-                comparison.hard_links
-            )?;
+        let special = [
+            (comparison.hard_links, "names of things with several"),
+            (comparison.sparse, "files with holes"),
+            (
+                comparison.xattrs,
+                "things with extended attributes or access lists",
+            ),
+        ];
+        let special: Vec<_> = special
+            .iter()
+            .filter(|(many, _)| *many > 0)
+            .map(|(many, what)| format!("{many} {what}"))
+            .collect();
+        if !special.is_empty() {
+            writeln!(f, "  among them  {}", special.join(", "))?;
         }
-        if comparison.xattrs > 0 {
+        if comparison.not_set_count > 0 {
             writeln!(
                 f,
-                "  not kept    extended attributes or access lists of {} things",
-                comparison.xattrs
+                "  not set     {} things have something that you may not set or make here:",
+                comparison.not_set_count
             )?;
+            for (path, what) in &comparison.not_set {
+                writeln!(f, "              {path}: {what}")?;
+            }
         }
         if comparison.owners_not_set > 0 {
             writeln!(

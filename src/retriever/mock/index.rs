@@ -117,7 +117,12 @@ pub(in crate::retriever) fn link(path: &str, target: &str) -> Draft {
 
 pub(in crate::retriever) fn empty(path: &str) -> Draft {
     let content = Content::Empty;
-    draft(path, What::File { bytes: 0, content }, Vec::new())
+    let what = What::File {
+        bytes: 0,
+        content,
+        has_holes: false,
+    };
+    draft(path, what, Vec::new())
 }
 
 pub(in crate::retriever) fn packed(path: &str, pack: ChunkId, offset: u32, bytes: u64) -> Draft {
@@ -126,7 +131,12 @@ pub(in crate::retriever) fn packed(path: &str, pack: ChunkId, offset: u32, bytes
         chunk: 0,
         offset,
     };
-    draft(path, What::File { bytes, content }, vec![pack])
+    let what = What::File {
+        bytes,
+        content,
+        has_holes: false,
+    };
+    draft(path, what, vec![pack])
 }
 
 /// One entry of a larger file; a piece without a chunk is a hole.
@@ -158,6 +168,7 @@ pub(in crate::retriever) fn part(
     let what = What::File {
         bytes: file_bytes,
         content,
+        has_holes: false,
     };
     draft(path, what, ids)
 }

@@ -21,8 +21,8 @@ use tokio::io::DuplexStream;
 
 use crate::terms::{FileSystemId, Stamp};
 use crate::world::{
-    Attributes, Buffer, Clock, DirEntry, Disk, DiskFile, Entropy, FileKind, Listener, Moment, Net,
-    NotSet, Stat, Tree, TreeFile, TreePath, World,
+    Attributes, Buffer, Clock, DirEntry, Disk, DiskFile, Entropy, FileKind, Listener, Moment,
+    Names, Net, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole, World, Xattrs,
 };
 
 pub(in crate::retriever) use index::*;
@@ -210,6 +210,7 @@ pub(in crate::retriever) enum Thing {
     Dir,
     File(Vec<u8>),
     Link(Vec<u8>),
+    Special(FileKind, u64),
 }
 
 /// A tree in memory. Making something in a directory whose attributes were set already is written down as a mistake.
@@ -225,6 +226,10 @@ pub(in crate::retriever) struct TreeState {
     pub(in crate::retriever) mistakes: Vec<String>,
     pub(in crate::retriever) refused: BTreeMap<Vec<u8>, io::ErrorKind>,
     pub(in crate::retriever) owner_cannot_be_set: bool,
+    /// Further names, and the first one of each.
+    pub(in crate::retriever) links: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(in crate::retriever) links_are_refused: bool,
+    pub(in crate::retriever) xattr_refused: Option<Vec<u8>>,
     pub(in crate::retriever) syncs: u32,
     pub(in crate::retriever) dirs_open_most: usize,
 }
@@ -263,6 +268,7 @@ impl TreeState {
             Thing::Dir => (FileKind::Dir, 0),
             Thing::File(bytes) => (FileKind::File, bytes.len()),
             Thing::Link(target) => (FileKind::Symlink, target.len()),
+            Thing::Special(kind, _) => (*kind, 0),
         };
         let set = self.attributes.get(path);
         Ok(Stat {
@@ -285,6 +291,7 @@ impl TreeState {
         NotSet {
             owner: self.owner_cannot_be_set,
             mode: false,
+            xattrs: self.xattr_refused.clone().into_iter().collect(),
         }
     }
 }
@@ -310,6 +317,15 @@ impl TreeFile for MockFile {
         file[start..start + bytes.len()].copy_from_slice(&bytes);
         (Ok(()), bytes)
     }
+    async fn xattrs(&self) -> io::Result<Xattrs> {
+        nothing()
+    }
+    async fn next_data(&self, _: u64, _: u64) -> io::Result<Option<(u64, u64)>> {
+        nothing()
+    }
+    async fn write_around_zeros(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
+        self.write_at(bytes, offset).await
+    }
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
         let mut state = self.0.0.borrow_mut();
         let file = state.temporary.get_mut(&self.1).expect("open file");
@@ -325,7 +341,13 @@ impl Tree for MockTree {
     async fn stat(&self, _: &TreePath) -> io::Result<Stat> {
         nothing()
     }
-    async fn list(&self, _: &TreePath) -> io::Result<Vec<DirEntry>> {
+    async fn list(&self, _: &TreePath, _: &[u8], _: usize) -> io::Result<Names> {
+        nothing()
+    }
+    async fn look(&self, _: &TreePath, _: Vec<Vec<u8>>) -> Vec<DirEntry> {
+        Vec::new()
+    }
+    async fn xattrs(&self, _: &TreePath) -> io::Result<Xattrs> {
         nothing()
     }
     async fn read_link(&self, _: &TreePath) -> io::Result<Vec<u8>> {
@@ -334,7 +356,7 @@ impl Tree for MockTree {
     async fn open(&self, _: &TreePath) -> io::Result<MockFile> {
         nothing()
     }
-    async fn read_many(&self, _: Vec<Vec<u8>>, _: usize) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+    async fn read_many(&self, _: Vec<Vec<u8>>, _: usize) -> Vec<io::Result<Whole>> {
         Vec::new()
     }
     async fn file_system(&self, _: &TreePath) -> io::Result<FileSystemId> {
@@ -385,6 +407,37 @@ impl Tree for MockTree {
             .insert(path.to_vec(), Thing::Link(target.to_vec()));
         Ok(())
     }
+    async fn make_special(
+        &self,
+        (): &(),
+        path: &TreePath,
+        kind: FileKind,
+        rdev: u64,
+    ) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        state.may_make(path)?;
+        if kind != FileKind::Fifo && state.owner_cannot_be_set {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let special = Thing::Special(kind, rdev);
+        state.things.insert(path.to_vec(), special);
+        Ok(())
+    }
+    async fn link(&self, (): &(), existing: &TreePath, path: &TreePath) -> io::Result<()> {
+        tokio::task::yield_now().await;
+        let mut state = self.0.borrow_mut();
+        state.may_make(path)?;
+        if state.links_are_refused {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let thing = state.things.get(existing).cloned();
+        let thing = thing.ok_or(io::ErrorKind::NotFound)?;
+        state.things.insert(path.to_vec(), thing);
+        let attributes = state.attributes[existing].clone();
+        state.attributes.insert(path.to_vec(), attributes);
+        state.links.insert(path.to_vec(), existing.to_vec());
+        Ok(())
+    }
     async fn create(&self, (): &(), path: &TreePath) -> io::Result<MockFile> {
         let mut state = self.0.borrow_mut();
         state.may_make(path)?;
@@ -410,16 +463,12 @@ impl Tree for MockTree {
         state.temporary.remove(&file.1);
         Ok(named)
     }
-    async fn write_many(
-        &self,
-        (): &(),
-        files: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
-    ) -> Vec<io::Result<NotSet>> {
+    async fn write_many(&self, (): &(), files: Vec<NewFile>) -> Vec<io::Result<NotSet>> {
         tokio::task::yield_now().await;
         let mut state = self.0.borrow_mut();
         files
             .into_iter()
-            .map(|(path, bytes, attributes)| state.name(&path, bytes, attributes))
+            .map(|new| state.name(&new.path, new.bytes, new.attributes))
             .collect()
     }
     async fn discard(&self, (): &(), file: MockFile) {

@@ -1,6 +1,7 @@
 //! Tests of a whole restore over a tree and a source in memory.
 
 mod hostile;
+mod kinds;
 mod trouble;
 
 use super::mock::{
@@ -142,7 +143,7 @@ fn what_comes_back_is_what_went_in() {
     assert_eq!(bench.thing("large"), file(&large));
     let state = bench.world.tree.0.borrow();
     for draft in &drafts {
-        let set = state.attributes[draft.entry.path.as_slice()];
+        let set = &state.attributes[draft.entry.path.as_slice()];
         assert_eq!(set.mode, draft.entry.mode);
         assert_eq!((set.uid, set.gid), (1000, 100));
         let seconds = MTIME_BASE + i64::try_from(draft.entry.path.len()).expect("short");

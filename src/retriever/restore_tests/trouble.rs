@@ -58,15 +58,16 @@ fn a_full_disk_and_a_dead_keeper_end_the_restore_with_whole_files_only() {
 fn what_could_not_be_set_is_told_by_name() {
     let bench = Bench::default();
     bench.world.tree.0.borrow_mut().owner_cannot_be_set = true;
+    bench.world.tree.0.borrow_mut().links_are_refused = true;
     let mut linked = empty("a");
     linked.entry.hard_link = Some(1);
-    let report = bench.restore_drafts(&[dir(""), linked, link("b", "c")], 9);
-    assert_eq!((report.not_set_count, report.failed_count), (3, 0));
+    let mut other = empty("aa");
+    other.entry.hard_link = Some(1);
+    other.entry.mtime = linked.entry.mtime;
+    let report = bench.restore_drafts(&[dir(""), linked, other, link("b", "c")], 9);
+    assert_eq!((report.not_set_count, report.failed_count), (4, 0));
     assert!(report.not_set.iter().all(|(_, how)| how.owner));
-    let (_, how) = report
-        .not_set
-        .iter()
-        .find(|(path, _)| path == b"a")
-        .expect("listed");
-    assert!(how.hard_link);
+    let copies = report.not_set.iter().filter(|(_, how)| how.hard_link);
+    let copies: Vec<&[u8]> = copies.map(|(path, _)| path.as_slice()).collect();
+    assert_eq!(copies, [b"aa"], "the second name has a copy of its own");
 }

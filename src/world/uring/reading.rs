@@ -3,19 +3,24 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Statx, StatxFlags};
 use rustix::io::Errno;
 
+use super::deep::{Place, reach};
 use super::raw::read_behind;
+use super::xattrs::{self, Of};
 use crate::terms::{FileSystemId, Stamp};
-use crate::world::{DirEntry, FileKind, Stat};
+use crate::world::{FileKind, Stat, Whole, Xattrs};
 
 /// How much more of a file that grew while it was read is asked for at once.
 const GROWN_BYTES: usize = 64 << 10;
+/// A stretch of data and short holes ends after this much.
+const STRETCH_BYTES_MAX: u64 = 1 << 30;
 
 /// What stands at a path.
 pub(super) fn stat(path: &[u8]) -> io::Result<Stat> {
-    stat_below(CWD, path)
+    let place = reach(path)?;
+    stat_below(&place, place.rest)
 }
 
 pub(super) fn stat_below(dir: impl AsFd, name: impl rustix::path::Arg) -> io::Result<Stat> {
@@ -71,38 +76,17 @@ fn translate(found: &Statx) -> io::Result<Stat> {
     })
 }
 
-/// Everything in a directory, sorted by name.
-pub(super) fn list(path: &[u8]) -> io::Result<Vec<DirEntry>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = open_quietly(path, flags)?;
-    let mut entries = Vec::new();
-    for entry in Dir::read_from(&dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let stat =
-            stat_below(&dir, name).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO));
-        entries.push(DirEntry {
-            name: name.to_bytes().to_vec(),
-            stat,
-        });
-    }
-    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
-}
-
 /// Where a symbolic link points.
 pub(super) fn read_link(path: &[u8]) -> io::Result<Vec<u8>> {
-    Ok(rustix::fs::readlinkat(CWD, path, Vec::new())?.into_bytes())
+    let place = reach(path)?;
+    Ok(rustix::fs::readlinkat(&place, place.rest, Vec::new())?.into_bytes())
 }
 
 /// Opens a regular file; anything else is refused before a byte of it is read.
 pub(super) fn open(path: &[u8]) -> io::Result<(OwnedFd, Stat)> {
     // NONBLOCK: a pipe that took the file's place must not hold us.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = open_quietly(path, flags)?;
+    let file = open_quietly(&reach(path)?, flags)?;
     let stat = stat_open(&file)?;
     match stat.kind {
         FileKind::File => Ok((file, stat)),
@@ -114,15 +98,63 @@ pub(super) fn open(path: &[u8]) -> io::Result<(OwnedFd, Stat)> {
 }
 
 /// Opens without touching the access time; only the owner may ask for that, so others do without.
-fn open_quietly(path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
-    match rustix::fs::openat(CWD, path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?),
+pub(super) fn open_quietly(place: &Place<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+    let open = |flags| rustix::fs::openat(place, place.rest, flags, Mode::empty());
+    match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => Ok(open(flags)?),
         opened => Ok(opened?),
     }
 }
 
-/// A small file's state after reading, and its bytes up to `bytes_max`.
-pub(super) fn read_small(path: &[u8], bytes_max: usize) -> io::Result<(Stat, Vec<u8>)> {
+/// Extended attributes of what stands at a path.
+pub(super) fn xattrs_at(path: &[u8]) -> io::Result<Xattrs> {
+    let place = reach(path)?;
+    xattrs::read(&Of::Named(&place.whole()))
+}
+
+/// The first stretch at or behind `offset` that is no hole; holes in it shorter than `hole_bytes_min` count as data.
+pub(super) fn next_data(
+    file: impl AsFd,
+    offset: u64,
+    hole_bytes_min: u64,
+) -> io::Result<Option<(u64, u64)>> {
+    let Some(start) = seek(&file, SeekFrom::Data(offset), offset)? else {
+        return Ok(None);
+    };
+    let mut end = start;
+    // A file of nothing but crumbs is handed out in stretches, so that nobody waits for its end.
+    while end - start < STRETCH_BYTES_MAX {
+        match seek(&file, SeekFrom::Hole(end), u64::MAX)? {
+            Some(hole) => end = hole,
+            // It was cut meanwhile; reading will find the end.
+            None => return Ok(Some((start, u64::MAX))),
+        }
+        match seek(&file, SeekFrom::Data(end), u64::MAX)? {
+            Some(data) if data - end < hole_bytes_min => end = data,
+            Some(_) | None => break,
+        }
+    }
+    Ok(Some((start, end)))
+}
+
+/// A step through a file's holes; `None` behind its end, and `unknown` where the file system does not know.
+fn seek(file: impl AsFd, to: SeekFrom, unknown: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, to) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NXIO) => Ok(None),
+        Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some(unknown)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether parts of an open file take no space. Asked only where it takes less than its length, for others have none.
+fn has_holes(file: impl AsFd, stat: &Stat) -> bool {
+    stat.blocks.saturating_mul(512) < stat.size
+        && rustix::fs::seek(&file, SeekFrom::Hole(0)).is_ok_and(|hole| hole < stat.size)
+}
+
+/// A small file with its state after reading and its bytes up to `bytes_max`.
+pub(super) fn read_small(path: &[u8], bytes_max: usize) -> io::Result<Whole> {
     let (file, before) = open(path)?;
     let expected = usize::try_from(before.size)
         .unwrap_or(usize::MAX)
@@ -140,12 +172,23 @@ pub(super) fn read_small(path: &[u8], bytes_max: usize) -> io::Result<(Stat, Vec
             break;
         }
     }
-    Ok((stat_open(&file)?, bytes))
+    Ok(Whole {
+        xattrs: xattrs::read(&Of::Open(file.as_fd()))?,
+        has_holes: has_holes(&file, &before),
+        stat: stat_open(&file)?,
+        bytes,
+    })
 }
 
 fn place(path: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
+    let place = reach(path)?;
+    Ok(rustix::fs::openat(
+        &place,
+        place.rest,
+        flags,
+        Mode::empty(),
+    )?)
 }
 
 /// The number its file system gives itself.
@@ -173,6 +216,9 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
+    use rustix::fs::CWD;
+
+    use super::super::listing::{list, look};
     use super::*;
 
     fn bytes_of(path: &Path) -> &[u8] {
@@ -186,13 +232,14 @@ mod tests {
         for name in names {
             fs::write(dir.path().join(OsStr::from_bytes(name)), name).expect("writes");
         }
-        let listed = list(bytes_of(dir.path())).expect("lists");
-        let found: Vec<&[u8]> = listed.iter().map(|entry| entry.name.as_slice()).collect();
+        let listed = list(bytes_of(dir.path()), b"", 1 << 20).expect("lists");
+        let found: Vec<&[u8]> = (0..listed.len()).filter_map(|at| listed.get(at)).collect();
         assert_eq!(
             found,
             [b"\n".as_slice(), b"B", b"a", b"a b", b"b", b"\xff\xfe"]
         );
-        let sizes: Vec<u64> = listed
+        let names = found.iter().map(|name| name.to_vec()).collect();
+        let sizes: Vec<u64> = look(bytes_of(dir.path()), names)
             .iter()
             .map(|entry| entry.stat.expect("is there").size)
             .collect();
@@ -216,7 +263,7 @@ mod tests {
                 target.as_bytes()
             );
             open(bytes_of(&path)).expect_err("a link is not opened");
-            list(bytes_of(&path)).expect_err("a link is not listed");
+            list(bytes_of(&path), b"", 100).expect_err("a link is not listed");
         }
     }
 
@@ -242,16 +289,21 @@ mod tests {
         let contents: Vec<u8> = (0..=255).cycle().take(5000).collect();
         fs::write(&path, &contents).expect("writes");
         for bytes_max in [0, 1, 4999, 5000, 5001, 100_000] {
-            let (found, bytes) = read_small(bytes_of(&path), bytes_max).expect("reads");
-            assert_eq!(bytes, contents[..bytes_max.min(5000)], "limit {bytes_max}");
+            let whole = read_small(bytes_of(&path), bytes_max).expect("reads");
+            let found = whole.stat;
+            assert_eq!(
+                whole.bytes,
+                contents[..bytes_max.min(5000)],
+                "limit {bytes_max}"
+            );
             assert_eq!(
                 (found.size, found.kind, found.links),
                 (5000, FileKind::File, 1)
             );
         }
         // A file that says it is empty and is not, as those of the kernel do.
-        let (found, bytes) = read_small(b"/proc/self/status", 100_000).expect("reads");
-        assert!(found.size == 0 && bytes.starts_with(b"Name:"));
+        let whole = read_small(b"/proc/self/status", 100_000).expect("reads");
+        assert!(whole.stat.size == 0 && whole.bytes.starts_with(b"Name:"));
     }
 
     #[test]

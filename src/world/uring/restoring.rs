@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::attributes::{set_link, set_open};
+use super::attributes::set_open;
+use super::deep::step_of;
 use super::reading::stat_below;
-use crate::world::{Attributes, FileKind, NotSet, Stat};
+use crate::terms::limits::BLOCK_BYTES;
+use crate::world::{Attributes, FileKind, NewFile, NotSet, Stat};
 
 /// What a file is called until it is finished, before a number.
 const PART_PREFIX: &str = ".reserve-part-";
@@ -28,7 +30,7 @@ static ROOTS: AtomicU64 = AtomicU64::new(0);
 /// A directory that is restored into.
 pub(super) struct Root {
     number: u64,
-    dir: Arc<OwnedFd>,
+    pub(super) dir: Arc<OwnedFd>,
 }
 
 /// The parent directory opened last: files come in the order of their paths.
@@ -104,22 +106,39 @@ impl Root {
         {
             return Ok((Arc::clone(&open.dir), name));
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let dir = loop {
-            match rustix::fs::openat2(&self.dir, above, flags, Mode::empty(), resolve) {
-                // Something was renamed meanwhile and the kernel could not be sure: look again.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => break Arc::new(opened?),
-            }
-        };
+        let dir = Arc::new(self.open_dir(above)?);
         *last = Some(OpenParent {
             root: self.number,
             path: above.to_vec(),
             dir: Arc::clone(&dir),
         });
         Ok((dir, name))
+    }
+
+    /// A directory below the root, reached through no link, in as many steps as its path needs.
+    fn open_dir(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let mut here: Option<OwnedFd> = None;
+        let mut ahead = path;
+        loop {
+            let (step, rest) =
+                step_of(ahead).map_or((ahead, None), |(step, rest)| (step, Some(rest)));
+            let from = here.as_ref().map_or(self.dir.as_fd(), AsFd::as_fd);
+            match rustix::fs::openat2(from, step, flags, Mode::empty(), resolve) {
+                // Something was renamed meanwhile and the kernel could not be sure: look again.
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                opened => here = Some(opened?),
+            }
+            match (rest, here.take()) {
+                (None, Some(dir)) => return Ok(dir),
+                (rest, opened) => {
+                    here = opened;
+                    ahead = rest.unwrap_or_default();
+                }
+            }
+        }
     }
 
     /// Makes a directory; one that is there already stays, a link or file in its place is an error.
@@ -131,31 +150,17 @@ impl Root {
         }
     }
 
-    /// Makes a symbolic link.
-    pub(super) fn make_symlink(
-        &self,
-        last: &mut Option<OpenParent>,
-        path: &[u8],
-        target: &[u8],
-    ) -> io::Result<()> {
-        let (dir, name) = self.parent(last, path)?;
-        Ok(rustix::fs::symlinkat(target, &dir, name)?)
-    }
-
     /// Creates a file under a temporary name beside `path`.
     pub(super) fn create(
         &self,
         last: &mut Option<OpenParent>,
         path: &[u8],
     ) -> io::Result<(OwnedFd, Part)> {
-        static PARTS: AtomicU64 = AtomicU64::new(0);
         let (dir, _) = self.parent(last, path)?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            // The process's number keeps two restores apart; what a dead one left is stepped over.
-            let number = PARTS.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{PART_PREFIX}{}-{number}", std::process::id());
+            let name = part_name();
             match rustix::fs::openat(&dir, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::EXIST) => {}
                 opened => return Ok((opened?, Part { dir, name })),
@@ -170,7 +175,7 @@ impl Root {
         file: impl AsFd,
         part: &Part,
         path: &[u8],
-        attributes: Attributes,
+        attributes: &Attributes,
     ) -> io::Result<NotSet> {
         let named = set_open(&file, attributes).and_then(|not_set| {
             let (dir, name) = self.parent(last, path)?;
@@ -187,44 +192,20 @@ impl Root {
     pub(super) fn write_small(
         &self,
         last: &mut Option<OpenParent>,
-        path: &[u8],
-        bytes: &[u8],
-        attributes: Attributes,
+        new: &NewFile,
     ) -> io::Result<NotSet> {
-        let (file, part) = self.create(last, path)?;
-        if let Err(error) = write_all(&file, bytes, 0) {
+        let (file, part) = self.create(last, &new.path)?;
+        let written = if new.has_holes {
+            write_around_zeros(&file, &new.bytes, 0)
+                .and_then(|()| Ok(rustix::fs::ftruncate(&file, new.bytes.len() as u64)?))
+        } else {
+            write_all(&file, &new.bytes, 0)
+        };
+        if let Err(error) = written {
             part.remove();
             return Err(error);
         }
-        self.finish(last, &file, &part, path, attributes)
-    }
-
-    /// Sets the attributes of a directory or symlink; an empty path is the root itself.
-    pub(super) fn set(
-        &self,
-        last: &mut Option<OpenParent>,
-        path: &[u8],
-        attributes: Attributes,
-    ) -> io::Result<NotSet> {
-        if path.is_empty() {
-            return set_open(&self.dir, attributes);
-        }
-        let (dir, name) = self.parent(last, path)?;
-        let found = stat_below(&dir, name)?;
-        match found.kind {
-            FileKind::Symlink => set_link(&dir, name, &found, attributes),
-            FileKind::Dir => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                set_open(
-                    rustix::fs::openat(&dir, name, flags, Mode::empty())?,
-                    attributes,
-                )
-            }
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is neither a directory nor a symbolic link",
-            )),
-        }
+        self.finish(last, &file, &part, &new.path, &new.attributes)
     }
 }
 
@@ -234,6 +215,13 @@ impl Part {
         // It may be gone already; and where it cannot be removed, its name says what it is.
         let _ = rustix::fs::unlinkat(&self.dir, self.name.as_str(), AtFlags::empty());
     }
+}
+
+/// A temporary name that nobody has used. The process's number keeps two restores apart; what a dead one left is stepped over.
+pub(super) fn part_name() -> String {
+    static PARTS: AtomicU64 = AtomicU64::new(0);
+    let number = PARTS.fetch_add(1, Ordering::Relaxed);
+    format!("{PART_PREFIX}{}-{number}", std::process::id())
 }
 
 /// Only plain names separated by single slashes: what openat2 would let pass inside the root is refused as well.
@@ -268,6 +256,28 @@ pub(super) fn write_all(file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> i
     Ok(())
 }
 
+/// Writes at an offset all blocks that are not zeros only: for a stretch that was never written and so reads as zeros.
+pub(super) fn write_around_zeros(file: impl AsFd, bytes: &[u8], offset: u64) -> io::Result<()> {
+    // Blocks of the file, not of the piece, which may begin anywhere.
+    let to_block = offset.next_multiple_of(BLOCK_BYTES as u64) - offset;
+    let to_block = usize::try_from(to_block).unwrap_or(bytes.len());
+    let (head, blocks) = bytes.split_at(to_block.min(bytes.len()));
+    let mut at = head.len();
+    let mut start = 0;
+    let is_zero = |block: &[u8]| block.iter().all(|byte| *byte == 0);
+    if is_zero(head) {
+        start = at;
+    }
+    for block in blocks.chunks(BLOCK_BYTES) {
+        if is_zero(block) {
+            write_all(&file, &bytes[start..at], offset + start as u64)?;
+            start = at + block.len();
+        }
+        at += block.len();
+    }
+    write_all(&file, &bytes[start..at], offset + start as u64)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::fs;
@@ -275,7 +285,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::terms::Stamp;
-    use crate::world::uring::reading;
+    use crate::world::Whole;
+    use crate::world::uring::{listing, reading};
 
     pub(in crate::world::uring) struct Place {
         dir: tempfile::TempDir,
@@ -296,10 +307,18 @@ pub(super) mod tests {
     }
 
     impl Place {
-        fn names(&self, below: &str) -> Vec<Vec<u8>> {
+        /// A file below the root, read whole.
+        pub(in crate::world::uring) fn read(&self, path: &str) -> Whole {
+            let path = self.dir.path().join("made/root").join(path);
+            reading::read_small(path.as_os_str().as_bytes(), 1 << 20).expect("reads")
+        }
+
+        pub(in crate::world::uring) fn names(&self, below: &str) -> Vec<Vec<u8>> {
             let dir = self.dir.path().join(below);
-            let listed = reading::list(dir.as_os_str().as_bytes()).expect("lists");
-            listed.into_iter().map(|entry| entry.name).collect()
+            let listed = listing::list(dir.as_os_str().as_bytes(), b"", 1 << 20).expect("lists");
+            (0..listed.len())
+                .filter_map(|at| listed.get(at).map(<[u8]>::to_vec))
+                .collect()
         }
 
         pub(in crate::world::uring) fn stat(&self, path: &str) -> Stat {
@@ -319,6 +338,17 @@ pub(super) mod tests {
             uid,
             gid,
             mtime: Stamp { seconds, nanos },
+            xattrs: Vec::new(),
+        }
+    }
+
+    /// A small file without holes.
+    pub(in crate::world::uring) fn new_file(path: &[u8], attributes: &Attributes) -> NewFile {
+        NewFile {
+            path: path.to_vec(),
+            bytes: b"hello".to_vec(),
+            has_holes: false,
+            attributes: attributes.clone(),
         }
     }
 
@@ -335,12 +365,15 @@ pub(super) mod tests {
         let any = own(0o600, 0, 0);
         for path in [b"link/x".as_slice(), b"here/x", b"here/link/x"] {
             let refusals = [
-                root.write_small(&mut place.last, path, b"x", any)
+                root.write_small(&mut place.last, &new_file(path, &any))
                     .map(|_| ()),
                 root.create(&mut place.last, path).map(|_| ()),
                 root.make_dir(&mut place.last, path),
                 root.make_symlink(&mut place.last, path, b"t"),
-                root.set(&mut place.last, path, any).map(|_| ()),
+                root.set(&mut place.last, path, &any).map(|_| ()),
+                root.make_special(&mut place.last, path, FileKind::Fifo, 0),
+                root.link(&mut place.last, b"real", path),
+                root.link(&mut place.last, path, b"new"),
             ];
             for refused in refusals {
                 let error = refused.expect_err("goes through a link").raw_os_error();
@@ -350,14 +383,14 @@ pub(super) mod tests {
         // In the last place a link is not followed either, nor taken for a directory.
         root.make_dir(&mut place.last, b"link")
             .expect_err("a link is no directory");
-        root.set(&mut place.last, b"link", own(0o777, 9, 9))
+        root.set(&mut place.last, b"link", &own(0o777, 9, 9))
             .expect("sets the link itself");
         let outside = place.dir.path().join("outside");
         let found = reading::stat(outside.as_os_str().as_bytes()).expect("is there");
         assert_ne!(found.mtime.seconds, 9);
         assert!(place.names("outside").is_empty());
         // A file takes the link's place.
-        root.write_small(&mut place.last, b"link", b"x", any)
+        root.write_small(&mut place.last, &new_file(b"link", &any))
             .expect("replaces the link");
         assert_eq!(place.stat("link").kind, FileKind::File);
         assert!(place.names("outside").is_empty());
@@ -381,7 +414,7 @@ pub(super) mod tests {
         for path in bad {
             let refused = place
                 .root
-                .write_small(&mut place.last, path, b"x", own(0o600, 0, 0));
+                .write_small(&mut place.last, &new_file(path, &own(0o600, 0, 0)));
             assert_eq!(
                 refused.expect_err("is no plain path").kind(),
                 io::ErrorKind::InvalidInput
@@ -405,7 +438,7 @@ pub(super) mod tests {
         );
         place
             .root
-            .finish(&mut place.last, &file, &part, b"photo", own(0o444, 1, 2))
+            .finish(&mut place.last, &file, &part, b"photo", &own(0o444, 1, 2))
             .expect("ends");
         assert_eq!(place.names("made/root"), [b"photo"]);
 
@@ -420,12 +453,11 @@ pub(super) mod tests {
         place.root.make_dir(&mut place.last, b"dir").expect("makes");
         let blocked = place
             .root
-            .write_small(&mut place.last, b"dir", b"x", own(0o600, 0, 0));
+            .write_small(&mut place.last, &new_file(b"dir", &own(0o600, 0, 0)));
         blocked.expect_err("a directory is in the way");
-        let wrong_time =
-            place
-                .root
-                .write_small(&mut place.last, b"t", b"x", own(0o600, 0, u32::MAX));
+        let wrong_time = place
+            .root
+            .write_small(&mut place.last, &new_file(b"t", &own(0o600, 0, u32::MAX)));
         wrong_time.expect_err("that is no time");
         assert_eq!(place.names("made/root"), [b"dir".as_slice(), b"photo"]);
     }
@@ -438,11 +470,11 @@ pub(super) mod tests {
         let any = own(0o600, 0, 0);
         first
             .root
-            .write_small(&mut first.last, b"d/one", b"x", any)
+            .write_small(&mut first.last, &new_file(b"d/one", &any))
             .expect("writes");
         second
             .root
-            .write_small(&mut first.last, b"d/two", b"x", any)
+            .write_small(&mut first.last, &new_file(b"d/two", &any))
             .expect("writes");
         assert_eq!(first.names("made/root/d"), [b"one"]);
         assert_eq!(second.names("made/root/d"), [b"two"]);

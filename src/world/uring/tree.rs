@@ -5,16 +5,20 @@
 //! thread, needs no ring in a process that only retrieves, and closes files where closing may hang.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::paths::Paths;
 use super::raw::read_behind;
-use super::restoring::{self, Part, Root};
-use super::{reading, restoring::write_all};
+use super::restoring::{self, Part, Root, write_all, write_around_zeros};
+use super::xattrs::{self, Of};
+use super::{listing, reading};
 use crate::terms::FileSystemId;
-use crate::world::{Attributes, DirEntry, NotSet, Stat, Tree, TreeFile, TreePath};
+use crate::world::{
+    Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole,
+    Xattrs,
+};
 
 /// People's files on this machine.
 #[derive(Clone)]
@@ -86,9 +90,20 @@ impl Tree for UringTree {
         self.paths.ask(move |_| reading::stat(&path)).await
     }
 
-    async fn list(&self, dir: &TreePath) -> io::Result<Vec<DirEntry>> {
+    async fn list(&self, dir: &TreePath, behind: &[u8], bytes_max: usize) -> io::Result<Names> {
+        let (dir, behind) = (dir.to_vec(), behind.to_vec());
+        let list = move |_: &mut _| listing::list(&dir, &behind, bytes_max);
+        self.paths.ask(list).await
+    }
+
+    async fn look(&self, dir: &TreePath, names: Vec<Vec<u8>>) -> Vec<DirEntry> {
         let dir = dir.to_vec();
-        self.paths.ask(move |_| reading::list(&dir)).await
+        self.paths.ask(move |_| listing::look(&dir, names)).await
+    }
+
+    async fn xattrs(&self, path: &TreePath) -> io::Result<Xattrs> {
+        let path = path.to_vec();
+        self.paths.ask(move |_| reading::xattrs_at(&path)).await
     }
 
     async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>> {
@@ -102,11 +117,7 @@ impl Tree for UringTree {
         Ok(self.file(file, None))
     }
 
-    async fn read_many(
-        &self,
-        paths: Vec<Vec<u8>>,
-        bytes_max: usize,
-    ) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+    async fn read_many(&self, paths: Vec<Vec<u8>>, bytes_max: usize) -> Vec<io::Result<Whole>> {
         let read = move |_: &mut _| {
             paths
                 .iter()
@@ -172,6 +183,27 @@ impl Tree for UringTree {
             .await
     }
 
+    async fn make_special(
+        &self,
+        root: &UringRoot,
+        path: &TreePath,
+        kind: FileKind,
+        rdev: u64,
+    ) -> io::Result<()> {
+        let (root, path) = (Arc::clone(&root.root), path.to_vec());
+        self.paths
+            .ask(move |last| root.make_special(last, &path, kind, rdev))
+            .await
+    }
+
+    async fn link(&self, root: &UringRoot, existing: &TreePath, path: &TreePath) -> io::Result<()> {
+        let root = Arc::clone(&root.root);
+        let (existing, path) = (existing.to_vec(), path.to_vec());
+        self.paths
+            .ask(move |last| root.link(last, &existing, &path))
+            .await
+    }
+
     async fn create(&self, root: &UringRoot, path: &TreePath) -> io::Result<UringTreeFile> {
         let (root, path) = (Arc::clone(&root.root), path.to_vec());
         let (file, part) = self.paths.ask(move |last| root.create(last, &path)).await?;
@@ -194,20 +226,16 @@ impl Tree for UringTree {
         let (root, path) = (Arc::clone(&root.root), path.to_vec());
         let fd = file.open.file();
         self.paths
-            .ask(move |last| root.finish(last, &*fd, &part, &path, attributes))
+            .ask(move |last| root.finish(last, &*fd, &part, &path, &attributes))
             .await
     }
 
-    async fn write_many(
-        &self,
-        root: &UringRoot,
-        files: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
-    ) -> Vec<io::Result<NotSet>> {
+    async fn write_many(&self, root: &UringRoot, files: Vec<NewFile>) -> Vec<io::Result<NotSet>> {
         let root = Arc::clone(&root.root);
         let write = move |last: &mut Option<restoring::OpenParent>| {
             files
                 .iter()
-                .map(|(path, bytes, attributes)| root.write_small(last, path, bytes, *attributes))
+                .map(|new| root.write_small(last, new))
                 .collect()
         };
         self.paths.ask(write).await
@@ -227,7 +255,7 @@ impl Tree for UringTree {
     ) -> io::Result<NotSet> {
         let (root, path) = (Arc::clone(&root.root), path.to_vec());
         self.paths
-            .ask(move |last| root.set(last, &path, attributes))
+            .ask(move |last| root.set(last, &path, &attributes))
             .await
     }
 
@@ -257,6 +285,24 @@ impl TreeFile for UringTreeFile {
         self.open.paths.ask(read).await
     }
 
+    async fn xattrs(&self) -> io::Result<Xattrs> {
+        let file = self.open.file();
+        let read = move |_: &mut _| xattrs::read(&Of::Open(file.as_fd()));
+        self.open.paths.ask(read).await
+    }
+
+    async fn next_data(&self, offset: u64, hole_bytes_min: u64) -> io::Result<Option<(u64, u64)>> {
+        let file = self.open.file();
+        let ask = move |_: &mut _| reading::next_data(&*file, offset, hole_bytes_min);
+        self.open.paths.ask(ask).await
+    }
+
+    async fn write_around_zeros(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
+        let file = self.open.file();
+        let write = move |_: &mut _| (write_around_zeros(&*file, &bytes, offset), bytes);
+        self.open.paths.ask(write).await
+    }
+
     async fn write_at(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
         let file = self.open.file();
         self.open
@@ -283,15 +329,16 @@ mod tests {
     use crate::world::FileKind;
     use crate::world::uring::tests::in_ring;
 
-    const ANY: Attributes = Attributes {
-        mode: 0o600,
-        uid: 0,
-        gid: 0,
-        mtime: Stamp {
-            seconds: 1,
-            nanos: 2,
-        },
-    };
+    fn any() -> Attributes {
+        Attributes {
+            mode: 0o600,
+            mtime: Stamp {
+                seconds: 1,
+                nanos: 2,
+            },
+            ..Attributes::default()
+        }
+    }
 
     #[test]
     fn one_unreadable_file_does_not_stop_the_others() {
@@ -307,13 +354,13 @@ mod tests {
             let read = tree.read_many(asked, 4).await;
             let bytes: Vec<_> = read
                 .iter()
-                .map(|one| one.as_ref().ok().map(|(_, bytes)| bytes.as_slice()))
+                .map(|one| one.as_ref().ok().map(|whole| whole.bytes.as_slice()))
                 .collect();
             assert_eq!(
                 bytes,
                 [Some(b"firs".as_slice()), None, None, None, Some(b"last")]
             );
-            assert_eq!(read[0].as_ref().expect("is read").0.size, 5);
+            assert_eq!(read[0].as_ref().expect("is read").stat.size, 5);
             let missing = read[1].as_ref().expect_err("is missing");
             assert_eq!(missing.kind(), io::ErrorKind::NotFound);
         });
@@ -337,7 +384,9 @@ mod tests {
             written.expect("writes");
             assert_eq!(bytes, [7; 4]);
             assert_eq!(file.stat().await.expect("tells").size, 10);
-            tree.finish(&root, file, b"d/big", ANY).await.expect("ends");
+            tree.finish(&root, file, b"d/big", any())
+                .await
+                .expect("ends");
             tree.sync(&root).await.expect("syncs");
 
             let file = tree
@@ -357,7 +406,7 @@ mod tests {
             assert_eq!((read.expect("reads"), into.len()), (2, 8));
             let (read, into) = file.read_at(into, 100, 10).await;
             assert_eq!((read.expect("is at the end"), into.len()), (0, 8));
-            let refused = tree.finish(&root, file, b"d/big", ANY).await;
+            let refused = tree.finish(&root, file, b"d/big", any()).await;
             assert_eq!(
                 refused.expect_err("was only read").kind(),
                 io::ErrorKind::InvalidInput
@@ -374,7 +423,12 @@ mod tests {
             let root = tree.root(target).await.expect("opens");
             let half = tree.create(&root, b"half").await.expect("creates");
             let files = [b"a".as_slice(), b"gone/b", b"c"]
-                .map(|path| (path.to_vec(), path.to_vec(), ANY))
+                .map(|path| NewFile {
+                    path: path.to_vec(),
+                    bytes: path.to_vec(),
+                    has_holes: false,
+                    attributes: any(),
+                })
                 .to_vec();
             let written = tree.write_many(&root, files).await;
             let fine: Vec<bool> = written.iter().map(Result::is_ok).collect();
@@ -383,12 +437,13 @@ mod tests {
             tree.make_symlink(&root, b"link", b"\xff")
                 .await
                 .expect("links");
-            tree.set(&root, b"link", ANY).await.expect("sets");
-            let listed = tree.list(target).await.expect("lists");
-            let names: Vec<_> = listed.iter().map(|entry| entry.name.as_slice()).collect();
+            tree.set(&root, b"link", any()).await.expect("sets");
+            let listed = tree.list(target, b"", 1000).await.expect("lists");
+            let names: Vec<_> = (0..listed.len()).filter_map(|at| listed.get(at)).collect();
             assert_eq!(names, [b"a".as_slice(), b"c", b"link"]);
-            let found = listed[0].stat.expect("is there");
-            assert_eq!((found.mtime, found.size), (ANY.mtime, 1));
+            let looked = tree.look(target, vec![b"a".to_vec()]).await;
+            let found = looked[0].stat.expect("is there");
+            assert_eq!((found.mtime, found.size), (any().mtime, 1));
             let link = [target, b"/link"].concat();
             assert_eq!(
                 tree.stat(&link).await.expect("is there").kind,

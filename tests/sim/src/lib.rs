@@ -16,6 +16,7 @@
 )]
 
 mod clock;
+mod contents;
 mod dice;
 mod disk;
 mod faults;
@@ -32,6 +33,7 @@ mod story;
 mod trace;
 mod tree;
 pub mod twins;
+mod twins_kinds;
 mod wood;
 
 pub use clock::{SimClock, SimEntropy};

@@ -74,8 +74,12 @@ impl SimTree {
     /// # Errors
     /// If the name is taken.
     pub fn special(&self, path: &str, kind: FileKind) -> io::Result<()> {
+        let rdev = match kind {
+            FileKind::CharDevice | FileKind::BlockDevice => 0x0801,
+            _ => 0,
+        };
         let (dir, name) = self.place(path)?;
-        self.add(&dir, name, Body::Special(kind), 0o600)
+        self.add(&dir, name, Body::Special(kind, rdev), 0o600)
     }
 
     /// Gives a file one more name.
@@ -110,6 +114,19 @@ impl SimTree {
     /// If there is nothing of that name.
     pub fn set_mtime(&self, path: &str, mtime: Stamp) -> io::Result<()> {
         self.find(path)?.change(self.hand().now).mtime = mtime;
+        Ok(())
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// If there is nothing of that name.
+    pub fn set_xattr(&self, path: &str, name: &str, value: &[u8]) -> io::Result<()> {
+        let node = self.find(path)?;
+        let mut state = node.change(self.hand().now);
+        state
+            .xattrs
+            .insert(name.as_bytes().to_vec(), value.to_vec());
         Ok(())
     }
 

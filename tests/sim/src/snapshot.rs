@@ -20,6 +20,10 @@ pub struct Kept {
     pub attributes: Attributes,
     /// A file's bytes, a symbolic link's target, or nothing.
     pub content: Vec<u8>,
+    /// A device's number.
+    pub rdev: u64,
+    /// How many names it has; a directory has one.
+    pub names: u64,
 }
 
 /// How two trees differ, one sentence each; none if they are the same.
@@ -50,8 +54,15 @@ fn tell_difference(name: &str, expected: &Kept, found: &Kept, told: &mut Vec<Str
         ));
     }
     if expected.attributes != found.attributes {
-        let (found, expected) = (found.attributes, expected.attributes);
+        let (found, expected) = (&found.attributes, &expected.attributes);
         told.push(format!("'{name}' has {found:?}, not {expected:?}"));
+    }
+    if (expected.rdev, expected.names) != (found.rdev, found.names) {
+        let (names, rdev) = (found.names, found.rdev);
+        told.push(format!(
+            "'{name}' has {names} names and device number {rdev}, not {} and {}",
+            expected.names, expected.rdev
+        ));
     }
     if expected.content != found.content {
         let same = expected
@@ -71,13 +82,14 @@ pub(crate) fn collect(node: &Rc<Node>, path: &[u8], kept: &mut TreeSnapshot) -> 
     let stat = node.stat();
     let content = match &node.state().body {
         Body::File(content) | Body::Symlink(content) => content.clone(),
-        Body::Dir(_) | Body::Special(_) => Vec::new(),
+        Body::Dir(_) | Body::Special(..) => Vec::new(),
     };
     let attributes = Attributes {
         mode: stat.mode,
         uid: stat.uid,
         gid: stat.gid,
         mtime: stat.mtime,
+        xattrs: node.state().xattrs.clone().into_iter().collect(),
     };
     kept.insert(
         path.to_vec(),
@@ -85,6 +97,12 @@ pub(crate) fn collect(node: &Rc<Node>, path: &[u8], kept: &mut TreeSnapshot) -> 
             kind: stat.kind,
             attributes,
             content,
+            rdev: stat.rdev,
+            names: if stat.kind == FileKind::Dir {
+                1
+            } else {
+                stat.links
+            },
         },
     );
     if stat.kind == FileKind::Dir {
@@ -103,14 +121,14 @@ mod tests {
     fn kept(mode: u32, content: &[u8]) -> Kept {
         let attributes = Attributes {
             mode,
-            uid: 0,
-            gid: 0,
-            mtime: reserve::terms::Stamp::default(),
+            ..Attributes::default()
         };
         Kept {
             kind: FileKind::File,
             attributes,
             content: content.to_vec(),
+            rdev: 0,
+            names: 1,
         }
     }
 

@@ -8,13 +8,17 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use reserve::terms::{FileSystemId, Stamp};
-use reserve::world::{Attributes, DirEntry, FileKind, NotSet, Stat, Tree, TreeFile, TreePath};
+use reserve::terms::FileSystemId;
+use reserve::world::{
+    Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole,
+    Xattrs,
+};
 
 use crate::machine::{Boot, Machine, no_power};
 use crate::wood::{Body, Dir, Hand, Node, Wood};
 
 const ELOOP: i32 = 40;
+const ENOENT: i32 = 2;
 /// `f_type` of ext4.
 const FILE_SYSTEM_MAGIC: u64 = 0xef53;
 /// Beside its final name, a file that is being written is called like this.
@@ -103,17 +107,48 @@ impl Tree for SimTree {
         .await
     }
 
-    async fn list(&self, dir: &TreePath) -> io::Result<Vec<DirEntry>> {
-        let work = |wood: &mut Wood, _: Hand, dir: &[u8]| {
+    async fn list(&self, dir: &TreePath, behind: &[u8], bytes_max: usize) -> io::Result<Names> {
+        let behind = behind.to_vec();
+        let work = move |wood: &mut Wood, _: Hand, dir: &[u8]| {
             let node = wood.find(dir, false)?;
             let entries = node.dir()?;
-            let entry = |(name, node): (&Vec<u8>, &Rc<Node>)| DirEntry {
-                name: name.clone(),
-                stat: Ok(node.stat()),
-            };
-            Ok(entries.iter().map(entry).collect())
+            let mut names = Names::new(false);
+            for name in entries.keys().filter(|name| **name > behind) {
+                if !names.is_empty() && names.memory_bytes() + name.len() > bytes_max {
+                    names.has_more = true;
+                    break;
+                }
+                names.push(name);
+            }
+            Ok(names)
         };
         self.deed("list tree", dir, work).await
+    }
+
+    async fn look(&self, dir: &TreePath, names: Vec<Vec<u8>>) -> Vec<DirEntry> {
+        let asked = names.clone();
+        let work = move |wood: &mut Wood, _: Hand, dir: &[u8]| {
+            let node = wood.find(dir, false)?;
+            let look = |name: Vec<u8>| {
+                let stat = node.child(&name).map(|node| node.stat());
+                let stat = stat.map_err(|_| ENOENT);
+                DirEntry { name, stat }
+            };
+            Ok(names.into_iter().map(look).collect())
+        };
+        let gone = |_| {
+            let gone = |name| DirEntry {
+                name,
+                stat: Err(ENOENT),
+            };
+            asked.into_iter().map(gone).collect()
+        };
+        self.deed("look", dir, work).await.unwrap_or_else(gone)
+    }
+
+    async fn xattrs(&self, path: &TreePath) -> io::Result<Xattrs> {
+        let work = |wood: &mut Wood, _: Hand, path: &[u8]| Ok(wood.find(path, false)?.xattrs());
+        self.deed("xattrs", path, work).await
     }
 
     async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>> {
@@ -135,18 +170,20 @@ impl Tree for SimTree {
         })
     }
 
-    async fn read_many(
-        &self,
-        paths: Vec<Vec<u8>>,
-        bytes_max: usize,
-    ) -> Vec<io::Result<(Stat, Vec<u8>)>> {
+    async fn read_many(&self, paths: Vec<Vec<u8>>, bytes_max: usize) -> Vec<io::Result<Whole>> {
         let mut read = Vec::with_capacity(paths.len());
         for path in paths {
             let work = move |wood: &mut Wood, _: Hand, path: &[u8]| {
                 let node = open(wood, path)?;
                 let mut bytes = Vec::new();
                 node.read(&mut bytes, bytes_max, 0);
-                Ok((node.stat(), bytes))
+                let stat = node.stat();
+                Ok(Whole {
+                    stat,
+                    bytes,
+                    xattrs: node.xattrs(),
+                    has_holes: stat.blocks * 512 < stat.size,
+                })
             };
             read.push(self.deed("read whole", &path, work).await);
         }
@@ -240,6 +277,51 @@ impl Tree for SimTree {
         self.deed("make symlink", path, work).await
     }
 
+    async fn make_special(
+        &self,
+        root: &SimTreeRoot,
+        path: &TreePath,
+        kind: FileKind,
+        rdev: u64,
+    ) -> io::Result<()> {
+        let root = Rc::clone(&root.node);
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            if kind == FileKind::Socket {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            if kind != FileKind::Fifo && hand.uid != 0 {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            let (dir, name) = wood.below(&root, path)?;
+            wood.add(&dir, name, Body::Special(kind, rdev), 0o600, hand)
+                .map(|_| ())
+        };
+        self.deed("make special", path, work).await
+    }
+
+    async fn link(
+        &self,
+        root: &SimTreeRoot,
+        existing: &TreePath,
+        path: &TreePath,
+    ) -> io::Result<()> {
+        let (root, existing) = (Rc::clone(&root.node), existing.to_vec());
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let (from, from_name) = wood.below(&root, &existing)?;
+            let node = from.child(from_name)?;
+            let (dir, name) = wood.below(&root, path)?;
+            if node.dir().is_ok() || dir.child(name).is_ok_and(|there| there.dir().is_ok()) {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            if dir.child(name).is_ok_and(|there| Rc::ptr_eq(&there, &node)) {
+                return Ok(());
+            }
+            node.count_links(1, hand.now);
+            dir.put(name, node, hand.now)
+        };
+        self.deed("link", path, work).await
+    }
+
     async fn create(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<SimTreeFile> {
         let root = Rc::clone(&root.node);
         let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
@@ -270,22 +352,19 @@ impl Tree for SimTree {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
             let temporary = file.unfinished.take().ok_or(io::ErrorKind::InvalidInput)?;
-            let (owner, mode) = file.node.change(hand.now).set(attributes, hand);
+            let not_set = file.node.change(hand.now).set(attributes, hand);
             let node = temporary.dir.take(&temporary.name, hand.now)?;
             dir.put(name, node, hand.now)?;
-            Ok(NotSet { owner, mode })
+            Ok(not_set)
         };
         self.deed("finish", path, work).await
     }
 
-    async fn write_many(
-        &self,
-        root: &SimTreeRoot,
-        files: Vec<(Vec<u8>, Vec<u8>, Attributes)>,
-    ) -> Vec<io::Result<NotSet>> {
+    async fn write_many(&self, root: &SimTreeRoot, files: Vec<NewFile>) -> Vec<io::Result<NotSet>> {
         let mut written = Vec::with_capacity(files.len());
-        for (path, bytes, attributes) in files {
-            written.push(self.write_one(root, &path, bytes, attributes).await);
+        for new in files {
+            let path = new.path;
+            written.push(self.write_one(root, &path, new.bytes, new.attributes).await);
         }
         written
     }
@@ -313,8 +392,7 @@ impl Tree for SimTree {
                 let (dir, name) = wood.below(&root, path)?;
                 dir.child(name)?
             };
-            let (owner, mode) = node.change(hand.now).set(attributes, hand);
-            Ok(NotSet { owner, mode })
+            Ok(node.change(hand.now).set(attributes, hand))
         };
         self.deed("set", path, work).await
     }
@@ -366,6 +444,24 @@ impl TreeFile for SimTreeFile {
         }
     }
 
+    async fn xattrs(&self) -> io::Result<Xattrs> {
+        let node = Rc::clone(&self.node);
+        let work = move |_: &mut Wood, _: Hand, _: &[u8]| Ok(node.xattrs());
+        self.tree.deed("xattrs of open", b"", work).await
+    }
+
+    async fn next_data(&self, offset: u64, hole_bytes_min: u64) -> io::Result<Option<(u64, u64)>> {
+        let node = Rc::clone(&self.node);
+        let work =
+            move |_: &mut Wood, _: Hand, _: &[u8]| Ok(node.next_data(offset, hole_bytes_min));
+        self.tree.deed("next data", b"", work).await
+    }
+
+    async fn write_around_zeros(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
+        // This file system keeps no blocks of zeros anyway.
+        self.write_at(bytes, offset).await
+    }
+
     async fn write_at(&self, bytes: Vec<u8>, offset: u64) -> (io::Result<()>, Vec<u8>) {
         let node = Rc::clone(&self.node);
         let work = move |_: &mut Wood, hand: Hand, _: &[u8]| {
@@ -382,51 +478,6 @@ impl TreeFile for SimTreeFile {
         let node = Rc::clone(&self.node);
         let work = move |_: &mut Wood, hand: Hand, _: &[u8]| node.set_len(bytes, hand.now);
         self.tree.deed("set tree len", b"", work).await
-    }
-}
-
-impl Node {
-    fn read(&self, into: &mut Vec<u8>, bytes_max: usize, offset: u64) -> usize {
-        let state = self.state();
-        let Body::File(content) = &state.body else {
-            return 0;
-        };
-        let start = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(content.len());
-        let len = bytes_max.min(content.len() - start);
-        into.extend_from_slice(&content[start..start + len]);
-        len
-    }
-
-    fn write(&self, bytes: &[u8], offset: u64, now: Stamp) -> io::Result<()> {
-        let mut state = self.change(now);
-        state.mtime = now;
-        let Body::File(content) = &mut state.body else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let start = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let end = start
-            .checked_add(bytes.len())
-            .ok_or(io::ErrorKind::FileTooLarge)?;
-        if content.len() < end {
-            content.resize(end, 0);
-        }
-        content[start..end].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn set_len(&self, bytes: u64, now: Stamp) -> io::Result<()> {
-        let mut state = self.change(now);
-        state.mtime = now;
-        let Body::File(content) = &mut state.body else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        content.resize(
-            usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge)?,
-            0,
-        );
-        Ok(())
     }
 }
 

@@ -9,11 +9,18 @@
 //! - a link to a Box that lost power ends a few milliseconds later, not when the Box comes back;
 //! - time passes in steps of a millisecond.
 
+pub use crate::twins_kinds::{
+    a_pipe_has_its_attributes, a_second_name_is_the_same_file, extended_attributes_come_back,
+    holes_are_told_and_stay_holes,
+};
+
 use std::io;
 
 use reserve::terms::Stamp;
 use reserve::terms::limits::BLOCK_BYTES;
-use reserve::world::{Attributes, Disk, DiskFile, FileKind, Listener, Net, Tree, TreeFile, World};
+use reserve::world::{
+    Attributes, Disk, DiskFile, FileKind, Listener, Net, NewFile, Tree, TreeFile, World,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -171,25 +178,35 @@ pub async fn names_move_and_go(world: impl World) -> io::Result<()> {
     disk.sync_dir("n").await
 }
 
-const SOME: Attributes = Attributes {
-    mode: 0o640,
-    uid: 0,
-    gid: 0,
-    mtime: Stamp {
-        seconds: 1_000_000_000,
-        nanos: 123_456_789,
-    },
-};
+fn some() -> Attributes {
+    Attributes {
+        mode: 0o640,
+        mtime: Stamp {
+            seconds: 1_000_000_000,
+            nanos: 123_456_789,
+        },
+        ..Attributes::default()
+    }
+}
 
-/// [`SOME`] attributes with the owner that whoever runs this gives its files anyway.
+/// [`some`] attributes with the owner that whoever runs this gives its files anyway.
 async fn own<T: Tree>(tree: &T, root: &T::Root, dir: &[u8]) -> io::Result<Attributes> {
     tree.make_dir(root, b"probe").await?;
     let stat = tree.stat(&join(dir, b"probe")).await?;
     Ok(Attributes {
         uid: stat.uid,
         gid: stat.gid,
-        ..SOME
+        ..some()
     })
+}
+
+fn new_file(path: &[u8], bytes: &[u8], attributes: Attributes) -> NewFile {
+    NewFile {
+        path: path.to_vec(),
+        bytes: bytes.to_vec(),
+        has_holes: false,
+        attributes,
+    }
 }
 
 fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
@@ -220,20 +237,23 @@ pub async fn what_is_restored_reads_back(world: impl World, dir: Vec<u8>) -> io:
     assert!(!tree.root_is_empty(&root).await?);
     tree.make_dir(&root, b"d").await?;
     tree.make_dir(&root, b"d").await?;
-    write(tree, &root, b"d/file", b"hello world", own).await?;
+    write(tree, &root, b"d/file", b"hello world", own.clone()).await?;
+    let new = |path: &[u8], bytes: &[u8]| new_file(path, bytes, own.clone());
     let many = vec![
-        (b"d/one".to_vec(), b"1".to_vec(), own),
-        (b"none/two".to_vec(), b"2".to_vec(), own),
-        (b"d/three".to_vec(), b"333".to_vec(), own),
+        new(b"d/one", b"1"),
+        new(b"none/two", b"2"),
+        new(b"d/three", b"333"),
     ];
     let written = tree.write_many(&root, many).await;
     assert_eq!(
         written.iter().map(Result::is_ok).collect::<Vec<_>>(),
         [true, false, true]
     );
-    let set = tree
-        .set(&root, b"d", Attributes { mode: 0o750, ..own })
-        .await?;
+    let of_dir = Attributes {
+        mode: 0o750,
+        ..own.clone()
+    };
+    let set = tree.set(&root, b"d", of_dir).await?;
     assert!(!set.owner && !set.mode);
     tree.sync(&root).await?;
 
@@ -265,12 +285,22 @@ pub async fn a_listing_is_sorted_as_bytes(world: impl World, dir: Vec<u8>) -> io
     let tree = world.tree();
     let root = tree.root(&dir).await?;
     for name in [&b"b"[..], b"a", b"\xff\xfe", b"B"] {
-        write(tree, &root, name, name, SOME).await?;
+        write(tree, &root, name, name, some()).await?;
     }
     tree.make_dir(&root, b"a.d").await?;
     tree.make_symlink(&root, b"l", b"nowhere").await?;
-    let listed = tree.list(&dir).await?;
-    let told: Vec<_> = listed
+    let mut listed = Vec::new();
+    // A little at a time, as with a directory that does not fit into memory.
+    loop {
+        let behind: &[u8] = listed.last().map_or(b"", |name: &Vec<u8>| name);
+        let names = tree.list(&dir, behind, 12).await?;
+        listed.extend((0..names.len()).filter_map(|at| names.get(at).map(<[u8]>::to_vec)));
+        if !names.has_more {
+            break;
+        }
+    }
+    let looked = tree.look(&dir, listed).await;
+    let told: Vec<_> = looked
         .iter()
         .map(|entry| {
             (
@@ -289,7 +319,7 @@ pub async fn a_listing_is_sorted_as_bytes(world: impl World, dir: Vec<u8>) -> io
     assert_eq!(told[4], (&b"l"[..], Ok((FileKind::Symlink, 7))));
     assert_eq!(told[5], (&b"\xff\xfe"[..], file(2)));
     assert_eq!(
-        kind_of(&tree.list(&join(&dir, b"none")).await),
+        kind_of(&tree.list(&join(&dir, b"none"), b"", 12).await),
         Some(io::ErrorKind::NotFound)
     );
     Ok(())
@@ -302,7 +332,7 @@ pub async fn a_listing_is_sorted_as_bytes(world: impl World, dir: Vec<u8>) -> io
 pub async fn a_link_is_read_and_never_opened(world: impl World, dir: Vec<u8>) -> io::Result<()> {
     let tree = world.tree();
     let root = tree.root(&dir).await?;
-    write(tree, &root, b"file", b"x", SOME).await?;
+    write(tree, &root, b"file", b"x", some()).await?;
     tree.make_symlink(&root, b"link", b"file").await?;
     assert_eq!(tree.read_link(&join(&dir, b"link")).await?, b"file");
     assert!(tree.read_link(&join(&dir, b"file")).await.is_err());
@@ -312,8 +342,8 @@ pub async fn a_link_is_read_and_never_opened(world: impl World, dir: Vec<u8>) ->
         tree.stat(&join(&dir, b"link")).await?.kind,
         FileKind::Symlink
     );
-    tree.set(&root, b"link", SOME).await?;
-    assert_eq!(tree.stat(&join(&dir, b"link")).await?.mtime, SOME.mtime);
+    tree.set(&root, b"link", some()).await?;
+    assert_eq!(tree.stat(&join(&dir, b"link")).await?.mtime, some().mtime);
     Ok(())
 }
 
@@ -327,8 +357,8 @@ pub async fn a_missing_small_file_does_not_stop_the_others(
 ) -> io::Result<()> {
     let tree = world.tree();
     let root = tree.root(&dir).await?;
-    write(tree, &root, b"a", b"aaaa", SOME).await?;
-    write(tree, &root, b"b", b"bbbbbbbb", SOME).await?;
+    write(tree, &root, b"a", b"aaaa", some()).await?;
+    write(tree, &root, b"b", b"bbbbbbbb", some()).await?;
     tree.make_symlink(&root, b"l", b"a").await?;
     let names = [&b"b"[..], b"none", b"a", b"l"];
     let read = tree
@@ -340,7 +370,7 @@ pub async fn a_missing_small_file_does_not_stop_the_others(
     let told: Vec<_> = read
         .iter()
         .flatten()
-        .map(|(stat, bytes)| (stat.size, &bytes[..]))
+        .map(|whole| (whole.stat.size, &whole.bytes[..]))
         .collect();
     assert_eq!(told, [(8, &b"bbbbbb"[..]), (4, &b"aaaa"[..])]);
     Ok(())
@@ -386,12 +416,12 @@ pub async fn nothing_is_written_through_a_link(world: impl World, dir: Vec<u8>) 
             tree.make_symlink(&root, path, b"x").await.is_err(),
             "linked {name}"
         );
-        let many = vec![(path.to_vec(), b"x".to_vec(), SOME)];
+        let many = vec![new_file(path, b"x", some())];
         assert!(
             tree.write_many(&root, many).await[0].is_err(),
             "wrote {name}"
         );
-        assert!(tree.set(&root, path, SOME).await.is_err(), "set {name}");
+        assert!(tree.set(&root, path, some()).await.is_err(), "set {name}");
     }
     assert!(tree.root_is_empty(&outside).await?);
     Ok(())

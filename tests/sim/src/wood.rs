@@ -10,13 +10,15 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use reserve::terms::Stamp;
-use reserve::world::{Attributes, FileKind, Stat};
+use reserve::world::{Attributes, FileKind, NotSet, Stat};
 
 const ELOOP: i32 = 40;
 const EXDEV: i32 = 18;
 
 /// Links followed on the way before it counts as a circle, as on Linux.
 const LINKS_FOLLOWED_MAX: usize = 40;
+/// The file system's own block.
+pub(crate) const BLOCK: usize = 4096;
 const SPECIAL_BITS: u32 = 0o6000;
 
 pub(crate) type Dir = BTreeMap<Vec<u8>, Rc<Node>>;
@@ -25,7 +27,7 @@ pub(crate) enum Body {
     File(Vec<u8>),
     Dir(Dir),
     Symlink(Vec<u8>),
-    Special(FileKind),
+    Special(FileKind, u64),
 }
 
 pub(crate) struct Node {
@@ -40,6 +42,7 @@ pub(crate) struct NodeState {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mtime: Stamp,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     ctime: Stamp,
     links: u64,
 }
@@ -200,6 +203,7 @@ impl Node {
             uid,
             gid,
             mtime: now,
+            xattrs: BTreeMap::new(),
             ctime: now,
             links,
         };
@@ -228,7 +232,7 @@ impl Node {
     pub(crate) fn dir(&self) -> io::Result<Ref<'_, Dir>> {
         Ref::filter_map(self.state.borrow(), |state| match &state.body {
             Body::Dir(dir) => Some(dir),
-            Body::File(_) | Body::Symlink(_) | Body::Special(_) => None,
+            Body::File(_) | Body::Symlink(_) | Body::Special(..) => None,
         })
         .map_err(|_| io::ErrorKind::NotADirectory.into())
     }
@@ -244,7 +248,7 @@ impl Node {
     pub(crate) fn target(&self) -> Option<Vec<u8>> {
         match &self.state.borrow().body {
             Body::Symlink(target) => Some(target.clone()),
-            Body::File(_) | Body::Dir(_) | Body::Special(_) => None,
+            Body::File(_) | Body::Dir(_) | Body::Special(..) => None,
         }
     }
 
@@ -268,7 +272,7 @@ impl Node {
         state.mtime = now;
         match &mut state.body {
             Body::Dir(dir) => dir.remove(name),
-            Body::File(_) | Body::Symlink(_) | Body::Special(_) => None,
+            Body::File(_) | Body::Symlink(_) | Body::Special(..) => None,
         }
         .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -281,11 +285,11 @@ impl Node {
 
     pub(crate) fn stat(&self) -> Stat {
         let state = self.state.borrow();
-        let (kind, size) = match &state.body {
-            Body::File(bytes) => (FileKind::File, bytes.len()),
-            Body::Dir(_) => (FileKind::Dir, 4096),
-            Body::Symlink(target) => (FileKind::Symlink, target.len()),
-            Body::Special(kind) => (*kind, 0),
+        let (kind, size, blocks, rdev) = match &state.body {
+            Body::File(bytes) => (FileKind::File, bytes.len(), blocks_of(bytes), 0),
+            Body::Dir(_) => (FileKind::Dir, BLOCK, 1, 0),
+            Body::Symlink(target) => (FileKind::Symlink, target.len(), 0, 0),
+            Body::Special(kind, rdev) => (*kind, 0, 0, *rdev),
         };
         Stat {
             kind,
@@ -293,25 +297,26 @@ impl Node {
             uid: state.uid,
             gid: state.gid,
             size: size as u64,
-            blocks: size.div_ceil(4096) as u64 * 8,
+            blocks: blocks as u64 * 8,
             mtime: state.mtime,
             ctime: state.ctime,
             inode: self.inode,
             device: self.device,
             links: state.links,
-            rdev: 0,
+            rdev,
         }
     }
 }
 
 impl NodeState {
-    /// Sets what `hand` has the right to set; tells whether the owner and the special bits were not.
-    pub(crate) fn set(&mut self, attributes: Attributes, hand: Hand) -> (bool, bool) {
+    /// Sets what `hand` has the right to set; tells what was not.
+    pub(crate) fn set(&mut self, attributes: Attributes, hand: Hand) -> NotSet {
         let Attributes {
             mode,
             uid,
             gid,
             mtime,
+            xattrs,
         } = attributes;
         let may = hand.uid == 0 || (self.uid, self.gid) == (uid, gid);
         if may {
@@ -322,8 +327,29 @@ impl NodeState {
             self.mode = if may { mode } else { mode & !SPECIAL_BITS };
         }
         self.mtime = mtime;
-        (!may, special_lost)
+        let mut refused = Vec::new();
+        for (name, value) in xattrs {
+            if hand.uid == 0 || name.starts_with(b"user.") || name.starts_with(b"system.") {
+                self.xattrs.insert(name, value);
+            } else {
+                refused.push(name);
+            }
+        }
+        NotSet {
+            owner: !may,
+            mode: special_lost,
+            xattrs: refused,
+        }
     }
+}
+
+/// Blocks that are not zeros only: this file system keeps no others.
+fn blocks_of(bytes: &[u8]) -> usize {
+    bytes.chunks(BLOCK).filter(|block| !is_hole(block)).count()
+}
+
+pub(crate) fn is_hole(block: &[u8]) -> bool {
+    block.iter().all(|byte| *byte == 0)
 }
 
 fn names_of(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
@@ -396,19 +422,23 @@ mod tests {
             mode: 0o4755,
             uid: 7,
             gid: 7,
-            mtime: Stamp::default(),
+            xattrs: vec![
+                (b"trusted.x".to_vec(), Vec::new()),
+                (b"user.x".to_vec(), Vec::new()),
+            ],
+            ..Attributes::default()
         };
         let stranger = Hand {
             uid: 9,
             gid: 9,
             ..HAND
         };
-        assert_eq!(
-            file.change(HAND.now).set(attributes, stranger),
-            (true, true)
-        );
+        let not_set = file.change(HAND.now).set(attributes.clone(), stranger);
+        assert!(not_set.owner && not_set.mode);
+        assert_eq!(not_set.xattrs, [b"trusted.x"]);
         assert_eq!((file.stat().mode, file.stat().uid), (0o755, 0));
-        assert_eq!(file.change(HAND.now).set(attributes, HAND), (false, false));
+        let not_set = file.change(HAND.now).set(attributes, HAND);
+        assert_eq!(not_set, NotSet::default());
         assert_eq!((file.stat().mode, file.stat().uid), (0o4755, 7));
         Ok(())
     }

@@ -82,5 +82,9 @@ on_both_worlds!(
     a_link_is_read_and_never_opened,
     a_missing_small_file_does_not_stop_the_others,
     an_unfinished_file_never_has_its_name,
+    a_second_name_is_the_same_file,
+    a_pipe_has_its_attributes,
+    holes_are_told_and_stay_holes,
+    extended_attributes_come_back,
     nothing_is_written_through_a_link,
 );

@@ -1,0 +1,105 @@
+//! Taking what is not a file: directories, symbolic links, pipes, devices. And what is told of attributes that stay behind.
+
+use super::draft::{Draft, Made};
+use super::walk::joined;
+use crate::terms::Stamp;
+use crate::terms::limits::{PATH_BYTES_MAX, SETTLED_SECONDS};
+use crate::world::{FileKind, Stat, Tree, Xattrs};
+
+/// A thing that is no file, as it goes into the index, or why it does not.
+pub(super) async fn take<T: Tree>(
+    tree: &T,
+    base: &[u8],
+    path: &[u8],
+    (stat, device): (&Stat, u64),
+    (old, started): (Option<Draft>, Stamp),
+    tell: &mut impl FnMut(&[u8], &str),
+) -> Option<Draft> {
+    if let Some(mut old) = old
+        && kind_of(&old) == Some(stat.kind)
+        && is_untouched(&old, stat, started)
+    {
+        old.mark(stat, device);
+        return Some(old);
+    }
+    let what = match stat.kind {
+        FileKind::Dir => Made::Dir,
+        FileKind::Symlink => match tree.read_link(&joined(base, path)).await {
+            Ok(target) if is_target(&target) => Made::Symlink(target),
+            Ok(_) => {
+                tell(path, "it points to nothing that can be named");
+                return None;
+            }
+            Err(reason) => {
+                tell(path, &reason.to_string());
+                return None;
+            }
+        },
+        FileKind::Fifo => Made::Fifo,
+        FileKind::CharDevice | FileKind::BlockDevice => Made::Device {
+            is_block: stat.kind == FileKind::BlockDevice,
+            rdev: stat.rdev,
+        },
+        FileKind::File | FileKind::Socket => return None,
+    };
+    let mut draft = Draft::new(path.to_vec(), stat, device, what);
+    draft.xattrs = xattrs(tree, base, path, tell).await;
+    Some(draft)
+}
+
+/// The extended attributes of what stands at a path; those that stay behind are told.
+pub(super) async fn xattrs<T: Tree>(
+    tree: &T,
+    base: &[u8],
+    path: &[u8],
+    tell: &mut impl FnMut(&[u8], &str),
+) -> Vec<crate::world::Xattr> {
+    let found = match tree.xattrs(&joined(base, path)).await {
+        Ok(found) => found,
+        Err(reason) => {
+            let reason = format!("its extended attributes could not be read: {reason}");
+            tell(path, &reason);
+            return Vec::new();
+        }
+    };
+    for reason in left_out(&found) {
+        tell(path, &reason);
+    }
+    found.kept
+}
+
+/// A sentence for each attribute that stays behind.
+pub(super) fn left_out(xattrs: &Xattrs) -> impl Iterator<Item = String> + '_ {
+    xattrs.left_out.iter().map(|(name, why)| {
+        let name = String::from_utf8_lossy(name);
+        format!("its extended attribute {name} was left out: {why}")
+    })
+}
+
+/// Whether nothing of a thing has changed since its entry was made: a change of attributes moves `ctime` as well.
+pub(super) fn is_untouched(old: &Draft, stat: &Stat, started: Stamp) -> bool {
+    let settled = Stamp {
+        seconds: stat.ctime.seconds.saturating_add(SETTLED_SECONDS),
+        ..stat.ctime
+    };
+    old.mtime == stat.mtime
+        && old.ctime == stat.ctime
+        && old.inode == stat.inode
+        && settled <= started
+}
+
+const fn kind_of(draft: &Draft) -> Option<FileKind> {
+    Some(match &draft.what {
+        Made::Dir => FileKind::Dir,
+        Made::Symlink(_) => FileKind::Symlink,
+        Made::Fifo => FileKind::Fifo,
+        Made::Device { is_block: true, .. } => FileKind::BlockDevice,
+        Made::Device { .. } => FileKind::CharDevice,
+        Made::Empty | Made::Packed { .. } | Made::Pieces { .. } | Made::ToRead => FileKind::File,
+        Made::Dropped => return None,
+    })
+}
+
+fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains(&0)
+}

@@ -1,0 +1,218 @@
+//! Small files on their way into packs: read in batches, put where their bytes lie already or into the open pack.
+
+use super::draft::{Made, Ref};
+use super::error::SnapshotError;
+use super::gather::{Before, Gather, Means, Small, Trouble};
+use super::kinds::left_out;
+use super::read::same_contents;
+use super::report::add;
+use super::sizes::Sizes;
+use super::walk::joined;
+use crate::keeper::Keepers;
+use crate::terms::{Kind, Stamp};
+use crate::world::{FileKind, Tree, Whole, World};
+
+/// Times a changing small file is read again.
+const AGAIN_MAX: u32 = 2;
+
+impl<W: World> Gather<'_, W> {
+    pub(super) async fn read_batch<K: Keepers>(
+        &mut self,
+        means: &Means<'_, W, K>,
+    ) -> Result<(), SnapshotError> {
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bytes_max = means.sizes.small_file_bytes_max + 1;
+        let paths = batch
+            .iter()
+            .map(|small| joined(means.base, &small.path))
+            .collect();
+        let answers = means.world.tree().read_many(paths, bytes_max).await;
+        for (small, mut answer) in batch.into_iter().zip(answers) {
+            let Small {
+                number,
+                path,
+                stat: mut seen,
+                before,
+            } = small;
+            let mut tries = 0;
+            // Unchanged since the listing, or between two reads: then the bytes are those of one moment.
+            while let Ok(whole) = &answer {
+                if same_contents(&seen, &whole.stat) || tries == AGAIN_MAX {
+                    break;
+                }
+                tries += 1;
+                seen = whole.stat;
+                let again = vec![joined(means.base, &path)];
+                let mut answers = means.world.tree().read_many(again, bytes_max).await;
+                match answers.pop() {
+                    Some(next) => answer = next,
+                    None => break,
+                }
+            }
+            let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
+            match answer {
+                Err(reason) => self.drop_at(at, path, reason.to_string()),
+                Ok(whole) if whole.stat.kind != FileKind::File => {
+                    self.drop_at(at, path, "it is no longer a file".to_owned());
+                }
+                Ok(mut whole) => {
+                    // What grew out of a pack since it was listed gives its start, and is named.
+                    whole.bytes.truncate(means.sizes.small_file_bytes_max);
+                    for reason in left_out(&whole.xattrs) {
+                        self.tell(path.clone(), reason, false);
+                    }
+                    let stat = &mut whole.stat;
+                    if !same_contents(&seen, stat) || stat.size != whole.bytes.len() as u64 {
+                        let reason = "it changed while it was read; taken with its last read";
+                        self.tell(path, reason.to_owned(), true);
+                        // Torn bytes are never taken over as unchanged: no file has this time.
+                        stat.ctime = Stamp::default();
+                    }
+                    add(&means.progress.bytes_read, whole.bytes.len() as u64);
+                    self.pack_file(means, number, whole, before).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, path: Vec<u8>, reason: String, has_changed: bool) {
+        self.trouble.push(Trouble {
+            path,
+            reason,
+            has_changed,
+        });
+    }
+
+    fn drop_at(&mut self, at: usize, path: Vec<u8>, reason: String) {
+        if let Some(draft) = self.waiting.get_mut(at) {
+            draft.what = Made::Dropped;
+        }
+        self.tell(path, reason, false);
+    }
+
+    /// Finds a place for a small file: where its plaintext lies already, or in the open pack.
+    pub async fn pack_file<K: Keepers>(
+        &mut self,
+        means: &Means<'_, W, K>,
+        number: u64,
+        whole: Whole,
+        before: Before,
+    ) -> Result<(), SnapshotError> {
+        let plain = whole.bytes.as_slice();
+        let name = means.keys.lookup_name(plain);
+        let is_rewritten = match before {
+            Before::Nothing => false,
+            Before::Small(before) => before != name,
+            Before::Other => true,
+        };
+        self.moves.rewritten += u64::from(is_rewritten);
+        let what = if plain.is_empty() {
+            Made::Empty
+        } else {
+            self.place(means, name, plain, before == Before::Nothing)
+                .await?
+        };
+        let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
+        if let Some(draft) = self.waiting.get_mut(at) {
+            draft.mark(&whole.stat, means.device);
+            draft.what = what;
+            draft.has_holes = whole.has_holes;
+            draft.xattrs = whole.xattrs.kept;
+            self.waiting_bytes += draft.xattr_bytes();
+            let is_torn = whole.stat.ctime == Stamp::default();
+            if !is_torn {
+                self.links.learn(draft, &whole.stat);
+            }
+        }
+        if ends_pack(&name, plain.len(), self.pack.len(), &means.sizes) {
+            self.close_pack(means).await?;
+        }
+        Ok(())
+    }
+
+    async fn place<K: Keepers>(
+        &mut self,
+        means: &Means<'_, W, K>,
+        name: [u8; 32],
+        plain: &[u8],
+        is_new_path: bool,
+    ) -> Result<Made, SnapshotError> {
+        let bytes = plain.len() as u64;
+        if let Some(offset) = self.places.get(&name) {
+            return Ok(Made::Packed {
+                bytes,
+                name,
+                pack: None,
+                offset: *offset,
+            });
+        }
+        if let Some(place) = means.known.small(&name, plain.len()).await {
+            self.moves.moved += u64::from(is_new_path);
+            return Ok(Made::Packed {
+                bytes,
+                name,
+                pack: Some(place.pack),
+                offset: place.offset,
+            });
+        }
+        if self.pack.len() + plain.len() > means.sizes.pack_bytes_max {
+            self.close_pack(means).await?;
+        }
+        let offset = u32::try_from(self.pack.len()).expect("a pack is at most PACK_BYTES_MAX long");
+        self.pack.extend_from_slice(plain);
+        self.places.insert(name, offset);
+        self.moves.packed += 1;
+        Ok(Made::Packed {
+            bytes,
+            name,
+            pack: None,
+            offset,
+        })
+    }
+
+    pub(super) async fn close_pack<K: Keepers>(
+        &mut self,
+        means: &Means<'_, W, K>,
+    ) -> Result<(), SnapshotError> {
+        self.places.clear();
+        if self.pack.is_empty() {
+            return Ok(());
+        }
+        let mut plain = std::mem::take(&mut self.pack);
+        let plain_bytes =
+            u32::try_from(plain.len()).expect("a pack is at most PACK_BYTES_MAX long");
+        let (id, sealed_bytes) = self.seal(means, Kind::Data, &plain).await?;
+        plain.clear();
+        self.pack = plain;
+        // Counted with its page, like all data.
+        self.totals.chunks -= 1;
+        self.totals.sealed_bytes -= u64::from(sealed_bytes);
+        let closed = Ref {
+            id,
+            sealed_bytes,
+            plain_bytes,
+            reused: false,
+        };
+        self.links.pack_closed(closed);
+        for draft in &mut self.waiting {
+            if let Made::Packed { pack, .. } = &mut draft.what
+                && pack.is_none()
+            {
+                *pack = Some(closed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a pack ends after this file. The files themselves decide, so that the packs behind a change are as they were.
+fn ends_pack(name: &[u8; 32], file_bytes: usize, pack_bytes: usize, sizes: &Sizes) -> bool {
+    let draw = u32::from_le_bytes([name[0], name[1], name[2], name[3]]);
+    let mean = sizes.pack_bytes_max as u64 * 3 / 8;
+    pack_bytes >= sizes.pack_bytes_max / 2 && (u64::from(draw) * mean) >> 32 < file_bytes as u64
+}
