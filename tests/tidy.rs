@@ -12,6 +12,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/faults.rs"]
+mod faults;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/outside.rs"]
@@ -149,6 +151,12 @@ fn the_top_level_is_closed() {
         );
     }
     assert_clean(shape::check_top_level(&names));
+}
+
+#[test]
+fn errors_for_people_have_all_their_parts() {
+    let findings: Vec<Finding> = sources().iter().flat_map(faults::check).collect();
+    assert_clean(findings);
 }
 
 #[test]

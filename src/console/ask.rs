@@ -8,7 +8,7 @@ use super::cli::{Print, Snapshot};
 use super::client::{Client, NoService};
 use super::control::{Reply, Want};
 use super::fault::{Exit, Fault};
-use super::{jobs, setup, text};
+use super::{jobs, screen, setup, text};
 
 pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
     Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
@@ -17,7 +17,7 @@ pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
 pub fn nonsense() -> Fault {
     Fault::new(
         "the keeper's answer is not understood",
-        "",
+        "What the keeper does goes on undisturbed.",
         "The command and the keeper may be of different versions: restart the keeper.",
     )
 }
@@ -93,9 +93,9 @@ pub fn snapshots(dir: &Path, how: Print) -> Result<Exit, Fault> {
 
 /// `reserve peers`
 pub fn peers(dir: &Path, how: Print) -> Result<Exit, Fault> {
-    let list = match Client::call(dir, Want::Peers {}) {
+    let (list, is_running) = match Client::call(dir, Want::Peers {}) {
         Ok(mut client) => match client.reply()? {
-            Reply::Peers(list) => list,
+            Reply::Peers(list) => (list, true),
             _ => return Err(nonsense()),
         },
         Err(NoService::NotRunning) => {
@@ -103,11 +103,11 @@ pub fn peers(dir: &Path, how: Print) -> Result<Exit, Fault> {
                 "No keeper runs for {}: nobody is connected.",
                 dir.display()
             ));
-            setup::status_at_rest(dir)?.peers
+            (setup::status_at_rest(dir)?.peers, false)
         }
         Err(no) => return Err(no.fault(dir)),
     };
-    print(how, &list, || text::peers(&list))?;
+    print(how, &list, || text::peers(&list, is_running))?;
     Ok(Exit::Done)
 }
 
@@ -121,6 +121,6 @@ pub fn status(dir: &Path, how: Print) -> Result<Exit, Fault> {
         Err(NoService::NotRunning) => setup::status_at_rest(dir)?,
         Err(no) => return Err(no.fault(dir)),
     };
-    print(how, &view, || text::status(&view, text::now_seconds()))?;
+    print(how, &view, || screen::status(&view, text::now_seconds()))?;
     Ok(if view.safe { Exit::Done } else { Exit::NotSafe })
 }

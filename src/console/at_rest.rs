@@ -25,8 +25,13 @@ impl AtRest {
 
     /// What the Box knows of itself and its reserve.
     pub fn load(&self) -> Result<LoadedBox, Fault> {
-        self.now(LoadedBox::load(self))
-            .map_err(|error| Fault::from_sentence(&error.to_string(), "Nothing was changed."))
+        self.now(LoadedBox::load(self)).map_err(|error| {
+            Fault::from_sentence(
+                &error.to_string(),
+                "Nothing was changed.",
+                "Look at `reserve doctor`.",
+            )
+        })
     }
 
     /// The answer of a flow that only reads here: it never has to wait.

@@ -97,7 +97,7 @@ impl Client {
             Ok(reply) => Ok(reply),
             Err(error) => Err(Fault::new(
                 format!("the keeper's answer is not understood ({error})"),
-                "",
+                "What the keeper does goes on undisturbed.",
                 "The command and the keeper may be of different versions: restart the keeper.",
             )),
         }

@@ -9,7 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::cli::Since;
 use super::event_view::EventView;
 use super::fault::Fault;
-use crate::terms::{ChunkId, Kind};
+
+mod fetch;
+mod jobs;
+
+pub use fetch::{CHUNK_HEADER_BYTES, FETCH_BYTES, Fetch, chunk_header, read_chunk_header};
+pub use jobs::{JobState, JobView, KeeperShare, ProgressView, SnapshotOutcome};
 
 /// The protocol's version.
 pub const VERSION: u32 = 1;
@@ -222,124 +227,6 @@ pub struct TicketView {
     pub seconds: u64,
 }
 
-/// Long work of the keeper.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobView {
-    /// Its number; counts from the start of the keeper.
-    pub id: u64,
-    /// What it does.
-    pub what: String,
-    /// Where it stands.
-    pub state: JobState,
-    /// How far it is.
-    pub progress: ProgressView,
-    /// What came of it, if it is done.
-    pub outcome: Option<SnapshotOutcome>,
-    /// Why nothing came of it, if it failed or was cancelled.
-    pub fault: Option<Fault>,
-}
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// It waits for its turn.
-    Waiting,
-    /// It is at work.
-    Running,
-    /// It did what it was for.
-    Done,
-    /// It could not.
-    Failed,
-    /// A person ended it.
-    Cancelled,
-}
-
-/// How far a snapshot is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ProgressView {
-    /// What it does now, as a person would say it.
-    pub phase: String,
-    /// Files seen.
-    pub files: u64,
-    /// Bytes of files seen.
-    pub bytes: u64,
-    /// Bytes read because they were new or changed.
-    pub bytes_read: u64,
-    /// Sealed bytes sent, all keepers together.
-    pub bytes_sent: u64,
-    /// Where it is.
-    pub path: String,
-}
-
-/// A snapshot job's end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotOutcome {
-    /// The snapshot.
-    pub snapshot: SnapshotView,
-    /// Whether at least the minimum number of other Boxes confirmed all of it.
-    pub protected: bool,
-    /// Other Boxes that hold each chunk, at least.
-    pub copies: u32,
-    /// Below this nothing is called protected.
-    pub factor_min: u32,
-    /// Files read, since they were new or changed.
-    pub files_read: u64,
-    /// Their bytes.
-    pub bytes_read: u64,
-    /// Sealed bytes that keepers were sent and acknowledged, all together.
-    pub bytes_sent: u64,
-    /// Chunks that some keeper did not have and was sent.
-    pub chunks_new: u64,
-    /// Their sealed bytes: what the snapshot added.
-    pub bytes_new: u64,
-    /// Chunks made, whether keepers had them or not.
-    pub chunks_sealed: u64,
-    /// Their sealed bytes.
-    pub bytes_sealed: u64,
-    /// Whether nothing had changed, so that the snapshot is the one that was there before.
-    pub unchanged: bool,
-    /// Data sets that are in it as they were before, since they are not where they were: name and reason.
-    pub held: Vec<(String, String)>,
-    /// What a person should know before it happens.
-    pub warnings: Vec<String>,
-    /// Databases that were recognised and read so that they open.
-    pub databases: u64,
-    /// What could not be read or changed meanwhile: path and reason, bounded.
-    pub unread: Vec<(String, String)>,
-    /// How many.
-    pub unread_count: u64,
-    /// Sockets and the like, left out on purpose.
-    pub skipped: u64,
-    /// What each keeper confirmed.
-    pub keepers: Vec<KeeperShare>,
-}
-
-impl SnapshotOutcome {
-    /// Whether a person may sleep: all of it has its copies, and all of it is there.
-    #[must_use]
-    pub fn is_safe(&self) -> bool {
-        self.protected && self.unread_count == 0 && self.snapshot.accepted
-    }
-}
-
-/// What a keeper confirmed of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeeperShare {
-    /// The Box.
-    pub name: String,
-    /// Chunks placed there.
-    pub needed: u64,
-    /// Chunks it confirmed.
-    pub confirmed: u64,
-    /// Chunks it was sent and acknowledged.
-    pub sent_chunks: u64,
-    /// Their sealed bytes.
-    pub sent_bytes: u64,
-    /// Why it refused some, if it did.
-    pub refused: Option<String>,
-}
-
 /// A snapshot as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotView {
@@ -467,83 +354,9 @@ pub struct RetrieveView {
     pub not_asked: Vec<String>,
 }
 
-/// Bytes of a chunk request: tag `u32`, kind `u8`, id; little-endian.
-pub const FETCH_BYTES: usize = 37;
-/// Bytes before each answer: tag `u32`, status `u8` (0 plaintext follows, 1 a reason in words follows), length `u32`.
-pub const CHUNK_HEADER_BYTES: usize = 9;
-
-/// One chunk request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetch {
-    /// Comes back with the answer.
-    pub tag: u32,
-    /// What the chunk must hold.
-    pub kind: Kind,
-    /// Which.
-    pub id: ChunkId,
-}
-
-impl Fetch {
-    /// Its bytes.
-    #[must_use]
-    pub fn encode(&self) -> [u8; FETCH_BYTES] {
-        let mut bytes = [0; FETCH_BYTES];
-        bytes[..4].copy_from_slice(&self.tag.to_le_bytes());
-        bytes[4] = self.kind.byte();
-        bytes[5..].copy_from_slice(&self.id.0);
-        bytes
-    }
-
-    /// Reads one; `None` if the kind is not known.
-    #[must_use]
-    pub fn decode(bytes: &[u8; FETCH_BYTES]) -> Option<Self> {
-        let [a, b, c, d, kind, id @ ..] = *bytes;
-        Some(Self {
-            tag: u32::from_le_bytes([a, b, c, d]),
-            kind: Kind::from_byte(kind)?,
-            id: ChunkId(id),
-        })
-    }
-}
-
-/// The header of one chunk answer.
-#[must_use]
-pub fn chunk_header(tag: u32, is_chunk: bool, bytes: u32) -> [u8; CHUNK_HEADER_BYTES] {
-    let mut header = [0; CHUNK_HEADER_BYTES];
-    header[..4].copy_from_slice(&tag.to_le_bytes());
-    header[4] = u8::from(!is_chunk);
-    header[5..].copy_from_slice(&bytes.to_le_bytes());
-    header
-}
-
-/// Reads the header of one chunk answer: tag, whether a chunk follows, how many bytes.
-#[must_use]
-pub fn read_chunk_header(header: &[u8; CHUNK_HEADER_BYTES]) -> (u32, bool, u32) {
-    let [a, b, c, d, status, e, f, g, h] = *header;
-    (
-        u32::from_le_bytes([a, b, c, d]),
-        status == 0,
-        u32::from_le_bytes([e, f, g, h]),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fetch_and_its_answer_read_back() {
-        let fetch = Fetch {
-            tag: 7,
-            kind: Kind::Page,
-            id: ChunkId([9; 32]),
-        };
-        assert_eq!(Fetch::decode(&fetch.encode()), Some(fetch));
-        assert_eq!(
-            read_chunk_header(&chunk_header(7, true, 123)),
-            (7, true, 123)
-        );
-    }
 
     #[test]
     fn a_call_is_one_line_of_json() {

@@ -26,7 +26,7 @@ pub enum Exit {
 pub struct Fault {
     /// What happened.
     pub what: String,
-    /// What it left unchanged; empty if that is plain.
+    /// What it left unchanged.
     pub unchanged: String,
     /// What to do next.
     pub todo: String,
@@ -49,19 +49,24 @@ impl Fault {
         }
     }
 
-    /// A failure whose sentence a room wrote: what happened; what is unchanged; what to do next, in that order. `unchanged` stands in
-    /// where the room does not say.
-    pub fn from_sentence(sentence: &str, unchanged: &str) -> Self {
+    /// A failure whose sentence a room wrote, its parts parted by `; `: what happened, what is unchanged, what to do next. `unchanged`
+    /// and `todo` stand in where the room does not say.
+    pub fn from_sentence(sentence: &str, unchanged: &str, todo: &str) -> Self {
         let mut parts = sentence.split("; ").map(str::trim);
         let what = parts.next().unwrap_or_default().to_owned();
         let rest: Vec<&str> = parts.collect();
-        let (said, todo): (Vec<&str>, Vec<&str>) = rest.into_iter().partition(|part| is_calm(part));
+        let (said, next): (Vec<&str>, Vec<&str>) = rest.into_iter().partition(|part| is_calm(part));
         let unchanged = if said.is_empty() {
             unchanged.to_owned()
         } else {
             as_sentence(&said.join("; "))
         };
-        Self::new(what, unchanged, as_sentence(&todo.join("; ")))
+        let todo = if next.is_empty() {
+            todo.to_owned()
+        } else {
+            as_sentence(&next.join("; "))
+        };
+        Self::new(what, unchanged, todo)
     }
 
     /// The same with another exit status.

@@ -43,12 +43,23 @@ struct Line<'l> {
 /// Runs the command.
 pub fn run(dir: &Path, args: &cli::Ls) -> Result<Exit, Fault> {
     let opened = source::find(dir, args.author.as_deref(), &args.snapshot)?;
-    uring::run_without_ring(async move { list(&opened, args).await })
-        .map_err(|error| Fault::new(error.to_string(), "", ""))?
+    uring::run_without_ring(async move { list(&opened, args).await }).map_err(|error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "Nothing was changed.",
+            "Look at `reserve doctor`, then repeat the command.",
+        )
+    })?
 }
 
 async fn list(opened: &Opened, args: &cli::Ls) -> Result<Exit, Fault> {
-    let cannot = |error: std::io::Error| Fault::new(error.to_string(), "", "Repeat the command.");
+    let cannot = |error: std::io::Error| {
+        Fault::new(
+            error.to_string(),
+            "Nothing was changed.",
+            "Repeat the command.",
+        )
+    };
     let world = Uring::without_disk().map_err(cannot)?;
     let source = opened.source(&world).map_err(cannot)?;
     let path = args.path.as_deref().map_or(&[][..], OsStrExt::as_bytes);
@@ -70,7 +81,14 @@ async fn list(opened: &Opened, args: &cli::Ls) -> Result<Exit, Fault> {
         failed.is_none()
     })
     .await
-    .map_err(|error| Fault::new(error.to_string(), "", "").exit(Exit::Damaged))?;
+    .map_err(|error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "Nothing was changed.",
+            "See with `reserve peers` that all Boxes are in reach, then repeat the command.",
+        )
+        .exit(Exit::Damaged)
+    })?;
     let flushed = out.flush();
     match failed.map_or(flushed, Err) {
         Ok(()) => {}
@@ -78,7 +96,11 @@ async fn list(opened: &Opened, args: &cli::Ls) -> Result<Exit, Fault> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
         Err(error) => {
             let what = format!("standard output cannot be written: {error}");
-            return Err(Fault::new(what, "", ""));
+            return Err(Fault::new(
+                what,
+                "Nothing was changed.",
+                "See that the disk or program it goes to has room.",
+            ));
         }
     }
     match end {
@@ -99,7 +121,7 @@ pub fn nothing_there(opened: &Opened, path: &[u8]) -> Fault {
             snapshot.number,
             shown(path)
         ),
-        "",
+        "Nothing was changed.",
         "`reserve ls` without a path shows what is at its top.",
     )
 }

@@ -32,6 +32,7 @@ mod recover;
 mod remove;
 mod report;
 mod retrieve;
+mod screen;
 mod service;
 mod setup;
 mod source;

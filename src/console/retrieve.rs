@@ -70,7 +70,13 @@ pub fn run(dir: &Path, args: &cli::Retrieve) -> Result<Exit, Fault> {
         )
     })?;
     let outcome = uring::run_without_ring(async move { restore(opened, args, &target).await })
-        .map_err(|error| Fault::new(error.to_string(), "Nothing was written.", ""))??;
+        .map_err(|error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "Nothing was written.",
+            "Look at `reserve doctor`, then repeat the command.",
+        )
+    })??;
     if args.print.json {
         text::print_json(&outcome)?;
     } else {
@@ -138,7 +144,10 @@ async fn restored(
         bar.at(now.bytes, now.files, &shown(&now.current));
     };
     bar.end();
-    done.map_err(|error| Fault::new(error.to_string(), "", ""))
+    done.map_err(|error| {
+        let unchanged = "Files that stand under their final names are whole; nothing outside the target was touched.";
+        Fault::from_sentence(&error.to_string(), unchanged, "Repeat the command.")
+    })
 }
 
 /// One line of JSON for each thing that did not come back, or not as it went in: all of them, however many.

@@ -29,14 +29,24 @@ use crate::world::{Clock, Net, World};
 const CALL_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn told(error: &RosterError) -> Fault {
-    Fault::from_sentence(&error.to_string(), "Nothing was changed.")
+    Fault::from_sentence(
+        &error.to_string(),
+        "Nothing was changed.",
+        "Look at `reserve doctor`.",
+    )
 }
 
 pub(super) fn in_world<T>(
     dir: &Path,
     work: impl AsyncFnOnce(Uring) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let cannot = |error: &std::io::Error| Fault::new(error.to_string(), "Nothing was changed.", "");
+    let cannot = |error: &std::io::Error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "Nothing was changed.",
+            "Look at `reserve doctor`.",
+        )
+    };
     uring::run(async {
         let world = Uring::new(dir).map_err(|error| cannot(&error))?;
         work(world).await
@@ -65,9 +75,14 @@ pub(super) fn config(dir: &Path, name: &str, data: &[NamedPath]) -> Result<Confi
     for set in data {
         let set = data_set(dir, set)?;
         tell_nested(&roster::nested(&config.data, &set));
-        config
-            .push(set)
-            .map_err(|what| Fault::new(what, "Nothing was changed.", "").exit(Exit::Usage))?;
+        config.push(set).map_err(|what| {
+            Fault::new(
+                what,
+                "Nothing was changed.",
+                "Correct it and repeat the command.",
+            )
+            .exit(Exit::Usage)
+        })?;
     }
     Ok(config)
 }
@@ -231,7 +246,7 @@ fn ticket_text(argument: &str) -> Result<String, Fault> {
             Fault::new(
                 format!("standard input: {error}"),
                 "Nothing was changed.",
-                "",
+                "Give the ticket on the command line.",
             )
         })?;
     Ok(text)
@@ -269,13 +284,13 @@ async fn ask_in(
         Ok((Message::Refused(Refusal::NameTaken), _)) => Err(Fault::new(
             Refusal::NameTaken.to_string(),
             "This Box is unchanged; the ticket is still good.",
-            "",
+            "Repeat the command with another --name.",
         )
         .exit(Exit::Usage)),
         Ok((Message::Refused(refusal), _)) => Err(Fault::new(
             refusal.to_string(),
             "This Box is unchanged.",
-            "",
+            "Look at `reserve status` on the Box that invited, then ask for a new ticket.",
         )),
         Ok(_) | Err(_) => Err(Fault::new(
             "the inviter hung up",
@@ -426,10 +441,13 @@ pub fn snapshots_at_rest(dir: &Path) -> Result<Vec<SnapshotView>, Fault> {
         for (author, _) in store.newest_heads() {
             let mut after = SnapshotNumber(0);
             loop {
-                let heads = store
-                    .heads(Some(author), after)
-                    .await
-                    .map_err(|error| Fault::new(error.to_string(), "", ""))?;
+                let heads = store.heads(Some(author), after).await.map_err(|error| {
+                    Fault::from_sentence(
+                        &error.to_string(),
+                        "Nothing was changed.",
+                        "Look at `reserve doctor`.",
+                    )
+                })?;
                 let Some(last) = heads
                     .iter()
                     .map(|head| head.head.number)

@@ -5,9 +5,8 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::control::{PeerView, SnapshotOutcome, SnapshotView, StatusView};
+use super::control::{PeerView, SnapshotOutcome, SnapshotView};
 use super::fault::Fault;
-use crate::dispatcher::EventType;
 
 /// Prints on standard output. A reader that went away or a full disk is an error like others, not a panic.
 pub fn print(text: &str) -> Result<(), Fault> {
@@ -18,7 +17,7 @@ pub fn print(text: &str) -> Result<(), Fault> {
             Fault::new(
                 format!("standard output cannot be written: {error}"),
                 "What was asked for was done.",
-                "",
+                "See that the disk or program it goes to has room.",
             )
         })
 }
@@ -38,18 +37,26 @@ pub fn bytes(bytes: u64) -> String {
     humansize::format_size(bytes, humansize::BINARY)
 }
 
-/// How long ago, in the largest unit that says it.
-pub fn ago(then_seconds: i64, now_seconds: i64) -> String {
+/// How old something is, in the largest unit that says it; `None` if it lies ahead.
+pub fn age(then_seconds: i64, now_seconds: i64) -> Option<String> {
     let seconds = now_seconds.saturating_sub(then_seconds);
     let (amount, unit) = match seconds {
-        ..0 => return "in the future, by this Box's clock".into(),
+        ..0 => return None,
         0..60 => (seconds, "second"),
         60..3_600 => (seconds / 60, "minute"),
         3_600..86_400 => (seconds / 3_600, "hour"),
         _ => (seconds / 86_400, "day"),
     };
     let s = if amount == 1 { "" } else { "s" };
-    format!("{amount} {unit}{s} ago")
+    Some(format!("{amount} {unit}{s}"))
+}
+
+/// How long ago, in the largest unit that says it.
+pub fn ago(then_seconds: i64, now_seconds: i64) -> String {
+    age(then_seconds, now_seconds).map_or_else(
+        || "in the future, by this Box's clock".into(),
+        |age| format!("{age} ago"),
+    )
 }
 
 /// `reserve snapshots`
@@ -92,13 +99,14 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
 }
 
 /// `reserve peers`
-pub fn peers(list: &[PeerView]) -> String {
+pub fn peers(list: &[PeerView], is_running: bool) -> String {
     let mut text = format!("{:<16} {:<16} {:<12} addresses\n", "name", "site", "state");
     for peer in list {
         let state = match (peer.is_me, peer.connected) {
             (true, _) => "this Box",
             (false, true) => "connected",
-            (false, false) => "out of reach",
+            (false, false) if is_running => "out of reach",
+            (false, false) => "not asked",
         };
         let _ = writeln!(
             text,
@@ -109,119 +117,6 @@ pub fn peers(list: &[PeerView]) -> String {
         );
     }
     text.truncate(text.trim_end().len());
-    text
-}
-
-/// `reserve status`
-pub fn status(view: &StatusView, now_seconds: i64) -> String {
-    let mut text = format!("{}\n", view.sentence);
-    if !view.todo.is_empty() {
-        let _ = writeln!(text, "{}", view.todo);
-    }
-    let _ = writeln!(text);
-    if let Some(latest) = &view.latest {
-        let _ = writeln!(
-            text,
-            "newest snapshot   {} (number {}), taken {}",
-            latest.id,
-            latest.number,
-            ago(latest.taken_seconds, now_seconds)
-        );
-        if let Some(looked) = view.up_to_date_seconds
-            && looked > latest.taken_seconds
-        {
-            let _ = writeln!(
-                text,
-                "last look         {}: nothing had changed since",
-                ago(looked, now_seconds)
-            );
-        }
-        let _ = writeln!(
-            text,
-            "copies elsewhere  {} of {} wanted, {} at least",
-            view.copies, view.factor, view.factor_min
-        );
-        if let Some(since) = view.since_seconds {
-            let _ = writeln!(text, "since             {}", ago(since, now_seconds));
-        }
-        if let Some(proven) = view.proven_seconds {
-            let _ = writeln!(text, "last proven       {}", ago(proven, now_seconds));
-        }
-    }
-    for (name, path) in &view.data {
-        let _ = writeln!(text, "data set          {name} = {path}");
-    }
-    for event in &view.standing {
-        let mark = match event.event_type {
-            EventType::Normal => "normal",
-            EventType::Warning => "WARNING",
-            EventType::Failure => "FAILURE",
-        };
-        let _ = writeln!(
-            text,
-            "{mark:<17} {}, since {}",
-            event.text,
-            ago(event.time_seconds, now_seconds)
-        );
-    }
-    if let Some(job) = &view.job {
-        let _ = writeln!(
-            text,
-            "now               {}: {} files, {} read",
-            job.phase,
-            job.files,
-            bytes(job.bytes_read)
-        );
-    }
-    for former in &view.former {
-        let copies = match (former.copies, &former.looked_after_by) {
-            (Some(copies), _) => format!("{copies} of {} copies confirmed", former.factor),
-            (None, Some(by)) => format!("looked after by {by}"),
-            (None, None) => "looked after by nobody in reach".to_owned(),
-        };
-        let how = if former.is_lost { "lost" } else { "left" };
-        let _ = writeln!(
-            text,
-            "former Box        {} ({how}), snapshots up to {}: {copies}",
-            former.name, former.newest
-        );
-    }
-    if let Some(since) = view.mending_since_seconds {
-        let _ = writeln!(text, "a Box went        {}", ago(since, now_seconds));
-    }
-    if let Some(mending) = &view.mending {
-        let _ = writeln!(
-            text,
-            "copies again      {} at {}: snapshot {}, {} chunks confirmed",
-            mending.author, mending.keeper, mending.number, mending.chunks
-        );
-    }
-    if let Some(store) = &view.store {
-        let _ = writeln!(
-            text,
-            "keeps for others  {} chunks ({} at most), {}, {} free",
-            store.chunks,
-            store.chunks_max,
-            bytes(store.bytes),
-            bytes(store.free_bytes)
-        );
-        if store.damaged > 0 {
-            let _ = writeln!(
-                text,
-                "damaged           {} chunks are not whole here",
-                store.damaged
-            );
-        }
-    }
-    if let Some((now, peak)) = view.memory_bytes {
-        let _ = writeln!(
-            text,
-            "memory            {}, at most {}",
-            bytes(now),
-            bytes(peak)
-        );
-    }
-    let _ = write!(text, "\n{}", peers(&view.peers));
     text
 }
 

@@ -70,7 +70,7 @@ impl Stage {
         let file_system = rustix::fs::statvfs(&self.root).map_err(|error| {
             Fault::new(
                 format!("{}: {error}", self.root.display()),
-                "",
+                "Nothing was changed.",
                 "Give another directory with --work-dir.",
             )
         })?;

@@ -17,7 +17,7 @@ pub fn make(root: &Path) -> Result<PathBuf, Fault> {
                 "the drill's own files could not be made in {}: {error}",
                 root.display()
             ),
-            "",
+            "Nothing of yours was touched.",
             "Give a --work-dir with room.",
         )
     })?;

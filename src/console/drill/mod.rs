@@ -44,8 +44,8 @@ pub fn run(args: &cli::Drill) -> Result<Exit, Fault> {
             .map_err(|error| {
                 Fault::new(
                     format!("the drill could not start: {error}"),
-                    "",
-                    "Try again.",
+                    "Nothing was changed.",
+                    "End other programs and try again.",
                 )
             })?
     };
@@ -53,7 +53,7 @@ pub fn run(args: &cli::Drill) -> Result<Exit, Fault> {
     let told = story.join().unwrap_or_else(|_| {
         Err(Fault::new(
             "the drill came to a sudden end",
-            "",
+            "The given files were only read.",
             "Please report this.",
         ))
     });
@@ -62,7 +62,7 @@ pub fn run(args: &cli::Drill) -> Result<Exit, Fault> {
         return Err(Fault::new(
             "the drill was interrupted",
             "The given files were only read; everything the drill made is removed.",
-            "",
+            "Start it again when there is time.",
         ));
     }
     let report = told?;
@@ -85,7 +85,7 @@ fn rehearse(stage: &Stage, source: Option<&Path>, quiet: bool) -> Result<DrillRe
     let size = compare::measure(&source).map_err(|error| {
         Fault::new(
             format!("{}: {error}", source.display()),
-            "",
+            "Nothing was changed.",
             "Give a path you may read.",
         )
     })?;
@@ -183,7 +183,7 @@ fn legal_source(path: &Path, stage: &Stage) -> Result<PathBuf, Fault> {
     let absolute = std::fs::canonicalize(path).map_err(|error| {
         Fault::new(
             format!("{}: {error}", path.display()),
-            "",
+            "Nothing was changed.",
             "Give a file or directory that is there.",
         )
         .exit(Exit::Usage)

@@ -290,7 +290,7 @@ fn other_version(v: u32) -> Fault {
         format!(
             "the command speaks version {v} of the control protocol, the keeper version {VERSION}"
         ),
-        "",
+        "What the keeper does goes on undisturbed.",
         "Restart the keeper with the program you call.",
     )
     .exit(Exit::Usage)
@@ -299,7 +299,7 @@ fn other_version(v: u32) -> Fault {
 fn not_understood(error: &serde_json::Error) -> Fault {
     Fault::new(
         format!("the call is not understood: {error}"),
-        "",
+        "What the keeper does goes on undisturbed.",
         "The command and the keeper may be of different versions: restart the keeper.",
     )
     .exit(Exit::Usage)

@@ -68,7 +68,7 @@ impl<W: World> Service<W> {
                 Fault::new(
                     format!("the manifest of snapshot {}: {error}", snapshot_id(&signed)),
                     "Nothing was written.",
-                    "",
+                    "See with `reserve peers` that all Boxes are in reach, then repeat the command.",
                 )
                 .exit(Exit::Damaged)
             })?;

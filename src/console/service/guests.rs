@@ -98,7 +98,13 @@ impl<W: World> Service<W> {
                 now,
             )
             .await
-            .map_err(|error| Fault::new(error.to_string(), "Nobody was invited.", ""))
+            .map_err(|error| {
+                Fault::from_sentence(
+                    &error.to_string(),
+                    "Nobody was invited.",
+                    "Look at `reserve doctor`.",
+                )
+            })
     }
 
     /// Looks after somebody who says to have the recovery words. Nothing is said before that is proven; no secret is said at all.

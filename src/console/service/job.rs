@@ -111,6 +111,11 @@ impl Job {
         Ok(())
     }
 
+    /// Whether somebody ended it.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
     /// Resolves when somebody ends it.
     pub async fn cancelled(&self) {
         while !self.cancelled.get() {

@@ -20,6 +20,7 @@ mod proving;
 mod schedule;
 mod taking;
 mod telling;
+mod verdict;
 mod views;
 mod watch;
 

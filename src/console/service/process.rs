@@ -35,13 +35,18 @@ pub fn run(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
                 Fault::new(
                     format!("cannot tie itself to its parent: {errno}"),
                     "Nothing was changed.",
-                    "",
+                    "Start it without --end-with-parent.",
                 )
             })?;
     }
     let _lock = lock(dir)?;
-    uring::run(keep(dir, args))
-        .map_err(|error| Fault::from_sentence(&error.to_string(), "Nothing was changed."))?
+    uring::run(keep(dir, args)).map_err(|error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "Nothing was changed.",
+            "Look at `reserve doctor`.",
+        )
+    })?
 }
 
 /// Takes the directory for this process alone; the kernel gives it back when the process ends, however it ends.
@@ -86,9 +91,13 @@ pub async fn open_store(
         capacity_bytes: config.store.capacity_bytes,
         quota_bytes_per_author: config.store.quota_bytes_per_author,
     };
-    Store::open(world.clone(), wanted)
-        .await
-        .map_err(|error| Fault::new(error.to_string(), "", ""))
+    Store::open(world.clone(), wanted).await.map_err(|error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "What is kept here is untouched.",
+            "Look at `reserve doctor`.",
+        )
+    })
 }
 
 async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
@@ -96,18 +105,26 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
         Fault::new(
             format!("{what}: {error}"),
             "What is kept here is untouched.",
-            "",
+            "Look at `reserve doctor`.",
         )
     };
     let mut ends = Ends::listen().map_err(|error| failed("signals cannot be heard", &error))?;
     let world = Uring::new(dir).map_err(|error| failed("the service cannot start", &error))?;
-    let loaded = LoadedBox::load(world.disk())
-        .await
-        .map_err(|error| Fault::new(error.to_string(), "", ""))?;
+    let loaded = LoadedBox::load(world.disk()).await.map_err(|error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "What is kept here is untouched.",
+            "Look at `reserve doctor`.",
+        )
+    })?;
     let name = loaded.config.name.clone();
-    let invitations = Invitations::load(world.disk())
-        .await
-        .map_err(|error| Fault::new(error.to_string(), "", ""))?;
+    let invitations = Invitations::load(world.disk()).await.map_err(|error| {
+        Fault::from_sentence(
+            &error.to_string(),
+            "What is kept here is untouched.",
+            "Look at `reserve doctor`.",
+        )
+    })?;
     let (dispatcher, _) = Dispatcher::open(world.clone(), loaded.identity.peer(), VERSION)
         .await
         .map_err(|error| failed("the journal of events cannot be opened", &error))?;

@@ -41,9 +41,13 @@ impl<W: World> Service<W> {
 
     /// Takes up what `box.toml` names now.
     async fn read_data_sets(&self) -> Result<Vec<DataSet>, Fault> {
-        let config = Config::load(self.world().disk())
-            .await
-            .map_err(|error| Fault::from_sentence(&error.to_string(), "No snapshot was taken."))?;
+        let config = Config::load(self.world().disk()).await.map_err(|error| {
+            Fault::from_sentence(
+                &error.to_string(),
+                "No snapshot was taken.",
+                "Correct box.toml, then `reserve snapshot --wait`.",
+            )
+        })?;
         self.0.data.borrow_mut().clone_from(&config.data);
         Ok(config.data)
     }
@@ -140,7 +144,12 @@ impl<W: World> Service<W> {
                 _ => Exit::Failed,
             };
             let unchanged = "No snapshot was taken; what keepers have is unchanged.";
-            Fault::from_sentence(&error.to_string(), unchanged).exit(exit)
+            Fault::from_sentence(
+                &error.to_string(),
+                unchanged,
+                "Look at `reserve status`, then `reserve snapshot --wait`.",
+            )
+            .exit(exit)
         })?;
         self.0.looked.set(Some(began));
         self.snapshot_taken(&report, places);
@@ -164,7 +173,13 @@ impl<W: World> Service<W> {
 
     /// How the last snapshot ended.
     pub(super) fn last_end(&self) -> Option<Result<SnapshotOutcome, Fault>> {
-        self.0.jobs.borrow().iter().rev().find_map(|job| job.end())
+        self.0
+            .jobs
+            .borrow()
+            .iter()
+            .rev()
+            .filter(|job| !job.is_cancelled())
+            .find_map(|job| job.end())
     }
 
     /// Jobs that are remembered, oldest first.

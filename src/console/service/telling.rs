@@ -80,6 +80,27 @@ impl<W: World> Service<W> {
         }
     }
 
+    /// Why the last snapshot of an earlier run failed, if none was taken since.
+    pub(super) fn failure_before(&self) -> Option<String> {
+        let standing = self.reporter().standing();
+        let failed = standing
+            .iter()
+            .find(|event| event.known() == Some(EventKind::SnapshotFailed))?;
+        // The first part of the sentence says what happened; the rest is for whoever sees the error.
+        let reason = failed.text(FactName::Reason)?;
+        Some(reason.split("; ").next().unwrap_or(reason).to_owned())
+    }
+
+    /// Data sets that are not where they should be.
+    pub(super) fn missing_data_sets(&self) -> Vec<String> {
+        let subjects = self.reporter().subjects_of(EventKind::DataSetMissing);
+        let named = subjects.into_iter().filter_map(|subject| match subject {
+            Subject::DataSet(name) => Some(name.to_string()),
+            _ => None,
+        });
+        named.collect()
+    }
+
     /// A snapshot of this run is protected; said once of each.
     pub(super) fn tell_protected(&self, number: SnapshotNumber, copies: u32) {
         if self.0.unprotected.get() != Some(number) {

@@ -1,6 +1,9 @@
 //! What rooms know, as the control protocol shows it.
 
+use std::time::Duration;
+
 use super::Service;
+use super::verdict::{Facts, verdict};
 use crate::author::{self, SnapshotReport};
 use crate::console::control::{
     KeeperShare, PeerView, ProgressView, SnapshotOutcome, SnapshotView, StatusView, StoreView,
@@ -10,8 +13,10 @@ use crate::format::head::SignedHead;
 use crate::keeper::Store;
 use crate::roster::{Member, Roster};
 use crate::terms::PeerKey;
-use crate::world::World;
+use crate::world::{Clock, World};
 
+/// How long after its start a service may not know yet how safe things are.
+const FRESH: Duration = Duration::from_secs(30);
 /// Digits of a snapshot's id: enough to tell apart what one person has.
 const ID_DIGITS: usize = 8;
 
@@ -211,8 +216,10 @@ impl<W: World> Service<W> {
                 .filter(|peer| !peer.connected)
                 .map(|peer| peer.name.clone())
                 .collect(),
-            failure: last_failure.clone(),
+            failure: last_failure.clone().or_else(|| self.failure_before()),
             unread: unread_count,
+            missing: self.missing_data_sets(),
+            is_fresh: self.world().clock().now().since(self.0.began) < FRESH,
         };
         let (safe, sentence, todo) = verdict(&facts, text::now_seconds());
         let mut store = store_view(self.store());
@@ -254,213 +261,5 @@ impl<W: World> Service<W> {
             mending_since_seconds,
             former: self.former_views(),
         }
-    }
-}
-
-/// What the sentence on top depends on.
-#[derive(Debug, Clone, Default)]
-struct Facts {
-    is_out: bool,
-    has_data: bool,
-    others: usize,
-    copies: u32,
-    factor_min: u32,
-    taken: Option<i64>,
-    proven: Option<i64>,
-    accepted: bool,
-    away: Vec<String>,
-    failure: Option<String>,
-    unread: u64,
-}
-
-/// Whether a person may sleep, the answer in one sentence, and what to do about it.
-fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
-    let copies = if facts.copies == 1 {
-        "1 copy".to_owned()
-    } else {
-        format!("{} copies", facts.copies)
-    };
-    let away = facts.away.join(" and ");
-    let ago = |seconds: Option<i64>| {
-        seconds.map_or_else(
-            || "never".to_owned(),
-            |seconds| text::ago(seconds, now_seconds),
-        )
-    };
-    if facts.is_out {
-        let todo = "Its snapshots are kept by the others. To use it again, take it in anew: `reserve join` with an empty --dir.";
-        return (
-            false,
-            "This Box was removed from its reserve: it keeps and protects nothing.".into(),
-            todo.into(),
-        );
-    }
-    if facts.others == 0 {
-        let todo =
-            "Take another Box into the reserve: `reserve invite` here, `reserve join` there.";
-        return (
-            false,
-            "This Box is alone: nothing is protected.".into(),
-            todo.into(),
-        );
-    }
-    if !facts.has_data {
-        let sentence =
-            "This Box keeps copies for the others and has no files of its own to protect.";
-        return (true, sentence.into(), String::new());
-    }
-    if let Some(failure) = &facts.failure {
-        let sentence = format!("The last snapshot was NOT taken: {failure}.");
-        let todo = format!(
-            "What was protected before is unchanged ({copies} elsewhere, taken {}). Then: `reserve snapshot --wait`.",
-            ago(facts.taken)
-        );
-        return (false, sentence, todo);
-    }
-    let Some(taken) = facts.taken else {
-        let todo = "Take one with `reserve snapshot --wait`.";
-        return (
-            false,
-            "Nothing is protected yet: there is no snapshot.".into(),
-            todo.into(),
-        );
-    };
-    if !facts.accepted {
-        let sentence = "Much was gone or rewritten when the newest snapshot was taken: it waits for you, and `latest` stays the one before.";
-        let todo = "If that was meant: `reserve snapshot --accept-loss`. If not, see that every disk is there; nothing was deleted anywhere.";
-        return (false, sentence.into(), todo.into());
-    }
-    if facts.copies < facts.factor_min {
-        let sentence = format!(
-            "Your files are NOT safe: {copies} elsewhere, {} are the minimum.",
-            facts.factor_min
-        );
-        let todo = if facts.away.is_empty() {
-            "All Boxes are in reach; whoever lacks something is asked every half minute. Look at its own `reserve status`: is there room?".to_owned()
-        } else {
-            format!("Out of reach: {away}. A Box confirms its copies when it returns.")
-        };
-        return (false, sentence, todo);
-    }
-    if facts.unread > 0 {
-        let sentence = format!(
-            "Your files are safe ({copies} elsewhere) except for {} that could not be read.",
-            facts.unread
-        );
-        return (
-            false,
-            sentence,
-            "`reserve snapshot --wait` names them.".into(),
-        );
-    }
-    let sentence = format!(
-        "All your files are safe: {copies} elsewhere, newest {}.",
-        text::ago(taken, now_seconds)
-    );
-    let todo = if facts.away.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "Out of reach now: {away}; the copies were last confirmed {}.",
-            ago(facts.proven)
-        )
-    };
-    (true, sentence, todo)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn facts() -> Facts {
-        Facts {
-            has_data: true,
-            others: 2,
-            copies: 2,
-            factor_min: 2,
-            taken: Some(0),
-            proven: Some(0),
-            accepted: true,
-            ..Facts::default()
-        }
-    }
-
-    #[test]
-    fn the_verdict_is_safe_only_when_enough_copies_of_everything_are_confirmed() {
-        let (safe, sentence, todo) = verdict(&facts(), 720);
-        assert_eq!(
-            (safe, sentence.as_str(), todo.as_str()),
-            (
-                true,
-                "All your files are safe: 2 copies elsewhere, newest 12 minutes ago.",
-                ""
-            )
-        );
-        let not_safe = [
-            (
-                Facts {
-                    copies: 1,
-                    ..facts()
-                },
-                "NOT safe: 1 copy",
-            ),
-            (
-                Facts {
-                    others: 0,
-                    ..facts()
-                },
-                "alone",
-            ),
-            (
-                Facts {
-                    taken: None,
-                    ..facts()
-                },
-                "no snapshot",
-            ),
-            (
-                Facts {
-                    accepted: false,
-                    ..facts()
-                },
-                "waits for you",
-            ),
-            (
-                Facts {
-                    unread: 3,
-                    ..facts()
-                },
-                "except for 3",
-            ),
-            (
-                Facts {
-                    failure: Some("data set a could not be found".into()),
-                    ..facts()
-                },
-                "NOT taken: data set a",
-            ),
-        ];
-        for (facts, said) in not_safe {
-            let (safe, sentence, todo) = verdict(&facts, 720);
-            assert!(
-                !safe && sentence.contains(said) && !todo.is_empty(),
-                "{sentence}"
-            );
-        }
-    }
-
-    #[test]
-    fn boxes_out_of_reach_are_named_with_the_time_of_their_last_word() {
-        let (safe, _, todo) = verdict(
-            &Facts {
-                away: vec!["office".into()],
-                ..facts()
-            },
-            7200,
-        );
-        assert!(
-            safe && todo.contains("office") && todo.contains("2 hours ago"),
-            "{todo}"
-        );
     }
 }

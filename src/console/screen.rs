@@ -1,0 +1,123 @@
+//! `reserve status`: one screen, made of a view. Pure.
+
+use std::fmt::Write as _;
+
+use super::control::StatusView;
+use super::text::{ago, bytes, peers};
+use crate::dispatcher::EventType;
+
+/// `reserve status`
+pub fn status(view: &StatusView, now_seconds: i64) -> String {
+    let mut text = format!("{}\n", view.sentence);
+    if !view.todo.is_empty() {
+        let _ = writeln!(text, "{}", view.todo);
+    }
+    let _ = writeln!(text);
+    if let Some(latest) = &view.latest {
+        let _ = writeln!(
+            text,
+            "newest snapshot   {} (number {}), taken {}",
+            latest.id,
+            latest.number,
+            ago(latest.taken_seconds, now_seconds)
+        );
+        if let Some(looked) = view.up_to_date_seconds
+            && looked > latest.taken_seconds
+        {
+            let _ = writeln!(
+                text,
+                "last look         {}: nothing had changed since",
+                ago(looked, now_seconds)
+            );
+        }
+        let _ = writeln!(
+            text,
+            "copies elsewhere  {} of {} wanted, {} at least",
+            view.copies, view.factor, view.factor_min
+        );
+        if let Some(since) = view.since_seconds {
+            let _ = writeln!(text, "since             {}", ago(since, now_seconds));
+        }
+        if let Some(proven) = view.proven_seconds {
+            let _ = writeln!(text, "last proven       {}", ago(proven, now_seconds));
+        }
+    }
+    for (name, path) in &view.data {
+        let _ = writeln!(text, "data set          {name} = {path}");
+    }
+    for event in &view.standing {
+        let mark = match event.event_type {
+            EventType::Normal => "normal",
+            EventType::Warning => "WARNING",
+            EventType::Failure => "FAILURE",
+        };
+        let _ = writeln!(
+            text,
+            "{mark:<17} {}, since {}",
+            event.text,
+            ago(event.time_seconds, now_seconds)
+        );
+    }
+    if let Some(job) = &view.job {
+        let _ = writeln!(
+            text,
+            "now               {}: {} files, {} read",
+            job.phase,
+            job.files,
+            bytes(job.bytes_read)
+        );
+    }
+    for former in &view.former {
+        let copies = match (former.copies, &former.looked_after_by) {
+            (Some(copies), _) => format!("{copies} of {} copies confirmed", former.factor),
+            (None, Some(by)) => format!("looked after by {by}"),
+            (None, None) => "looked after by nobody in reach".to_owned(),
+        };
+        let how = if former.is_lost { "lost" } else { "left" };
+        let _ = writeln!(
+            text,
+            "former Box        {} ({how}), snapshots up to {}: {copies}",
+            former.name, former.newest
+        );
+    }
+    if let Some(since) = view.mending_since_seconds {
+        let _ = writeln!(text, "a Box went        {}", ago(since, now_seconds));
+    }
+    if let Some(mending) = &view.mending {
+        let _ = writeln!(
+            text,
+            "copies again      {} at {}: snapshot {}, {} chunks confirmed",
+            mending.author, mending.keeper, mending.number, mending.chunks
+        );
+    }
+    if let Some(store) = &view.store {
+        let _ = writeln!(
+            text,
+            "keeps for others  {} chunks ({} at most), {}, {} free",
+            store.chunks,
+            store.chunks_max,
+            bytes(store.bytes),
+            bytes(store.free_bytes)
+        );
+        if store.damaged > 0 {
+            let _ = writeln!(
+                text,
+                "damaged           {} chunks are not whole here",
+                store.damaged
+            );
+        }
+    }
+    if let Some((now, peak)) = view.memory_bytes {
+        let _ = writeln!(
+            text,
+            "memory            {}, at most {}",
+            bytes(now),
+            bytes(peak)
+        );
+    }
+    let _ = write!(text, "\n{}", peers(&view.peers, view.running));
+    text
+}
+
+#[cfg(test)]
+mod tests;
