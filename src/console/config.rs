@@ -262,7 +262,11 @@ fn check(dir: &Path, file: Option<&Path>) -> Result<Exit, Fault> {
         let what = error
             .to_string()
             .replacen("box.toml", &path.display().to_string(), 1);
-        Fault::from_sentence(&what, "Nothing was changed.")
+        Fault::from_sentence(
+            &what,
+            "Nothing was changed.",
+            "Correct it and repeat the command.",
+        )
     })?;
     text::print(&format!(
         "{} is in order: Box {}, {} data sets.",

@@ -132,7 +132,12 @@ impl Entry {
         let first = FirstBoot::from_toml(&said, &host).map_err(|error| {
             let what = error.to_string();
             let what = what.replacen("the file", &file.display().to_string(), 1);
-            Fault::from_sentence(&what, "Nothing was changed.").exit(Exit::Usage)
+            Fault::from_sentence(
+                &what,
+                "Nothing was changed.",
+                "Correct it and repeat the command.",
+            )
+            .exit(Exit::Usage)
         })?;
         // A ticket's file may be gone once it was used: it is read only if this Box has still to enter.
         let ticket = match (&first.ticket, first.ticket_file.as_deref().map(Path::new)) {

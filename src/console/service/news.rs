@@ -68,7 +68,12 @@ impl<W: World> Service<W> {
             .change_roster(|roster, _| roster.change_setting(key, text, by))
             .await;
         let (before, now) = changed.map_err(|error| {
-            Fault::from_sentence(&error.to_string(), "Nothing was changed.").exit(Exit::Usage)
+            Fault::from_sentence(
+                &error.to_string(),
+                "Nothing was changed.",
+                "Correct it and repeat the command.",
+            )
+            .exit(Exit::Usage)
         })?;
         tracing::info!(key, before = %before.value, now = %now.value, "a shared setting was changed");
         Ok(ChangeView::of(before, now))
