@@ -13,9 +13,9 @@ pub struct Language {
 }
 
 /// Words it has.
-const WORDS: usize = 6_000;
+const WORDS: usize = 2_400;
 /// Bytes of binary values in a LevelDB table's entry, at most.
-const VALUE_BYTES_MAX: usize = 32;
+const VALUE_BYTES_MAX: usize = 10;
 
 impl Language {
     /// The one and only.
@@ -151,11 +151,14 @@ impl Kind {
 mod tests {
     use super::*;
 
-    /// What zstd leaves of a MiB of small files of a kind, in percent.
-    fn percent_left(ending: &str) -> usize {
+    /// What zstd leaves of a MiB of small files of these kinds in turn, in percent.
+    fn percent_left(endings: &[&str]) -> usize {
         let language = Language::new();
         let all: Vec<u8> = (0..230)
-            .flat_map(|number| language.contents(&format!("{number}.{ending}"), 4_600))
+            .flat_map(|number| {
+                let ending = endings[number % endings.len()];
+                language.contents(&format!("{number}.{ending}"), 4_600)
+            })
             .collect();
         let packed = zstd::bulk::compress(&all, 3).expect("it fits into memory");
         packed.len() * 100 / all.len()
@@ -163,12 +166,12 @@ mod tests {
 
     #[test]
     fn small_files_compress_like_real_ones() {
-        let left = ["txt", "json", "ldb"].map(percent_left);
-        assert!((25..=45).contains(&left[0]), "text: {left:?}");
+        let left = [&["txt"][..], &["json"], &["ldb"], &["txt", "json", "ldb"]].map(percent_left);
+        assert!((25..=40).contains(&left[0]), "text: {left:?}");
         assert!((20..=40).contains(&left[1]), "JSON: {left:?}");
-        assert!((40..=60).contains(&left[2]), "LevelDB: {left:?}");
-        let all = left.iter().sum::<usize>() / 3;
-        assert!((33..=39).contains(&all), "{left:?}");
+        assert!((30..=50).contains(&left[2]), "LevelDB: {left:?}");
+        // bupstash, which packs about so much together, keeps 65 MiB of 176.
+        assert!((33..=36).contains(&left[3]), "all: {left:?}");
     }
 
     #[test]
