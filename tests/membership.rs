@@ -335,3 +335,45 @@ fn a_new_box_goes_on_with_a_former_ones_history_and_sends_nothing_again() {
     assert_same_trees(&files, &first);
     assert!(list.as_array().unwrap().len() >= 2);
 }
+
+#[test]
+fn a_box_with_the_last_copy_is_shut_out_only_when_told_in_full_words() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 1);
+    let home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    let mut friend = stage.joined_box("friend", &home);
+    home.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers.len() == 3 && peers.iter().all(|peer| peer["connected"] == true)
+    });
+    friend.kill();
+    home.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap();
+        peers
+            .iter()
+            .any(|peer| peer["name"] == "friend" && peer["connected"] == false)
+    });
+    // Only the office has it; then it is stolen.
+    home.succeeds(&["snapshot", "--json"]);
+    office.until(&["snapshots", "--json"], |list| {
+        list.as_array().is_some_and(|list| !list.is_empty())
+    });
+    office.kill();
+    let refused = home.run(&["remove", "office", "--lost"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        told.contains("--even-if-copies-are-lost") && told.contains("friend"),
+        "{told}"
+    );
+    assert_eq!(epochs(&home), 1, "nothing was changed");
+    home.succeeds(&["remove", "office", "--lost", "--even-if-copies-are-lost"]);
+    assert_eq!(names(&home), ["friend", "home"]);
+    assert_eq!(epochs(&home), 2);
+    // The file is still at home: it is read and sent again.
+    friend.start();
+    let outcome = home.json(&["snapshot", "--wait", "--json"]);
+    assert_eq!(outcome["protected"], true, "{outcome}");
+}

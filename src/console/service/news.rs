@@ -11,11 +11,11 @@ use crate::console::control::ChangeView;
 use crate::console::fault::{Exit, Fault};
 use crate::format::message::{Message, Refusal};
 use crate::format::roster::Facts;
-use crate::path;
-use crate::roster::{Roster, RosterError, Secrets};
+use crate::roster::{Removal, Roster, RosterError, Secrets};
 use crate::session::Session;
 use crate::terms::KeyEpoch;
 use crate::world::{Clock, World};
+use crate::{path, roster};
 
 /// How long a peer may take to hear or tell the news.
 const NEWS_PATIENCE: Duration = Duration::from_secs(10);
@@ -89,49 +89,37 @@ impl<W: World> Service<W> {
         let (mut roster, mut secrets) = (before.as_ref().clone(), had.as_ref().clone());
         let told = change(&mut roster, &mut secrets)?;
         self.settle_secrets(&mut roster, &mut secrets);
-        let disk = self.world().disk();
-        // A power cut between the two leaves a secret that no roster names yet: it is found in the roster again, or never used.
-        if secrets.held() != had.held() {
-            secrets.save(disk).await?;
+        let (now, had) = ((&roster, &secrets), (before.as_ref(), had.as_ref()));
+        roster::keep(self.world().disk(), had, now).await?;
+        if secrets.held() != had.1.held() {
             *self.0.secrets.borrow_mut() = Rc::new(secrets);
         }
         if roster != *before {
-            roster.save(disk).await?;
             self.roster_is(roster);
             self.tell_all();
         }
         Ok(told)
     }
 
-    /// Takes the secrets the roster has for this Box, and sees that everybody who remains is given all, and no lost Box the present one.
     fn settle_secrets(&self, roster: &mut Roster, secrets: &mut Secrets) {
-        let own = &self.0.identity;
-        if let Some(more) = secrets.learned(roster, own) {
-            tracing::info!(
-                epochs = more.held().len(),
-                "the reserve has a new key epoch"
-            );
-            *secrets = more;
-        }
-        if roster.member(&self.me()).is_none() {
-            return;
-        }
-        let (entropy, by) = (self.world().entropy(), &own.signing);
-        // One of those who notice at once is enough.
-        let is_first = self
-            .mesh()
-            .map(path::Mesh::sessions)
-            .unwrap_or_default()
+        let sessions = self.mesh().map(path::Mesh::sessions).unwrap_or_default();
+        // Of those who notice at once the first is enough.
+        let is_first = sessions
             .iter()
             .all(|session| roster.member(&session.peer()).is_none() || session.peer() > self.me());
-        if !roster.epoch_is_sound() && is_first {
-            match roster.begin_epoch(secrets, by, entropy) {
-                Ok(_) => tracing::info!("a new key epoch was begun: a lost Box knew the last"),
-                Err(error) => tracing::error!(%error, "a lost Box knows the present secret"),
+        let entropy = self.world().entropy();
+        match roster::settle(roster, secrets, &self.0.identity, is_first, entropy) {
+            Ok(settled) if settled.begun => {
+                tracing::info!("a new key epoch was begun: a lost Box knew the last");
             }
-        }
-        if let Err(error) = roster.share_secrets(secrets, by, entropy) {
-            tracing::warn!(%error, "the reserve's secrets could not be sealed to everybody");
+            Ok(settled) if settled.learned => {
+                tracing::info!(
+                    epochs = secrets.held().len(),
+                    "the reserve has a new key epoch"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the reserve's secrets could not be seen to"),
         }
     }
 
@@ -145,9 +133,9 @@ impl<W: World> Service<W> {
         for session in self.mesh().map(path::Mesh::sessions).unwrap_or_default() {
             let peer = session.peer();
             let former = self.roster().former();
-            let is_lost = former.iter().any(|member| {
-                member.key == peer && member.removed == Some(crate::roster::Removal::Lost)
-            });
+            let is_lost = former
+                .iter()
+                .any(|member| member.key == peer && member.removed == Some(Removal::Lost));
             if is_lost {
                 tracing::info!(peer = %peer.short(), "shut out");
                 session.close();
