@@ -197,6 +197,7 @@ impl<W: World> Service<W> {
     async fn refuse_last_copies(&self, lost: &Member, leaving: &Leaving) -> Result<(), Fault> {
         let (there, away) = self.remaining(lost.key);
         let (keepers, keyring) = (self.keepers(), self.keyring());
+        self.know_all_heads().await;
         leaving.view.borrow_mut().phase = "looking whether others have everything".into();
         let mut missing: BTreeMap<String, u64> = BTreeMap::new();
         for (author, newest) in self.store().newest_heads() {
@@ -254,6 +255,7 @@ impl<W: World> Service<W> {
                 let todo = format!("Repeat it when they are back, or say {FULL_WORDS}.");
                 return Err(refused(what, todo));
             }
+            self.know_all_heads().await;
             let mut newest = self.store().newest_heads();
             newest.retain(|(author, number)| passed.get(author) < Some(number));
             if newest.is_empty() {

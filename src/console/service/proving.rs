@@ -44,7 +44,30 @@ impl<W: World> Service<W> {
     /// Fetches the heads a peer knows and we do not, so that any one keeper knows of every snapshot.
     pub(super) async fn take_heads(&self, session: &Session) {
         let keeper = RemoteKeeper::new(session.clone());
-        for (author, theirs) in &session.hello().heads {
+        self.take_heads_of(&keeper, &session.hello().heads).await;
+    }
+
+    /// Learns of every snapshot anybody in reach knows now, this Box's own newest among them.
+    pub(super) async fn know_all_heads(&self) {
+        if let Some(mine) = self.newest_of_mine().await {
+            self.take_head(&mine).await;
+        }
+        let sessions = self.mesh().map(crate::path::Mesh::sessions);
+        for session in sessions.unwrap_or_default() {
+            let keeper = RemoteKeeper::new(session);
+            let Ok(newest) = keeper.heads(None, SnapshotNumber(0)).await else {
+                continue;
+            };
+            let newest: Vec<_> = newest
+                .iter()
+                .map(|signed| (signed.head.author, signed.head.number))
+                .collect();
+            self.take_heads_of(&keeper, &newest).await;
+        }
+    }
+
+    async fn take_heads_of(&self, keeper: &RemoteKeeper, newest: &[(PeerKey, SnapshotNumber)]) {
+        for (author, theirs) in newest {
             let ours = told_of(&self.store().newest_heads(), *author);
             // A little further back than what is known: a head that was missed meanwhile is filled in.
             let mut after = SnapshotNumber(ours.0.min(theirs.0).saturating_sub(HEADS_LOOKED_BACK));
@@ -77,6 +100,10 @@ impl<W: World> Service<W> {
     /// A snapshot was taken: what was confirmed counts, and whoever did not confirm is asked until it does.
     pub(super) fn snapshot_taken(&self, report: &SnapshotReport, places: u64) {
         *self.0.latest.borrow_mut() = Some(report.head.clone());
+        // Its author knows of it too, whoever else is in reach later; that is no copy.
+        let (service, head) = (self.clone(), report.head.clone());
+        self.world()
+            .spawn(async move { service.take_head(&head).await });
         // Shares were reckoned when it began: if keepers have to hold more since, all of them are asked.
         let counts = places == self.places();
         for share in &report.keepers {

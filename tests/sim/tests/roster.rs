@@ -96,7 +96,7 @@ async fn cut_amid_epoch(world: SimWorld, seed: u64) -> Answer<bool> {
     let moment = whole * u32::try_from(seed % 30)? / 24;
     let cutting = async {
         clock.sleep(moment).await;
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             home.power_cut();
         } else {
             home.torn_power_cut();
