@@ -196,7 +196,7 @@ pub struct Join {
     /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
     #[arg(long, value_parser = legal_name)]
     pub site: Option<SmolStr>,
-    /// Continue the history of this removed Box: its snapshots go on under this one, and nothing is sent again.
+    /// Continue the history of this removed Box: its snapshots go on under this one. Nothing is sent again, unless a new key epoch began since.
     #[arg(long, value_name = "NAME")]
     pub replaces: Option<SmolStr>,
     /// The ticket `reserve invite` printed on a Box of the reserve; `-` reads it from standard input.
@@ -225,7 +225,7 @@ pub struct Recover {
     /// A Box somebody else may have: shut out for ever, whatever it said of others; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub lost: Vec<SmolStr>,
-    /// Continue the history of this removed or lost Box: its snapshots go on under this one, and nothing is sent again.
+    /// Continue the history of this removed or lost Box: its snapshots go on under this one. Nothing is sent again, unless a new key epoch began since.
     #[arg(long, value_name = "NAME")]
     pub replaces: Option<SmolStr>,
     /// What to protect; may be given several times.
