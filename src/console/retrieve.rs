@@ -19,6 +19,8 @@ use crate::world::{Clock, World};
 
 /// Paths of each sort in the outcome.
 const LISTED_MAX: usize = 1000;
+/// Moves of the bar that what is under way is given to end after ctrl-C.
+const STOP_ROUNDS_MAX: u32 = 25;
 /// How often the bar moves.
 const BAR_EVERY: Duration = Duration::from_millis(200);
 
@@ -29,6 +31,9 @@ pub struct RetrieveOutcome {
     pub snapshot: SnapshotView,
     /// Regular files restored whole.
     pub files: u64,
+    /// Of these, files an earlier run of the same command had restored.
+    #[serde(default)]
+    pub kept: u64,
     /// Directories.
     pub dirs: u64,
     /// Symbolic links.
@@ -135,10 +140,24 @@ async fn restored(
     let total = total.fold(0u64, |sum, set| sum.saturating_add(set.bytes));
     let mut work = std::pin::pin!(retriever::retrieve(world, source, request, progress));
     let mut bar = Bar::begin("retrieving", Some(total));
+    let mut asked_to_end = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut rounds_left = None;
     let done = loop {
         // `within` drops only the reference: the work itself goes on in the next round.
         if let Some(done) = world.clock().within(BAR_EVERY, work.as_mut()).await {
             break done;
+        }
+        match &mut rounds_left {
+            None => {
+                let asked = world.clock().within(Duration::ZERO, asked_to_end.as_mut());
+                if asked.await.is_some() {
+                    progress.stop();
+                    rounds_left = Some(STOP_ROUNDS_MAX);
+                }
+            }
+            // A keeper or a disk that does not answer: what was noted last has to do.
+            Some(0) => break Err(progress.stopped()),
+            Some(rounds) => *rounds -= 1,
         }
         let now = progress.view();
         bar.at(now.bytes, now.files, &shown(&now.current));
@@ -176,6 +195,7 @@ fn outcome(
     RetrieveOutcome {
         snapshot: opened.view.snapshot.clone(),
         files: report.files,
+        kept: report.kept,
         dirs: report.dirs,
         symlinks: report.symlinks,
         specials: report.specials,
@@ -218,6 +238,7 @@ fn told(outcome: &RetrieveOutcome, to: &Path) -> String {
     let RetrieveOutcome {
         snapshot,
         files,
+        kept,
         bytes,
         failed,
         failed_count,
@@ -235,8 +256,13 @@ fn told(outcome: &RetrieveOutcome, to: &Path) -> String {
         snapshot.number,
         to.display()
     )];
+    if *kept > 0 {
+        lines.push(format!("{kept} of them had come back before."));
+    }
     if *failed_count > 0 {
-        lines.push(format!("{failed_count} things did NOT come back:"));
+        lines.push(format!(
+            "{failed_count} things did NOT come back (the same command tries again for them):"
+        ));
         lines.extend(
             failed
                 .iter()

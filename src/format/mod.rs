@@ -14,6 +14,7 @@ pub mod roster;
 pub mod sealed_note;
 pub mod segment;
 pub mod ticket;
+pub mod unfinished;
 
 mod envelope;
 

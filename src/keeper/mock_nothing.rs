@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use crate::terms::FileSystemId;
 use crate::world::{
-    Attributes, DirEntry, FileKind, Listener, Names, Net, NewFile, NotSet, Stat, Tree, TreeFile,
-    TreePath, Whole, Xattrs,
+    Attributes, DirEntry, FileKind, Listener, Names, Net, NewFile, NotSet, Room, Stat, Tree,
+    TreeFile, TreePath, Whole, Xattrs,
 };
 
 /// People's files and the network: not here.
@@ -83,6 +83,25 @@ impl Tree for Nothing {
         unreachable!("{NOT_HERE}")
     }
     async fn set(&self, (): &(), _: &TreePath, _: Attributes) -> io::Result<NotSet> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn room(&self, (): &()) -> io::Result<Room> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn boot(&self) -> Option<[u8; 16]> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn note(&self, (): &()) -> io::Result<Option<Vec<u8>>> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn set_note(&self, (): &(), _: Option<Vec<u8>>, _: bool) -> io::Result<()> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn tag_parts(&self, (): &(), _: u64) {}
+    async fn open_part(&self, (): &(), _: &TreePath) -> io::Result<Nothing> {
+        unreachable!("{NOT_HERE}")
+    }
+    async fn sweep_parts(&self, (): &(), _: &TreePath) -> io::Result<()> {
         unreachable!("{NOT_HERE}")
     }
     async fn sync(&self, (): &()) -> io::Result<()> {

@@ -15,6 +15,7 @@ use super::links::{Links, Turn};
 use super::packs::Packs;
 use super::present::Existing;
 use super::report::{Differs, Progress, Writing};
+use super::unfinished::Going;
 use super::{FetchError, RetrieveError, Source};
 use crate::terms::ChunkId;
 use crate::world::{Attributes, NewFile, NotSet, Tree, World};
@@ -37,6 +38,7 @@ pub(super) struct Work<W: World, S: Source> {
     pub(super) source: S,
     pub(super) root: <W::Tree as Tree>::Root,
     pub(super) existing: Existing,
+    pub(super) going: Option<Going>,
     pub(super) progress: Progress,
     pub(super) report: RefCell<Writing>,
     pub(super) packs: Packs,
@@ -130,7 +132,16 @@ pub(super) struct SmallFile {
 impl<W: World, S: Source> Work<W, S> {
     /// Whether no more should be begun.
     pub(super) fn is_over(&self) -> bool {
-        self.given_up.get() || self.stopped.borrow().is_some()
+        self.given_up.get() || self.stopped.borrow().is_some() || self.progress.is_stopped()
+    }
+
+    /// An error when it was asked to end.
+    pub(super) fn is_wanted(&self) -> Result<(), RetrieveError> {
+        let files = self.report.borrow().files;
+        if self.progress.is_stopped() {
+            return Err(RetrieveError::Stopped { files });
+        }
+        Ok(())
     }
 
     /// A share of the window, when there is room for it.
@@ -190,7 +201,12 @@ impl<W: World, S: Source> Work<W, S> {
             let Some((attributes, differs)) = dir.attributes else {
                 continue;
             };
+            // One in which not all is done keeps the rights in which the same command can go on.
+            if self.is_over() {
+                continue;
+            }
             let path = path_below(dir.parent.as_deref(), &dir.name);
+            self.sweep(&path).await;
             let done = self.world.tree().set(&self.root, &path, attributes).await;
             let mut report = self.report.borrow_mut();
             report.dirs += 1;
@@ -200,6 +216,10 @@ impl<W: World, S: Source> Work<W, S> {
 
     /// Writes the small files of one pack (or the empty ones).
     pub(super) async fn write_small(&self, pack: Option<ChunkId>, files: Vec<SmallFile>) {
+        let files = self.sift(files).await;
+        if files.is_empty() {
+            return;
+        }
         let plain = match pack {
             Some(id) => self.packs.get(&self.source, id).await,
             None => Ok(Rc::new(Vec::new())),
@@ -233,10 +253,6 @@ impl<W: World, S: Source> Work<W, S> {
                     self.fail_file(&path, "the pack it should be in is too short");
                     continue;
                 };
-                if !self.may_be_made(&path).await {
-                    self.progress.update(|progress| progress.files += 1);
-                    continue;
-                }
                 bytes += file.bytes;
                 batch.push(NewFile {
                     path: path.clone(),
@@ -262,6 +278,7 @@ impl<W: World, S: Source> Work<W, S> {
                     let bytes = file.bytes as u64;
                     self.came_back(&path, bytes, after_name(file.turn, &path, not_set));
                     self.progress.update(|progress| progress.bytes += bytes);
+                    self.wrote(bytes);
                 }
                 Err(error) => self.fail_file(&path, &self.words_for(&error)),
             }

@@ -1,13 +1,18 @@
 //! A file that comes in pieces: created under a temporary name, written as its pieces arrive in any order, and named when all
-//! of them are there. The first reason against it stays, and then nothing of it does.
+//! of them are there. The first reason against it stays, and then nothing of it does; but when the restore ends before that,
+//! a file that is long enough can be gone on with.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
 use super::Source;
 use super::files::{IN_NO_DIR, OpenDir, Work, after_name};
 use super::links::Turn;
+use super::present::Place;
+use super::unfinished::{Going, PART_BYTES_MIN, PART_NOTED_EVERY_BYTES};
+use crate::format::index::Piece;
 use crate::terms::{ChunkId, Kind};
 use crate::world::{Attributes, NotSet, Tree, TreeFile, World};
 
@@ -37,8 +42,74 @@ pub(super) struct LargeFile<W: World, S: Source> {
     /// No piece will be added any more.
     complete: Cell<bool>,
     ends_in_hole: Cell<bool>,
-    /// Why it is not made was noted when that was found.
+    /// It stands there already, or why it is not made was noted when that was found.
     passed_over: bool,
+    /// Whether it is gone on with when it is not whole.
+    is_kept: bool,
+    /// What an earlier run left of it.
+    had: u64,
+    arrived: RefCell<Arrived>,
+}
+
+/// How much of a file is there from its start on, while its pieces arrive in any order.
+#[derive(Default)]
+struct Arrived {
+    whole: u64,
+    /// Pieces behind a gap: no more than the window holds.
+    ahead: BTreeMap<u64, u64>,
+    noted: u64,
+}
+
+impl Arrived {
+    fn from(whole: u64) -> Self {
+        Self {
+            whole,
+            noted: whole,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a piece; gives how much is there when that should be noted.
+    fn add(&mut self, offset: u64, bytes: u64) -> Option<u64> {
+        self.ahead.insert(offset, bytes);
+        while let Some(first) = self.ahead.first_entry()
+            && *first.key() <= self.whole
+        {
+            let (offset, bytes) = first.remove_entry();
+            self.whole = self.whole.max(offset.saturating_add(bytes));
+        }
+        let is_due = self.whole >= self.noted.saturating_add(PART_NOTED_EVERY_BYTES);
+        is_due.then(|| {
+            self.noted = self.whole;
+            self.whole
+        })
+    }
+}
+
+impl<W: World, S: Source> Work<W, S> {
+    /// Opens a large file under a temporary name; with it comes how much of it an earlier run left.
+    async fn open_large(
+        &self,
+        path: &[u8],
+        is_kept: bool,
+    ) -> io::Result<(<W::Tree as Tree>::File, u64)> {
+        let tree = self.world.tree();
+        if !is_kept {
+            return Ok((tree.create(&self.root, path).await?, 0));
+        }
+        let file = tree.open_part(&self.root, path).await?;
+        let there = file.stat().await?.size;
+        let told = self.going.as_ref();
+        let told = told.map_or(0, |going: &Going| going.bytes_of_part(path));
+        // A hole at the end takes no length before the file is whole; what came behind what was told may have gaps.
+        let had = told.min(there);
+        let had = if had == told { told } else { 0 };
+        file.set_len(had).await?;
+        if had > 0 {
+            self.progress.update(|progress| progress.bytes += had);
+        }
+        Ok((file, had))
+    }
 }
 
 impl<W: World, S: Source> LargeFile<W, S> {
@@ -47,15 +118,33 @@ impl<W: World, S: Source> LargeFile<W, S> {
         let path = plan.path;
         work.progress
             .update(|progress| progress.current.clone_from(&path));
-        let mut passed_over = false;
+        let (mut passed_over, mut had, mut turn) = (false, 0, plan.turn);
+        let is_kept = work.going.is_some() && plan.bytes >= PART_BYTES_MIN;
         let made = if !dir.usable {
             Err(IN_NO_DIR.to_owned())
-        } else if work.may_be_made(&path).await {
-            let file = work.world.tree().create(&work.root, &path).await;
-            file.map_err(|error| work.words_for(&error))
         } else {
-            passed_over = true;
-            Err(String::new())
+            match work
+                .place_of(&path, plan.bytes, plan.attributes.mtime)
+                .await
+            {
+                Place::Free => {
+                    let opened = work.open_large(&path, is_kept).await;
+                    let opened = opened.map_err(|error| work.words_for(&error));
+                    opened.map(|(file, left)| {
+                        had = left;
+                        file
+                    })
+                }
+                Place::Kept(found) => {
+                    work.kept(&path, plan.bytes, &plan.attributes, &found, turn.take());
+                    passed_over = true;
+                    Err(String::new())
+                }
+                Place::Noted => {
+                    passed_over = true;
+                    Err(String::new())
+                }
+            }
         };
         let (file, failure) = match made {
             Ok(file) => (Some(file), None),
@@ -68,13 +157,16 @@ impl<W: World, S: Source> LargeFile<W, S> {
             bytes: plan.bytes,
             has_holes: plan.has_holes,
             attributes: plan.attributes,
-            turn: RefCell::new(plan.turn),
+            turn: RefCell::new(turn),
             file: RefCell::new(file),
             failure: RefCell::new(failure),
             pieces_open: Cell::new(0),
             complete: Cell::new(false),
             ends_in_hole: Cell::new(false),
             passed_over,
+            is_kept,
+            had,
+            arrived: RefCell::new(Arrived::from(had)),
         })
     }
 
@@ -84,8 +176,13 @@ impl<W: World, S: Source> LargeFile<W, S> {
         self.failure.borrow_mut().get_or_insert_with(first);
     }
 
+    /// Whether a piece that ends here is of use.
+    pub(super) fn wants(&self, end: u64) -> bool {
+        self.is_good() && end > self.had
+    }
+
     /// Whether more pieces are of use.
-    pub(super) fn is_good(&self) -> bool {
+    fn is_good(&self) -> bool {
         self.failure.borrow().is_none() && !self.work.is_over()
     }
 
@@ -94,9 +191,29 @@ impl<W: World, S: Source> LargeFile<W, S> {
         self.pieces_open.set(self.pieces_open.get() + 1);
     }
 
-    /// Notes whether the last piece so far is a hole.
-    pub(super) fn ends_in_hole(&self, hole: bool) {
-        self.ends_in_hole.set(hole);
+    /// Notes the next piece of the list; a hole is there as soon as it is met.
+    pub(super) async fn meets(&self, piece: &Piece, offset: u64) {
+        let is_hole = matches!(piece, Piece::Hole { .. });
+        self.ends_in_hole.set(is_hole);
+        if is_hole && self.wants(offset.saturating_add(piece.bytes())) {
+            self.arrives(offset, piece.bytes()).await;
+        }
+    }
+
+    /// Notes a piece that is there, and now and then how much of the file is.
+    async fn arrives(&self, offset: u64, bytes: u64) {
+        let due = self.arrived.borrow_mut().add(offset, bytes);
+        let (Some(whole), Some(going), true) = (due, &self.work.going, self.is_kept) else {
+            return;
+        };
+        going.part_is_at(&self.path, whole);
+        if self.work.should_be_durable() {
+            if let Err(error) = self.work.make_durable(None).await {
+                self.work.stopped.borrow_mut().get_or_insert(error);
+            }
+        } else {
+            self.work.save_note(false).await;
+        }
     }
 
     /// Fetches a piece and writes it at its place. The last one of a complete file gives the file its name.
@@ -141,6 +258,8 @@ impl<W: World, S: Source> LargeFile<W, S> {
         self.work
             .progress
             .update(|progress| progress.bytes += count);
+        self.work.wrote(count);
+        self.arrives(offset, count).await;
         Ok(())
     }
 
@@ -160,6 +279,16 @@ impl<W: World, S: Source> LargeFile<W, S> {
         let file = self.file.borrow_mut().take();
         let failure = self.failure.borrow().clone();
         let tree = self.work.world.tree();
+        if let Some(going) = &self.work.going
+            && self.is_kept
+        {
+            if self.work.is_over() && file.is_some() {
+                // It stays as it is, and the note tells how far it is.
+                going.part_is_at(&self.path, self.arrived.borrow().whole);
+                return;
+            }
+            going.part_is_over(&self.path);
+        }
         match (file, failure) {
             (Some(file), None) => match self.name_it(file).await {
                 Ok(not_set) => {
@@ -202,5 +331,25 @@ impl<W: World, S: Source> LargeFile<W, S> {
             tree.discard(root, file).await;
         }
         named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_from_the_start_on_grows_when_gaps_close_and_is_noted_now_and_then() {
+        let mib = 1 << 20;
+        let mut arrived = Arrived::from(mib);
+        assert_eq!(arrived.add(2 * mib, mib), None);
+        assert_eq!((arrived.whole, arrived.ahead.len()), (mib, 1));
+        assert_eq!(arrived.add(mib, mib), None);
+        assert_eq!((arrived.whole, arrived.ahead.len()), (3 * mib, 0));
+        assert_eq!(
+            arrived.add(3 * mib, PART_NOTED_EVERY_BYTES),
+            Some(3 * mib + PART_NOTED_EVERY_BYTES)
+        );
+        assert_eq!(arrived.add(3 * mib + PART_NOTED_EVERY_BYTES, mib), None);
     }
 }

@@ -21,6 +21,7 @@ mod restore;
 mod selection;
 mod standing;
 mod together;
+mod unfinished;
 
 #[cfg(test)]
 mod gather_tests;

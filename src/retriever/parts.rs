@@ -129,11 +129,11 @@ impl<W: World, S: Source> Rebuild<'_, W, S> {
             let Some(file) = &open.file else {
                 continue;
             };
-            file.ends_in_hole(matches!(piece, Piece::Hole { .. }));
+            file.meets(piece, offset).await;
             let Piece::Data { chunk, bytes } = *piece else {
                 continue;
             };
-            if !file.is_good() {
+            if !file.wants(offset + u64::from(bytes)) {
                 continue;
             }
             let id = chunk_of(page, chunk)?;

@@ -13,7 +13,6 @@ use super::kinds::{Name, given};
 use super::links::Print;
 use super::parts::OpenFile;
 use super::plan::{Stretch, Walk};
-use super::present::Existing;
 use super::report::{Differs, RetrieveError};
 use super::selection::{Selection, Wanted, lies_below, parent, placed};
 use crate::format::head::DataSet;
@@ -37,6 +36,8 @@ pub(super) struct Rebuild<'r, W: World, S: Source> {
     /// Entries met, and how many of them go on with a file.
     entries: u64,
     entries_going_on: u64,
+    /// The path met last.
+    met: Vec<u8>,
 }
 
 /// Small files of one page by pack, in the order in which packs are first met.
@@ -70,6 +71,7 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
             gap: false,
             entries: 0,
             entries_going_on: 0,
+            met: Vec::new(),
         }
     }
 
@@ -98,6 +100,7 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
                 return Ok(());
             }
             work.close_dirs().await;
+            self.make_durable().await?;
         }
         if self.open.is_some() && !self.gap {
             return Err(RetrieveError::wrong_index("a file has no end"));
@@ -110,6 +113,17 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
             ));
         }
         Ok(())
+    }
+
+    /// Now and then: waits for all that is under way, then everything up to here is there to stay.
+    async fn make_durable(&self) -> Result<(), RetrieveError> {
+        if !self.work.should_be_durable() {
+            return Ok(());
+        }
+        drop(self.work.window.acquire_many(RESTORE_WINDOW_KIB).await);
+        self.work.close_dirs().await;
+        let mark = placed(self.base, &self.met);
+        self.work.make_durable(Some(&mark)).await
     }
 
     /// Whether a part of the index is lost.
@@ -163,6 +177,9 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
                     .await;
             }
             self.entry(page, entry, &mut small).await?;
+        }
+        if let (Some(last), None) = (page.entries.last(), &self.open) {
+            last.path.as_slice().clone_into(&mut self.met);
         }
         for (pack, files) in small.groups {
             let permit = self.work.of_window(PACK_KIB).await;
@@ -320,7 +337,7 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
     /// The data set's own directory.
     async fn open_root(&mut self, entry: &Entry) -> Result<(), RetrieveError> {
         // A directory that a person filled before keeps its own attributes.
-        let theirs = self.base.is_empty() && self.work.existing != Existing::Nothing;
+        let theirs = self.base.is_empty() && self.work.existing.is_theirs();
         let attributes = (!theirs).then(|| given(entry));
         let dir = self.make_base(attributes).await;
         self.dirs.push(dir);

@@ -1,6 +1,6 @@
 //! What a restore tells while it runs and when it ends. Lists are bounded; counts are not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
@@ -17,6 +17,7 @@ pub struct Progress(Rc<Running>);
 
 #[derive(Default)]
 struct Running {
+    stopped: Cell<bool>,
     view: RefCell<ProgressView>,
     tell: RefCell<Option<Tell>>,
 }
@@ -77,6 +78,24 @@ impl Progress {
         *self.0.tell.borrow_mut() = Some(Rc::new(tell));
     }
 
+    /// Asks the restore to end soon, so that it can be gone on with.
+    pub fn stop(&self) {
+        self.0.stopped.set(true);
+    }
+
+    /// What is told of a restore that did not end in time after it was asked to.
+    #[must_use]
+    pub fn stopped(&self) -> RetrieveError {
+        RetrieveError::Stopped {
+            files: self.0.view.borrow().files,
+        }
+    }
+
+    /// Whether it was asked to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.stopped.get()
+    }
+
     pub(super) fn update(&self, change: impl FnOnce(&mut ProgressView)) {
         change(&mut self.0.view.borrow_mut());
     }
@@ -92,8 +111,10 @@ impl Progress {
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetrieveReport {
-    /// Regular files restored whole.
+    /// Regular files restored whole, kept ones included.
     pub files: u64,
+    /// Of these, files an earlier run of the same retrieval had restored.
+    pub kept: u64,
     /// Directories restored.
     pub dirs: u64,
     /// Symbolic links restored.
@@ -215,6 +236,27 @@ pub enum RetrieveError {
     /// The target has things in it.
     #[error("{} is not empty; nothing was written. Choose an empty directory with --to, or allow restoring into this one", .0)]
     TargetNotEmpty(String),
+    /// The target has the note of another retrieval.
+    #[error("{} belongs to an unfinished retrieval of something else; nothing was written. Go on with the command that began it, choose an empty directory with --to, or add --into-nonempty", .0)]
+    TargetOfAnother(String),
+    /// It was asked to end.
+    #[error(
+        "stopped: {files} files are in the target, each of them whole; give the same command again to go on"
+    )]
+    Stopped {
+        /// Files that are there.
+        files: u64,
+    },
+    /// There is not enough room.
+    #[error("there is not enough room: the files need {}, {} are free in {path}; nothing was written. Make room, choose another disk with --to, or get a part with --path", size(*.needed_bytes), size(*.free_bytes))]
+    NoRoom {
+        /// The target.
+        path: String,
+        /// What is needed at least.
+        needed_bytes: u64,
+        /// What there is.
+        free_bytes: u64,
+    },
     /// The target cannot be used.
     #[error("{path} cannot be restored into: {why}; nothing was written")]
     Target {
@@ -225,7 +267,7 @@ pub enum RetrieveError {
     },
     /// The target's file system ran full or failed.
     #[error(
-        "writing stopped: {0}; what stands in the target is whole. Make room, or choose another target, and retrieve again"
+        "writing stopped: {0}; what stands in the target is whole. Make room and give the same command again to go on, or choose another target"
     )]
     TargetFailed(String),
     /// A path that was asked for is none.
@@ -240,7 +282,7 @@ pub enum RetrieveError {
     #[error("the snapshot's manifest could not be had, nothing was written: {0}")]
     NoManifest(FetchError),
     /// The source is gone.
-    #[error("{0}; what stands in the target is whole")]
+    #[error("{0}; what stands in the target is whole, and the same command goes on")]
     SourceEnded(FetchError),
     /// The index breaks a rule: its author's Box or the program that wrote it is not to be trusted.
     #[error(
@@ -252,6 +294,11 @@ pub enum RetrieveError {
         "everything was written, but could not be made durable: {0}; retrieve again into another place"
     )]
     Sync(io::Error),
+}
+
+/// Bytes as people read them.
+fn size(bytes: u64) -> String {
+    humansize::format_size(bytes, humansize::BINARY)
 }
 
 impl RetrieveError {

@@ -17,10 +17,10 @@ use super::Source;
 use super::files::{RESTORE_WINDOW_KIB, Work};
 use super::links::Links;
 use super::packs::Packs;
-use super::present::Existing;
 use super::rebuild::Rebuild;
 use super::report::{Progress, RetrieveError, RetrieveReport, Writing};
 use super::selection::{Selection, placed};
+use super::unfinished;
 use crate::format::head::{DataSet, Manifest};
 use crate::format::roster::name_is_legal;
 use crate::world::{Tree, World};
@@ -68,20 +68,13 @@ pub async fn retrieve<W: World, S: Source>(
     };
     let root = tree.root(request.target).await.map_err(unusable)?;
     let is_empty = tree.root_is_empty(&root).await.map_err(unusable)?;
-    let existing = match (is_empty, request.into_nonempty, request.overwrite) {
-        (true, ..) => Existing::Nothing,
-        (false, true, true) => Existing::MayGo,
-        (false, true, false) => Existing::Stays,
-        (false, false, _) => {
-            let path = String::from_utf8_lossy(request.target).into_owned();
-            return Err(RetrieveError::TargetNotEmpty(path));
-        }
-    };
+    let (existing, going) = unfinished::begin(world, &root, &request, is_empty).await?;
     let work = Rc::new(Work {
         world: world.clone(),
         source: source.clone(),
         root,
         existing,
+        going,
         progress: progress.clone(),
         report: RefCell::new(report),
         packs: Packs::default(),
@@ -106,10 +99,14 @@ pub async fn retrieve<W: World, S: Source>(
             "the snapshot has nothing of that name"
         };
         rebuild.settle(walked.is_ok()).await;
-        if let Some(stop) = work.stopped.take() {
-            return Err(stop);
+        let stopped = work.stopped.take().map_or(Ok(()), Err);
+        let stopped = stopped
+            .and_then(|()| walked)
+            .and_then(|()| work.is_wanted());
+        if stopped.is_err() {
+            work.save_note(false).await;
+            return stopped.map(|()| RetrieveReport::default());
         }
-        walked?;
         for path in selection.not_met() {
             let place = placed(base, path);
             work.fail(&place, why_not_met);
@@ -121,6 +118,12 @@ pub async fn retrieve<W: World, S: Source>(
         .await
         .map_err(RetrieveError::Sync)?;
     let report = work.report.borrow_mut().take();
+    // With something missing the same command may be given again, when the Box that has it is back.
+    if report.failed_count > 0 {
+        work.save_note(true).await;
+    } else {
+        work.remove_note().await?;
+    }
     Ok(report)
 }
 

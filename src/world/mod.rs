@@ -22,8 +22,8 @@ mod tree;
 pub mod uring;
 
 pub use tree::{
-    Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole,
-    Xattr, Xattrs,
+    Attributes, DirEntry, FileKind, NOTE_NAME, Names, NewFile, NotSet, Room, Stat, Tree, TreeFile,
+    TreePath, Whole, Xattr, Xattrs,
 };
 
 /// The outside of one process on one Box.

@@ -177,6 +177,18 @@ pub struct Attributes {
     pub xattrs: Vec<Xattr>,
 }
 
+/// What the note of an unfinished restore is called in its root.
+pub const NOTE_NAME: &str = ".reserve-unfinished";
+
+/// Space on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What whoever asks can still write, in bytes.
+    pub free_bytes: u64,
+    /// A file takes a multiple of this.
+    pub block_bytes: u64,
+}
+
 /// People's files.
 ///
 /// Path calls may hang for as long as a dead disk likes; they never block the thread that decides. Links are never followed
@@ -212,7 +224,7 @@ pub trait Tree: Clone + 'static {
 
     /// Opens a directory to restore into, making it if it is not there. The path may pass through links.
     async fn root(&self, path: &TreePath) -> io::Result<Self::Root>;
-    /// Names in the root itself.
+    /// Whether the root has no names; a note does not count.
     async fn root_is_empty(&self, root: &Self::Root) -> io::Result<bool>;
     /// What stands at some paths below the root, no link followed anywhere; in the order asked.
     async fn stat_below(&self, root: &Self::Root, paths: Vec<Vec<u8>>) -> Vec<io::Result<Stat>>;
@@ -259,6 +271,25 @@ pub trait Tree: Clone + 'static {
         path: &TreePath,
         attributes: Attributes,
     ) -> io::Result<NotSet>;
+    /// Space on the root's file system.
+    async fn room(&self, root: &Self::Root) -> io::Result<Room>;
+    /// The run of the machine: another one after every start of it. `None` where that cannot be told.
+    async fn boot(&self) -> Option<[u8; 16]>;
+    /// The note in the root, if there is one that the caller can have left.
+    async fn note(&self, root: &Self::Root) -> io::Result<Option<Vec<u8>>>;
+    /// Replaces the note as a whole, or takes it away.
+    async fn set_note(
+        &self,
+        root: &Self::Root,
+        note: Option<Vec<u8>>,
+        durable: bool,
+    ) -> io::Result<()>;
+    /// Sets what the names of temporary files made below the root contain from now on.
+    async fn tag_parts(&self, root: &Self::Root, tag: u64);
+    /// Like [`Tree::create`], but the temporary name follows from path and tag: what an earlier run left there is opened as it is.
+    async fn open_part(&self, root: &Self::Root, path: &TreePath) -> io::Result<Self::File>;
+    /// Removes temporary files with the tag from a directory below the root (an empty path is the root itself).
+    async fn sweep_parts(&self, root: &Self::Root, dir: &TreePath) -> io::Result<()>;
     /// Makes everything below the root durable.
     async fn sync(&self, root: &Self::Root) -> io::Result<()>;
 }

@@ -13,7 +13,7 @@ use super::open_file::OpenFile;
 use crate::terms::{FileSystemId, Stamp};
 use crate::world::{
     Attributes, Clock, DirEntry, Entropy, FileKind, Listener, Moment, Names, Net, NewFile, NotSet,
-    Stat, Tree, TreePath, Whole, World, Xattrs,
+    Room, Stat, Tree, TreePath, Whole, World, Xattrs,
 };
 
 pub fn never() -> io::Error {
@@ -398,6 +398,25 @@ impl Tree for Files {
     async fn discard(&self, (): &(), _: OpenFile) {}
     async fn set(&self, (): &(), _: &TreePath, _: Attributes) -> io::Result<NotSet> {
         Err(never())
+    }
+    async fn room(&self, (): &()) -> io::Result<Room> {
+        unreachable!("an author restores nothing")
+    }
+    async fn boot(&self) -> Option<[u8; 16]> {
+        unreachable!("an author restores nothing")
+    }
+    async fn note(&self, (): &()) -> io::Result<Option<Vec<u8>>> {
+        unreachable!("an author restores nothing")
+    }
+    async fn set_note(&self, (): &(), _: Option<Vec<u8>>, _: bool) -> io::Result<()> {
+        unreachable!("an author restores nothing")
+    }
+    async fn tag_parts(&self, (): &(), _: u64) {}
+    async fn open_part(&self, (): &(), _: &TreePath) -> io::Result<OpenFile> {
+        unreachable!("an author restores nothing")
+    }
+    async fn sweep_parts(&self, (): &(), _: &TreePath) -> io::Result<()> {
+        unreachable!("an author restores nothing")
     }
     async fn sync(&self, (): &()) -> io::Result<()> {
         Err(never())

@@ -49,6 +49,7 @@ fn came_back() -> RetrieveOutcome {
     RetrieveOutcome {
         snapshot: outcome().snapshot,
         files: 0,
+        kept: 0,
         dirs: 0,
         symlinks: 0,
         specials: 0,

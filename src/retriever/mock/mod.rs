@@ -22,7 +22,7 @@ use tokio::io::DuplexStream;
 use crate::terms::{FileSystemId, Stamp};
 use crate::world::{
     Attributes, Buffer, Clock, DirEntry, Disk, DiskFile, Entropy, FileKind, Listener, Moment,
-    Names, Net, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole, World, Xattrs,
+    Names, Net, NewFile, NotSet, Room, Stat, Tree, TreeFile, TreePath, Whole, World, Xattrs,
 };
 
 pub(in crate::retriever) use index::*;
@@ -232,6 +232,11 @@ pub(in crate::retriever) struct TreeState {
     pub(in crate::retriever) xattr_refused: Option<Vec<u8>>,
     pub(in crate::retriever) syncs: u32,
     pub(in crate::retriever) dirs_open_most: usize,
+    pub(in crate::retriever) note: Option<Vec<u8>>,
+    /// Unfinished files that another run may go on with.
+    pub(in crate::retriever) parts: BTreeMap<Vec<u8>, u64>,
+    pub(in crate::retriever) boot: u8,
+    pub(in crate::retriever) free_bytes: Option<u64>,
 }
 
 impl TreeState {
@@ -277,13 +282,8 @@ impl TreeState {
             uid: set.map_or(0, |set| set.uid),
             gid: set.map_or(0, |set| set.gid),
             size: size as u64,
-            blocks: 0,
             mtime: set.map_or(Stamp::default(), |set| set.mtime),
-            ctime: Stamp::default(),
-            inode: 0,
-            device: 0,
-            links: 1,
-            rdev: 0,
+            ..nobody()
         })
     }
 
@@ -296,12 +296,35 @@ impl TreeState {
     }
 }
 
+fn nobody() -> Stat {
+    Stat {
+        kind: FileKind::File,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        size: 0,
+        blocks: 0,
+        mtime: Stamp::default(),
+        ctime: Stamp::default(),
+        inode: 0,
+        device: 0,
+        links: 1,
+        rdev: 0,
+    }
+}
+
 #[derive(Clone)]
 pub(in crate::retriever) struct MockFile(MockTree, u64);
 
 impl TreeFile for MockFile {
     async fn stat(&self) -> io::Result<Stat> {
-        nothing()
+        let state = self.0.0.borrow();
+        let size = state.temporary.get(&self.1).map_or(0, Vec::len) as u64;
+        Ok(Stat {
+            kind: FileKind::File,
+            size,
+            ..nobody()
+        })
     }
     async fn read_at(&self, into: Vec<u8>, _: usize, _: u64) -> (io::Result<usize>, Vec<u8>) {
         (nothing(), into)
@@ -461,6 +484,7 @@ impl Tree for MockTree {
             .expect("finished or discarded once");
         let named = state.name(path, bytes, attributes)?;
         state.temporary.remove(&file.1);
+        state.parts.retain(|_, number| *number != file.1);
         Ok(named)
     }
     async fn write_many(&self, (): &(), files: Vec<NewFile>) -> Vec<io::Result<NotSet>> {
@@ -472,13 +496,48 @@ impl Tree for MockTree {
             .collect()
     }
     async fn discard(&self, (): &(), file: MockFile) {
-        self.0.borrow_mut().temporary.remove(&file.1);
+        let mut state = self.0.borrow_mut();
+        state.temporary.remove(&file.1);
+        state.parts.retain(|_, number| *number != file.1);
     }
     async fn set(&self, (): &(), path: &TreePath, attributes: Attributes) -> io::Result<NotSet> {
         tokio::task::yield_now().await;
         let mut state = self.0.borrow_mut();
         state.attributes.insert(path.to_vec(), attributes);
         Ok(state.not_set())
+    }
+    async fn room(&self, (): &()) -> io::Result<Room> {
+        Ok(Room {
+            free_bytes: self.0.borrow().free_bytes.unwrap_or(u64::MAX),
+            block_bytes: 1,
+        })
+    }
+    async fn boot(&self) -> Option<[u8; 16]> {
+        Some([self.0.borrow().boot; 16])
+    }
+    async fn note(&self, (): &()) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.borrow().note.clone())
+    }
+    async fn set_note(&self, (): &(), note: Option<Vec<u8>>, _: bool) -> io::Result<()> {
+        self.0.borrow_mut().note = note;
+        Ok(())
+    }
+    async fn tag_parts(&self, (): &(), _: u64) {}
+    async fn open_part(&self, (): &(), path: &TreePath) -> io::Result<MockFile> {
+        let mut state = self.0.borrow_mut();
+        state.may_make(path)?;
+        let known = state.parts.get(path).copied();
+        let number = known.unwrap_or_else(|| {
+            state.temporary_made += 1;
+            let number = state.temporary_made;
+            state.temporary.insert(number, Vec::new());
+            state.parts.insert(path.to_vec(), number);
+            number
+        });
+        Ok(MockFile(self.clone(), number))
+    }
+    async fn sweep_parts(&self, (): &(), _: &TreePath) -> io::Result<()> {
+        Ok(())
     }
     async fn sync(&self, (): &()) -> io::Result<()> {
         self.0.borrow_mut().syncs += 1;

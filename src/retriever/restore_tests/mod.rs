@@ -1,5 +1,6 @@
 //! Tests of a whole restore over a tree and a source in memory.
 
+mod again;
 mod hostile;
 mod kinds;
 mod trouble;
@@ -32,7 +33,7 @@ impl Bench {
         self.source.keep(Kind::Data, bytes)
     }
 
-    fn try_with(
+    fn try_once(
         &self,
         sets: Vec<DataSet>,
         change: impl FnOnce(&mut Wishes),
@@ -52,7 +53,15 @@ impl Bench {
             into_nonempty: wishes.into_nonempty,
             overwrite: wishes.overwrite,
         };
-        let done = run(retrieve(&self.world, &self.source, request, &self.progress));
+        run(retrieve(&self.world, &self.source, request, &self.progress))
+    }
+
+    fn try_with(
+        &self,
+        sets: Vec<DataSet>,
+        change: impl FnOnce(&mut Wishes),
+    ) -> Result<RetrieveReport, RetrieveError> {
+        let done = self.try_once(sets, change);
         let state = self.world.tree.0.borrow();
         assert_eq!(state.mistakes, Vec::<String>::new());
         assert!(state.temporary.is_empty(), "a temporary file was left");

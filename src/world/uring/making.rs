@@ -61,9 +61,17 @@ impl Root {
         if stat_below(&dir, name).is_ok_and(|there| there.kind == FileKind::Dir) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        let part = part_name();
-        // Without a flag a link is linked itself, not what it points to.
-        rustix::fs::linkat(&from, from_name, &dir, part.as_str(), AtFlags::empty())?;
+        let part = loop {
+            let part = part_name(self.tag());
+            // Without a flag a link is linked itself, not what it points to.
+            match rustix::fs::linkat(&from, from_name, &dir, part.as_str(), AtFlags::empty()) {
+                Err(rustix::io::Errno::EXIST) => {}
+                linked => {
+                    linked?;
+                    break part;
+                }
+            }
+        };
         let named = rustix::fs::renameat(&dir, part.as_str(), &dir, name);
         // A name that stood for the same thing already stays, and so does the temporary one: then, and when it failed, it goes.
         let _ = rustix::fs::unlinkat(&dir, part.as_str(), AtFlags::empty());

@@ -30,6 +30,7 @@ mod restoring;
 mod small;
 mod task;
 mod tree;
+mod unfinished;
 mod xattrs;
 
 pub use buffer::UringBuffer;

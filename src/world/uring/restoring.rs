@@ -19,10 +19,10 @@ use super::attributes::set_open;
 use super::deep::step_of;
 use super::reading::stat_below;
 use crate::terms::limits::BLOCK_BYTES;
-use crate::world::{Attributes, FileKind, NewFile, NotSet, Stat};
+use crate::world::{Attributes, FileKind, NOTE_NAME, NewFile, NotSet, Stat};
 
 /// What a file is called until it is finished, before a number.
-const PART_PREFIX: &str = ".reserve-part-";
+pub(super) const PART_PREFIX: &str = ".reserve-part-";
 
 /// Tells roots apart, so that a remembered parent is never taken for another root's.
 static ROOTS: AtomicU64 = AtomicU64::new(0);
@@ -31,6 +31,8 @@ static ROOTS: AtomicU64 = AtomicU64::new(0);
 pub(super) struct Root {
     number: u64,
     pub(super) dir: Arc<OwnedFd>,
+    /// What the names of its temporary files contain; 0 when nobody set it.
+    tag: AtomicU64,
 }
 
 /// The parent directory opened last: files come in the order of their paths.
@@ -55,14 +57,28 @@ impl Root {
         Ok(Self {
             number: ROOTS.fetch_add(1, Ordering::Relaxed),
             dir: Arc::new(dir),
+            tag: AtomicU64::new(0),
         })
     }
 
-    /// Whether it has no names.
+    pub(super) const fn dir(&self) -> &Arc<OwnedFd> {
+        &self.dir
+    }
+
+    pub(super) fn tag(&self) -> u64 {
+        self.tag.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_tag(&self, tag: u64) {
+        self.tag.store(tag, Ordering::Relaxed);
+    }
+
+    /// Whether it has no names but a note's.
     pub(super) fn is_empty(&self) -> io::Result<bool> {
         for entry in Dir::read_from(&self.dir)? {
             let entry = entry?;
-            if entry.file_name() != c"." && entry.file_name() != c".." {
+            let name = entry.file_name();
+            if name != c"." && name != c".." && name.to_bytes() != NOTE_NAME.as_bytes() {
                 return Ok(false);
             }
         }
@@ -72,21 +88,6 @@ impl Root {
     /// Makes everything on its file system durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.dir)?)
-    }
-
-    /// What stands at a path below.
-    pub(super) fn stat(&self, last: &mut Option<OpenParent>, path: &[u8]) -> io::Result<Stat> {
-        let (dir, name) = self.parent(last, path)?;
-        stat_below(&dir, name)
-    }
-
-    /// Removes what is no directory; what is not there is no error.
-    pub(super) fn remove(&self, last: &mut Option<OpenParent>, path: &[u8]) -> io::Result<()> {
-        let (dir, name) = self.parent(last, path)?;
-        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
-            Err(Errno::NOENT) => Ok(()),
-            removed => Ok(removed?),
-        }
     }
 
     /// The directory a path's last name is in, and that name.
@@ -160,7 +161,7 @@ impl Root {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            let name = part_name();
+            let name = part_name(self.tag());
             match rustix::fs::openat(&dir, name.as_str(), flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::EXIST) => {}
                 opened => return Ok((opened?, Part { dir, name })),
@@ -210,6 +211,15 @@ impl Root {
 }
 
 impl Part {
+    pub(super) const fn new(dir: Arc<OwnedFd>, name: String) -> Self {
+        Self { dir, name }
+    }
+
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Removes the unfinished file.
     pub(super) fn remove(&self) {
         // It may be gone already; and where it cannot be removed, its name says what it is.
@@ -217,11 +227,11 @@ impl Part {
     }
 }
 
-/// A temporary name that nobody has used. The process's number keeps two restores apart; what a dead one left is stepped over.
-pub(super) fn part_name() -> String {
+/// The next temporary name. The tag keeps two restores apart; what a dead one left is stepped over.
+pub(super) fn part_name(tag: u64) -> String {
     static PARTS: AtomicU64 = AtomicU64::new(0);
     let number = PARTS.fetch_add(1, Ordering::Relaxed);
-    format!("{PART_PREFIX}{}-{number}", std::process::id())
+    format!("{PART_PREFIX}{tag:016x}-{number}")
 }
 
 /// Only plain names separated by single slashes: what openat2 would let pass inside the root is refused as well.
@@ -311,6 +321,10 @@ pub(super) mod tests {
         pub(in crate::world::uring) fn read(&self, path: &str) -> Whole {
             let path = self.dir.path().join("made/root").join(path);
             reading::read_small(path.as_os_str().as_bytes(), 1 << 20).expect("reads")
+        }
+
+        pub(in crate::world::uring) fn path(&self) -> std::path::PathBuf {
+            self.dir.path().join("made/root")
         }
 
         pub(in crate::world::uring) fn names(&self, below: &str) -> Vec<Vec<u8>> {

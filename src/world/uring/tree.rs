@@ -13,11 +13,11 @@ use super::paths::Paths;
 use super::raw::read_behind;
 use super::restoring::{self, Part, Root, write_all, write_around_zeros};
 use super::xattrs::{self, Of};
-use super::{listing, reading};
+use super::{listing, reading, unfinished};
 use crate::terms::FileSystemId;
 use crate::world::{
-    Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole,
-    Xattrs,
+    Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Room, Stat, Tree, TreeFile, TreePath,
+    Whole, Xattrs,
 };
 
 /// People's files on this machine.
@@ -256,6 +256,49 @@ impl Tree for UringTree {
         let (root, path) = (Arc::clone(&root.root), path.to_vec());
         self.paths
             .ask(move |last| root.set(last, &path, &attributes))
+            .await
+    }
+
+    async fn room(&self, root: &UringRoot) -> io::Result<Room> {
+        let root = Arc::clone(&root.root);
+        self.paths.ask(move |_| root.room()).await
+    }
+
+    async fn boot(&self) -> Option<[u8; 16]> {
+        self.paths.ask(|_| unfinished::boot()).await
+    }
+
+    async fn note(&self, root: &UringRoot) -> io::Result<Option<Vec<u8>>> {
+        let root = Arc::clone(&root.root);
+        self.paths.ask(move |_| root.note()).await
+    }
+
+    async fn set_note(
+        &self,
+        root: &UringRoot,
+        note: Option<Vec<u8>>,
+        durable: bool,
+    ) -> io::Result<()> {
+        let root = Arc::clone(&root.root);
+        let set = move |_: &mut _| root.set_note(note.as_deref(), durable);
+        self.paths.ask(set).await
+    }
+
+    async fn tag_parts(&self, root: &UringRoot, tag: u64) {
+        root.root.set_tag(tag);
+    }
+
+    async fn open_part(&self, root: &UringRoot, path: &TreePath) -> io::Result<UringTreeFile> {
+        let (root, path) = (Arc::clone(&root.root), path.to_vec());
+        let open = move |last: &mut _| root.open_part(last, &path);
+        let (file, part) = self.paths.ask(open).await?;
+        Ok(self.file(file, Some(part)))
+    }
+
+    async fn sweep_parts(&self, root: &UringRoot, dir: &TreePath) -> io::Result<()> {
+        let (root, dir) = (Arc::clone(&root.root), dir.to_vec());
+        self.paths
+            .ask(move |last| root.sweep_parts(last, &dir))
             .await
     }
 

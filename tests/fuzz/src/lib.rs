@@ -23,6 +23,7 @@ use reserve::format::segment::{
     FOOTER_ENTRY_BYTES, FooterEntry, FrameHeader, Location, SegmentHeader, Trailer,
 };
 use reserve::format::ticket::Ticket;
+use reserve::format::unfinished::Unfinished;
 use reserve::format::{Malformed, decode, decode_file, encode, encode_file, sealed_note};
 use reserve::keeper::read_head_list;
 use reserve::roster::{Config, FirstBoot};
@@ -48,6 +49,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("console", console),
     ("head_list", head_list),
     ("event", event),
+    ("unfinished", unfinished),
 ];
 
 /// What was accepted must read back the same from its own encoding.
@@ -61,6 +63,13 @@ fn reads_back<T: PartialEq + Debug>(
         Ok(value),
         "what was accepted does not read back"
     );
+}
+
+/// The note of an unfinished retrieval.
+pub fn unfinished(bytes: &[u8]) {
+    if let Ok(note) = Unfinished::decode(bytes) {
+        reads_back(&note, &note.encode(), Unfinished::decode);
+    }
 }
 
 /// Sealed records: as they come, and with a body that a member sealed but that unpacks to anything.

@@ -34,6 +34,7 @@ mod trace;
 mod tree;
 pub mod twins;
 mod twins_kinds;
+mod unfinished;
 mod wood;
 
 pub use clock::{SimClock, SimEntropy};

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use reserve::terms::FileSystemId;
 use reserve::world::{
-    Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Stat, Tree, TreeFile, TreePath, Whole,
-    Xattrs,
+    Attributes, DirEntry, FileKind, NOTE_NAME, Names, NewFile, NotSet, Room, Stat, Tree, TreeFile,
+    TreePath, Whole, Xattrs,
 };
 
 use crate::machine::{Boot, Machine, no_power};
@@ -22,7 +22,7 @@ const ENOENT: i32 = 2;
 /// `f_type` of ext4.
 const FILE_SYSTEM_MAGIC: u64 = 0xef53;
 /// Beside its final name, a file that is being written is called like this.
-const TEMPORARY_SUFFIX: &[u8] = b".part";
+pub(crate) const TEMPORARY_SUFFIX: &[u8] = b".part";
 
 /// People's files on one Box.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ impl SimTree {
     }
 
     /// A deed on the tree that is traced, by its own caller's hand.
-    async fn deed<T: 'static>(
+    pub(crate) async fn deed<T: 'static>(
         &self,
         what: &'static str,
         path: &[u8],
@@ -216,7 +216,7 @@ impl Tree for SimTree {
     async fn root_is_empty(&self, root: &SimTreeRoot) -> io::Result<bool> {
         let node = Rc::clone(&root.node);
         self.deed("root is empty", b"", move |_, _, _| {
-            Ok(node.dir()?.is_empty())
+            Ok(node.dir()?.keys().all(|name| name == NOTE_NAME.as_bytes()))
         })
         .await
     }
@@ -395,6 +395,42 @@ impl Tree for SimTree {
             Ok(node.change(hand.now).set(attributes, hand))
         };
         self.deed("set", path, work).await
+    }
+
+    async fn room(&self, _root: &SimTreeRoot) -> io::Result<Room> {
+        Ok(Room {
+            free_bytes: u64::MAX,
+            block_bytes: 4096,
+        })
+    }
+
+    async fn boot(&self) -> Option<[u8; 16]> {
+        None
+    }
+
+    async fn note(&self, root: &SimTreeRoot) -> io::Result<Option<Vec<u8>>> {
+        self.read_note(Rc::clone(&root.node)).await
+    }
+
+    async fn set_note(
+        &self,
+        root: &SimTreeRoot,
+        note: Option<Vec<u8>>,
+        _durable: bool,
+    ) -> io::Result<()> {
+        self.write_note(Rc::clone(&root.node), note).await
+    }
+
+    async fn tag_parts(&self, _root: &SimTreeRoot, _tag: u64) {}
+
+    async fn open_part(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<SimTreeFile> {
+        // Nobody goes on with a file here: one that was left is begun anew.
+        self.remove_part(Rc::clone(&root.node), path).await?;
+        self.create(root, path).await
+    }
+
+    async fn sweep_parts(&self, _root: &SimTreeRoot, _dir: &TreePath) -> io::Result<()> {
+        Ok(())
     }
 
     async fn sync(&self, _root: &SimTreeRoot) -> io::Result<()> {

@@ -1,0 +1,188 @@
+//! A retrieval that was killed, stopped or cut off goes on with the same command and fetches only what is missing.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "a story looks at the machine itself"
+)]
+
+mod stage;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+use stage::{BoxProcess, Stage, assert_same_trees, make_tree, noise};
+
+/// Long enough that what is fetched twice, the window and what was not noted yet, is a small part of it.
+const FILM_BYTES: usize = 160 << 20;
+/// Just long enough to be gone on with.
+const CLIP_BYTES: usize = 80 << 20;
+
+/// Home's files are on office; home is gone.
+fn flooded(stage: &Stage, film_bytes: usize) -> (PathBuf, BoxProcess, u64) {
+    let files = stage.path("files");
+    make_tree(&files, 6);
+    if film_bytes > 0 {
+        fs::write(files.join("zz-film"), noise("film", film_bytes)).unwrap();
+    }
+    let mut home = stage.first_box("home", &files);
+    let office = stage.joined_box("office", &home);
+    home.json(&["snapshot", "--wait", "--json"]);
+    home.destroy();
+    let total = sizes(&files);
+    (files, office, total)
+}
+
+/// Bytes of all files below a directory, as far as they are written.
+fn sizes(dir: &Path) -> u64 {
+    let mut total = 0;
+    let mut todo = vec![dir.to_owned()];
+    while let Some(dir) = todo.pop() {
+        // What is there may be renamed while this looks.
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if let Ok(meta) = entry.metadata() {
+                if meta.is_dir() {
+                    todo.push(entry.path());
+                } else if meta.is_file() {
+                    total += meta.size();
+                }
+            }
+        }
+    }
+    total
+}
+
+fn begin(office: &BoxProcess, to: &Path) -> Child {
+    let mut command = office.command();
+    command
+        .args(["retrieve", "--author", "home", "--json", "--to"])
+        .arg(to);
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until so many bytes are in the target; false when it was over before.
+fn until_there(retrieving: &mut Child, to: &Path, bytes: u64) -> bool {
+    while sizes(to) < bytes {
+        if retrieving.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    true
+}
+
+fn last_line(child: Child, status: i32) -> Value {
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
+    serde_json::from_slice(
+        output
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .rfind(|line| !line.is_empty())
+            .unwrap(),
+    )
+    .unwrap()
+}
+
+/// Whatever stands under a name of the snapshot's is whole.
+fn assert_nothing_half(files: &Path, to: &Path) -> usize {
+    let (ours, theirs) = (stage::tree(files), stage::tree(to));
+    let is_file = |told: &str| told.contains("is_file: true");
+    let mut whole = 0;
+    for (path, told) in theirs.iter().filter(|(_, told)| is_file(told)) {
+        let name = path.file_name().unwrap().to_string_lossy();
+        if !name.starts_with(".reserve-") {
+            assert_eq!(ours.get(path), Some(told), "{path:?}");
+            whole += 1;
+        }
+    }
+    whole
+}
+
+#[test]
+fn a_retrieval_killed_at_half_fetches_at_most_three_fifths_when_it_is_given_again() {
+    let stage = Stage::new();
+    let (files, office, total) = flooded(&stage, FILM_BYTES);
+    let to = stage.path("to");
+    let mut first = begin(&office, &to);
+    assert!(
+        until_there(&mut first, &to, total / 2),
+        "it was over before it could be killed"
+    );
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let whole = assert_nothing_half(&files, &to);
+    assert!(to.join(".reserve-unfinished").exists());
+    let second = last_line(begin(&office, &to), 0);
+    let fetched = second["bytes_fetched"].as_u64().unwrap();
+    assert!(
+        fetched * 10 <= total * 6,
+        "{fetched} of {total} bytes were fetched again"
+    );
+    assert!(second["kept"].as_u64().unwrap() >= whole as u64, "{second}");
+    assert_same_trees(&files, &to);
+    assert!(!to.join(".reserve-unfinished").exists());
+}
+
+#[test]
+fn a_retrieval_that_is_stopped_says_that_the_same_command_goes_on() {
+    let stage = Stage::new();
+    let (files, office, total) = flooded(&stage, CLIP_BYTES);
+    let to = stage.path("to");
+    let mut first = begin(&office, &to);
+    assert!(
+        until_there(&mut first, &to, total / 3),
+        "it was over before it could be stopped"
+    );
+    let stop = rustix::process::Pid::from_child(&first);
+    rustix::process::kill_process(stop, rustix::process::Signal::INT).unwrap();
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("same command again"), "{told}");
+    assert_nothing_half(&files, &to);
+    // Another part is another retrieval.
+    let mut command = office.command();
+    let other = command
+        .args(["retrieve", "--author", "home", "--path", "a", "--to"])
+        .arg(&to)
+        .output()
+        .unwrap();
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+    assert!(
+        String::from_utf8_lossy(&other.stderr).contains("unfinished retrieval of something else"),
+        "{other:?}"
+    );
+    let second = last_line(begin(&office, &to), 0);
+    let fetched = second["bytes_fetched"].as_u64().unwrap();
+    assert!(fetched < total * 8 / 10, "{fetched} of {total}");
+    assert_same_trees(&files, &to);
+}
+
+#[test]
+fn a_retrieval_whose_keeper_dies_goes_on_when_it_is_back() {
+    let stage = Stage::new();
+    let (files, mut office, total) = flooded(&stage, CLIP_BYTES);
+    let to = stage.path("to");
+    let mut first = begin(&office, &to);
+    assert!(
+        until_there(&mut first, &to, total / 2),
+        "it was over before the keeper could be killed"
+    );
+    office.kill();
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_nothing_half(&files, &to);
+    office.start();
+    let second = last_line(begin(&office, &to), 0);
+    let fetched = second["bytes_fetched"].as_u64().unwrap();
+    assert!(fetched < total * 8 / 10, "{fetched} of {total}");
+    assert_same_trees(&files, &to);
+}
