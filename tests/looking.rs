@@ -251,3 +251,51 @@ fn a_part_comes_back_alone_and_nothing_that_was_there_is_lost_unasked() {
     assert_same_trees(&files, &fresh);
     assert!(fresh.join(OsStr::from_bytes(b"name \xff\xfe")).exists());
 }
+
+#[test]
+fn two_snapshots_are_compared_and_a_snapshot_with_files_on_disk() {
+    let stage = Stage::new();
+    let (home, office) = two_authors(&stage);
+    let files = stage.path("files");
+    fs::rename(
+        files.join("photos/2026/000.jpg"),
+        files.join("photos/kept.jpg"),
+    )
+    .unwrap();
+    fs::write(files.join("a.txt"), "other words").unwrap();
+    fs::remove_file(files.join("dangling")).unwrap();
+    home.json(&["snapshot", "--wait", "--accept-loss", "--json"]);
+    let text = office.succeeds(&["diff", "--author", "home", "1", "3"]);
+    for line in [
+        "~ a.txt  (contents, mtime)",
+        "- dangling",
+        "+ new",
+        "> photos/kept.jpg  (was photos/2026/000.jpg)",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
+    let told = lines(&office.succeeds(&["diff", "--author", "home", "2", "3", "--json"]));
+    let summary = &told.last().unwrap()["summary"];
+    assert_eq!(
+        (&summary["added"], &summary["removed"], &summary["renamed"]),
+        (&0.into(), &1.into(), &1.into()),
+        "{told:?}"
+    );
+    let same = home.succeeds(&["diff", "3", "latest"]);
+    assert_eq!(same.trim(), "No differences.");
+    // With what came back there is nothing to tell, and what was done to it since is told.
+    let to = stage.path("to");
+    let target = to.to_str().unwrap();
+    office.succeeds(&["retrieve", "--author", "home", "--to", target]);
+    let with = ["diff", "--author", "home", "latest", "--with", target];
+    assert_eq!(office.succeeds(&with).trim(), "No differences.");
+    fs::write(to.join("nothing"), "something").unwrap();
+    fs::write(to.join("mine"), "").unwrap();
+    fs::remove_file(to.join("line\nbreak")).unwrap();
+    let text = office.succeeds(&with);
+    for line in ["~ nothing  (contents, mtime)", "+ mine", "- line\\nbreak"] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
+    let bad = office.run(&["diff", "--author", "home", "latest"]);
+    assert_eq!(bad.status.code(), Some(2), "{bad:?}");
+}

@@ -66,6 +66,10 @@ pub enum Command {
     Snapshots(Print),
     /// Look into a snapshot: a line for each thing, like `ls -l`. Exit status 4 when a part of its index cannot be had.
     Ls(Ls),
+    /// Compare two snapshots, or a snapshot with files on disk: what was added (+), removed (-), changed (~) or renamed (>).
+    ///
+    /// The exit status is 0 whether there are differences or not, and 4 when something cannot be compared (?).
+    Diff(Diff),
     /// Get a snapshot's files back.
     ///
     /// What cannot be had is listed by path and the rest comes back; the exit status is 4 then. Owners and rights that you may not
@@ -353,6 +357,33 @@ pub struct Ls {
     #[arg(long, short = 'r')]
     pub recursive: bool,
     /// How to print. JSON is one document a line; a path that is no plain UTF-8 comes with its bytes in `path_hex`.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `reserve diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Whose files: a Box's name. Default: this Box's own, or the only author there is.
+    #[arg(long, value_name = "NAME")]
+    pub author: Option<String>,
+    /// The older snapshot: `latest`, a number, the start of an ID, or a day or time.
+    #[arg(value_name = "ID")]
+    pub first: String,
+    /// The newer one.
+    #[arg(
+        value_name = "ID",
+        conflicts_with = "with",
+        required_unless_present = "with"
+    )]
+    pub second: Option<String>,
+    /// Compare with files on disk: a directory with what `retrieve` would put into it.
+    #[arg(long, value_name = "DIR")]
+    pub with: Option<PathBuf>,
+    /// Read files too whose length and time are the same; others are read where their time alone differs.
+    #[arg(long, requires = "with")]
+    pub contents: bool,
+    /// How to print. JSON is one document a line, a summary last.
     #[command(flatten)]
     pub print: Print,
 }

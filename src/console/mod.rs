@@ -16,6 +16,7 @@ mod ask;
 mod at_rest;
 mod client;
 mod config;
+mod diff;
 mod doctor;
 mod drill;
 mod entry;
@@ -66,6 +67,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Snapshots(print) => ask::snapshots(&dir, print),
         Command::Status(print) => ask::status(&dir, print),
         Command::Peers(print) => ask::peers(&dir, print),
+        Command::Diff(args) => diff::run(&dir, &args),
         Command::Ls(args) => ls::run(&dir, &args),
         Command::Jobs(args) => jobs::run(&dir, &args),
         Command::Doctor(print) => doctor::run(&dir, print),

@@ -1,11 +1,12 @@
 //! Looks into a snapshot: its entries in path order, all below a path or only the names in it. Fetches index pages, no data.
 
+use super::cursor::goes_on;
 use super::plan::{Stretch, Walk};
 use super::restore::{Chosen, chosen};
 use super::selection::{Selection, Wanted, placed};
 use super::{FetchError, RetrieveError, Source};
 use crate::format::head::{DataSet, Manifest};
-use crate::format::index::{Content, Entry, What};
+use crate::format::index::Entry;
 use crate::world::World;
 
 /// What to look at.
@@ -110,14 +111,6 @@ pub async fn look<W: World, S: Source>(
         (false, 0) => LookEnd::Nothing,
         (_, lost) => LookEnd::All { lost },
     })
-}
-
-/// Whether an entry only goes on with the file of the one before it.
-pub(super) const fn goes_on(entry: &Entry) -> bool {
-    matches!(
-        &entry.what,
-        What::File { content: Content::Pieces { part, .. }, .. } if *part > 0
-    )
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! [`retrieve`] runs in the process of the person who asked, with that person's rights and no key at all.
 //! Nothing half-written ever stands under a final name, and one lost chunk costs one file, not the rest.
 
+mod cursor;
+mod differ;
 mod files;
 mod gather;
 mod heads;
@@ -11,6 +13,7 @@ mod kinds;
 mod large;
 mod links;
 mod look;
+mod on_disk;
 mod packs;
 mod parts;
 mod plan;
@@ -24,6 +27,8 @@ mod together;
 mod unfinished;
 
 #[cfg(test)]
+mod differ_tests;
+#[cfg(test)]
 mod gather_tests;
 #[cfg(test)]
 mod mock;
@@ -35,9 +40,11 @@ use crate::format::message::Refusal;
 use crate::format::record::OpenError;
 use crate::terms::{ChunkId, Kind, PeerKey};
 
+pub use differ::{Changes, DiffTotals, Difference, diff};
 pub use gather::Gather;
 pub use heads::{Collected, Heads};
 pub use look::{Look, LookEnd, Seen, look};
+pub use on_disk::{DiskKind, DiskThing, OnDisk, diff_with};
 pub use report::{Differs, Progress, ProgressView, RetrieveError, RetrieveReport, Told};
 pub use restore::{Request, retrieve};
 pub use selection::{BadSelection, Selection};
