@@ -163,6 +163,7 @@ fn however_pages_are_cut_the_same_is_told_as_by_comparing_entry_by_entry() {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (dice >> 33) % below
     };
+    let few = |number: u64| usize::try_from(number).expect("below ten");
     for _ in 0..60 {
         let mut sides: [BTreeMap<String, u64>; 2] = Default::default();
         for n in 0..60 {
@@ -172,18 +173,18 @@ fn however_pages_are_cut_the_same_is_told_as_by_comparing_entry_by_entry() {
                 }
             }
         }
-        let cut = |side: &BTreeMap<String, u64>, per_page: u64, per_node: u64| {
+        let cut = |side: &BTreeMap<String, u64>, per_page: usize, per_node: usize| {
             let mut drafts = vec![dir("")];
             drafts.extend(side.iter().map(|(path, newer)| {
                 let mut draft = empty(path);
                 draft.entry.mtime.seconds += i64::try_from(*newer).expect("small");
                 draft
             }));
-            let (page, node) = (per_page as usize + 1, per_node as usize + 2);
+            let (page, node) = (per_page + 1, per_node + 2);
             data_set(&source, "photos", &pages(&drafts, page), node)
         };
-        let first = cut(&sides[0], roll(9), roll(4));
-        let second = cut(&sides[1], roll(9), roll(4));
+        let first = cut(&sides[0], few(roll(9)), few(roll(4)));
+        let second = cut(&sides[1], few(roll(9)), few(roll(4)));
         let (lines, _) = told(&source, first, second);
         let mut expected = Vec::new();
         let [a, b] = &sides;

@@ -100,9 +100,7 @@ pub async fn retrieve<W: World, S: Source>(
         };
         rebuild.settle(walked.is_ok()).await;
         let stopped = work.stopped.take().map_or(Ok(()), Err);
-        let stopped = stopped
-            .and_then(|()| walked)
-            .and_then(|()| work.is_wanted());
+        let stopped = stopped.and(walked).and_then(|()| work.is_wanted());
         if stopped.is_err() {
             work.save_note(false).await;
             return stopped.map(|()| RetrieveReport::default());
