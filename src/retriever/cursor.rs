@@ -223,7 +223,7 @@ impl<'c, S: Source> Cursor<'c, S> {
         let entry = page.entries.get(*at)?.clone();
         *at += 1;
         let mut stretches = Vec::new();
-        if let What::File { bytes, content } = &entry.what {
+        if let What::File { bytes, content, .. } = &entry.what {
             let chunk = |number: u32| page.chunks.get(number as usize).copied();
             match content {
                 Content::Empty => {}
@@ -278,7 +278,7 @@ pub(super) struct Naming {
 impl Naming {
     /// Of a file's first entry.
     pub(super) fn begin(taken: &Taken) -> Option<Self> {
-        let What::File { bytes, content } = &taken.entry.what else {
+        let What::File { bytes, content, .. } = &taken.entry.what else {
             return None;
         };
         let small = match content {

@@ -19,7 +19,7 @@ use super::attributes::set_open;
 use super::deep::step_of;
 use super::reading::stat_below;
 use crate::terms::limits::BLOCK_BYTES;
-use crate::world::{Attributes, FileKind, NOTE_NAME, NewFile, NotSet, Stat};
+use crate::world::{Attributes, FileKind, NOTE_NAME, NewFile, NotSet};
 
 /// What a file is called until it is finished, before a number.
 pub(super) const PART_PREFIX: &str = ".reserve-part-";
@@ -295,6 +295,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::terms::Stamp;
+    use crate::world::Stat;
     use crate::world::Whole;
     use crate::world::uring::{listing, reading};
 

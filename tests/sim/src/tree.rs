@@ -222,29 +222,11 @@ impl Tree for SimTree {
     }
 
     async fn stat_below(&self, root: &SimTreeRoot, paths: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
-        let mut found = Vec::with_capacity(paths.len());
-        for path in paths {
-            let root = Rc::clone(&root.node);
-            let work = move |wood: &mut Wood, _: Hand, path: &[u8]| {
-                let (dir, name) = wood.below(&root, path)?;
-                Ok(dir.child(name)?.stat())
-            };
-            found.push(self.deed("stat below", &path, work).await);
-        }
-        found
+        self.stats_below(&root.node, paths).await
     }
 
     async fn remove_below(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<()> {
-        let root = Rc::clone(&root.node);
-        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
-            let (dir, name) = wood.below(&root, path)?;
-            match dir.child(name) {
-                Ok(there) if there.dir().is_ok() => Err(io::ErrorKind::IsADirectory.into()),
-                Ok(_) => dir.take(name, hand.now).map(|_| ()),
-                Err(_) => Ok(()),
-            }
-        };
-        self.deed("remove below", path, work).await
+        self.take_below(Rc::clone(&root.node), path).await
     }
 
     async fn make_dir(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<()> {
@@ -435,23 +417,6 @@ impl Tree for SimTree {
 
     async fn sync(&self, _root: &SimTreeRoot) -> io::Result<()> {
         self.deed("sync tree", b"", |_, _, _| Ok(())).await
-    }
-}
-
-impl SimTree {
-    async fn write_one(
-        &self,
-        root: &SimTreeRoot,
-        path: &[u8],
-        bytes: Vec<u8>,
-        attributes: Attributes,
-    ) -> io::Result<NotSet> {
-        let file = self.create(root, path).await?;
-        if let (Err(error), _) = file.write_at(bytes, 0).await {
-            self.discard(root, file).await;
-            return Err(error);
-        }
-        self.finish(root, file, path, attributes).await
     }
 }
 

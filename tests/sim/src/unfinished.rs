@@ -1,14 +1,43 @@
-//! What an unfinished restore leaves in a simulated Box's files: its note.
+//! What an unfinished restore leaves in a simulated Box's files: its note, and names that are in the way.
 
 use std::io;
 use std::rc::Rc;
 
-use reserve::world::NOTE_NAME;
+use reserve::world::{Attributes, NOTE_NAME, NotSet, Stat, Tree, TreeFile};
 
-use crate::tree::{SimTree, TEMPORARY_SUFFIX};
+use crate::tree::{SimTree, SimTreeRoot, TEMPORARY_SUFFIX};
 use crate::wood::{Body, Hand, Node, Wood};
 
 impl SimTree {
+    pub(crate) async fn stats_below(
+        &self,
+        root: &Rc<Node>,
+        paths: Vec<Vec<u8>>,
+    ) -> Vec<io::Result<Stat>> {
+        let mut found = Vec::with_capacity(paths.len());
+        for path in paths {
+            let root = Rc::clone(root);
+            let work = move |wood: &mut Wood, _: Hand, path: &[u8]| {
+                let (dir, name) = wood.below(&root, path)?;
+                Ok(dir.child(name)?.stat())
+            };
+            found.push(self.deed("stat below", &path, work).await);
+        }
+        found
+    }
+
+    pub(crate) async fn take_below(&self, root: Rc<Node>, path: &[u8]) -> io::Result<()> {
+        let work = move |wood: &mut Wood, hand: Hand, path: &[u8]| {
+            let (dir, name) = wood.below(&root, path)?;
+            match dir.child(name) {
+                Ok(there) if there.dir().is_ok() => Err(io::ErrorKind::IsADirectory.into()),
+                Ok(_) => dir.take(name, hand.now).map(|_| ()),
+                Err(_) => Ok(()),
+            }
+        };
+        self.deed("remove below", path, work).await
+    }
+
     pub(crate) async fn read_note(&self, root: Rc<Node>) -> io::Result<Option<Vec<u8>>> {
         let work = move |_: &mut Wood, _: Hand, _: &[u8]| {
             let Ok(node) = root.child(NOTE_NAME.as_bytes()) else {
@@ -48,5 +77,21 @@ impl SimTree {
             Ok(())
         };
         self.deed("remove part", path, work).await
+    }
+
+    /// A small file: created, written, named.
+    pub(crate) async fn write_one(
+        &self,
+        root: &SimTreeRoot,
+        path: &[u8],
+        bytes: Vec<u8>,
+        attributes: Attributes,
+    ) -> io::Result<NotSet> {
+        let file = self.create(root, path).await?;
+        if let (Err(error), _) = file.write_at(bytes, 0).await {
+            self.discard(root, file).await;
+            return Err(error);
+        }
+        self.finish(root, file, path, attributes).await
     }
 }
