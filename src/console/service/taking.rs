@@ -48,7 +48,12 @@ impl<W: World> Service<W> {
                 "Correct box.toml, then `reserve snapshot --wait`.",
             )
         })?;
-        self.0.data.borrow_mut().clone_from(&config.data);
+        let before = self.0.data.replace(config.data.clone());
+        if before != config.data {
+            let setting = [EventFact::new(FactName::Setting, "data")];
+            let reporter = self.reporter();
+            reporter.tell(EventKind::ConfigurationChanged, Subject::Itself, &setting);
+        }
         Ok(config.data)
     }
 

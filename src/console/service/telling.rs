@@ -69,6 +69,14 @@ impl<W: World> Service<W> {
             Subject::Itself,
             if some_unread { &unread } else { &[] },
         );
+        let warned = report.warnings.first();
+        let reason = warned.map(|said| EventFact::new(FactName::Reason, said.as_str()));
+        reporter.settle(
+            warned.is_some(),
+            EventKind::FitWarning,
+            Subject::Itself,
+            reason.as_slice(),
+        );
         let waits = !report.head.head.accepted;
         reporter.settle(waits, EventKind::LossPending, Subject::Itself, &[]);
         if report.is_protected() {
