@@ -144,3 +144,33 @@ fn a_snapshot_that_was_killed_in_the_middle_sends_nothing_twice() {
     office.json(&["retrieve", "--author", "home", "--to", to_text, "--json"]);
     assert_same_trees(&files, &to);
 }
+
+#[test]
+fn a_box_in_the_place_of_a_lost_one_sends_nothing_again() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_media(&files);
+    let mut home = stage.first_box("home", &files);
+    let office = stage.joined_box("office", &home);
+    let _friend = stage.joined_box("friend", &home);
+    snapshot(&home);
+    home.destroy();
+    let removed = office.run(&["remove", "home", "--lost", "--json"]);
+    assert!(removed.status.success(), "{removed:?}");
+    let mut new = stage.new_box("new");
+    let ticket = office.succeeds(&["invite"]);
+    new.succeeds(&["join", "--name", "new", "--replaces", "home", ticket.trim()]);
+    new.start();
+    let to = stage.path("came-back");
+    new.until(&["snapshots", "--json"], |list| {
+        list.as_array().is_some_and(|list| !list.is_empty())
+    });
+    let to_text = to.to_str().unwrap();
+    new.json(&["retrieve", "--author", "home", "--to", to_text, "--json"]);
+    assert_same_trees(&files, &to);
+    new.succeeds(&["data", "add", &format!("files={to_text}")]);
+    // Everything is read, since nothing is remembered, and found under the key of the epoch before.
+    let again = snapshot(&new);
+    assert!(again["bytes_read"].as_u64() > Some(38_000_000), "{again}");
+    assert_new(&again, 0, 200_000);
+}

@@ -1,8 +1,11 @@
 //! One data set on its way into the snapshot: walked where it stands on the ground it stood on, or held as it was.
 
+use std::rc::Rc;
+
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
+use super::asked::DataSetConfig;
 use super::error::SnapshotError;
 use super::footing::Footing;
 use super::gather::{Gather, Means, Totals};
@@ -14,7 +17,7 @@ use super::report::{Progress, Unread};
 use super::seal::Sealer;
 use super::set_walk::{SetEnd, SetWalk};
 use super::shelf::{ShelfReader, ShelfWriter};
-use super::snapshot::{DataSetConfig, Trust};
+use super::snapshot::Trust;
 use crate::format::head::DataSet;
 use crate::format::keys::DataKeys;
 use crate::keeper::Keepers;
@@ -53,6 +56,7 @@ pub(super) struct Common<'a, W: World, K: Keepers> {
     pub out: &'a Replicator<W, K>,
     pub keys: &'a DataKeys,
     pub progress: &'a Progress,
+    pub older: &'a [Rc<DataKeys>],
     pub known: &'a Known<'a, W::Disk>,
     pub started: Stamp,
     pub trust: &'a Trust<'a>,
@@ -86,6 +90,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             out: self.out,
             keys: self.keys,
             progress: self.progress,
+            older: self.older,
             known: self.known,
             sizes: reader.sizes,
             base: &config.path,

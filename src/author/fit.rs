@@ -5,12 +5,12 @@
 
 use humansize::{BINARY, format_size};
 
+use super::asked::DataSetConfig;
 use super::data_set::Common;
 use super::error::SnapshotError;
 use super::footing::Footing;
 use super::set_walk::may_be_taken_over;
 use super::shelf::{ShelfReader, is_file};
-use super::snapshot::DataSetConfig;
 use super::walk::{Step, Walk};
 use crate::keeper::{Ask, Keepers, MemberView};
 use crate::terms::PeerKey;

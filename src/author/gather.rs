@@ -5,6 +5,7 @@
 //! [`WAITING_BYTES_MAX`]: then the pack is closed early.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use super::draft::{Draft, Made, MadePiece};
 use super::error::SnapshotError;
@@ -41,6 +42,8 @@ pub struct Means<'a, W: World, K: Keepers> {
     pub keys: &'a DataKeys,
     /// Progress.
     pub progress: &'a Progress,
+    /// Keys of earlier epochs under which data may be on keepers already, newest first; none where that is not looked for.
+    pub older: &'a [Rc<DataKeys>],
     /// What packs hold already.
     pub known: &'a Known<'a, W::Disk>,
     /// How large everything is.
@@ -98,7 +101,7 @@ pub(super) struct Small {
 
 /// A data set on its way.
 pub struct Gather<'a, W: World> {
-    sealer: &'a mut Sealer,
+    pub(super) sealer: &'a mut Sealer,
     pub(super) waiting: VecDeque<Draft>,
     pub(super) waiting_bytes: usize,
     /// How many drafts have left `waiting`: the number of its front.

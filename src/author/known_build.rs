@@ -1,18 +1,18 @@
 //! Making the table of `known`: places are sorted in runs on disk, the runs merged, the result put in its place at once.
 //!
-//! Memory: one run of places, and a few blocks of each run while they are merged. Nothing is synced: what a power cut tears
-//! does not hold, and is no more than a cache.
+//! Memory: one run of places, and a few blocks of each run while they are merged. It is synced once, at its end: lost to a
+//! power cut it would be no more than a cache, but files moved on the next day would look as if they were gone.
 
 use std::collections::BinaryHeap;
 use std::io;
 
+use super::asked::DataSetConfig;
 use super::draft::{Draft, Made};
 use super::known::{
     ENTRIES_MAX, ENTRY_BYTES, FILTER_WORDS, Identity, PACK_SLOTS, PATH, Place, Shape, block,
     filter_bits, read_block, read_blocks, shape_block, slot, word_blocks,
 };
 use super::shelf::ShelfReader;
-use super::snapshot::DataSetConfig;
 use crate::format::keys::DataKeys;
 use crate::terms::limits::{BLOCK_BYTES, STORE_BUFFER_BYTES};
 use crate::world::{Disk, DiskFile, Entropy, World};
@@ -103,7 +103,8 @@ impl<D: Disk> KnownBuilder<D> {
         for run in &self.runs {
             self.disk.remove(&run.path()).await?;
         }
-        self.disk.rename(NEW, PATH).await
+        self.disk.rename(NEW, PATH).await?;
+        self.disk.sync_dir("author").await
     }
 
     async fn end_run(&mut self) -> io::Result<()> {
@@ -275,7 +276,8 @@ impl<D: Disk> Table<D> {
             &word_blocks(&self.shape, &self.filter, &self.alive),
         )
         .await?;
-        write(&disk, &file, 0, &shape_block(&self.shape)).await
+        write(&disk, &file, 0, &shape_block(&self.shape)).await?;
+        file.sync_data().await
     }
 }
 

@@ -8,6 +8,7 @@
 //! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, a bounded store of names of
 //! the directories the walk is in and of files with several names; nothing grows with the number of files or chunks.
 
+mod asked;
 mod closure;
 mod cut;
 mod data_set;
@@ -37,6 +38,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use asked::{AuthorIdentity, DataSetConfig, Options};
 pub use closure::{
     CatchUpError, CaughtUp, Closure, Keyring, Placement, Seen, catch_up, catch_up_with, on_none_of,
 };
@@ -44,6 +46,4 @@ pub use error::SnapshotError;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 pub use seal::SealError;
 pub use sizes::Sizes;
-pub use snapshot::{
-    AuthorIdentity, DataSetConfig, Options, last_head, last_look, protect, publish, snapshot,
-};
+pub use snapshot::{last_head, last_look, protect, publish, snapshot};

@@ -186,17 +186,25 @@ impl<W: World> Gather<'_, W> {
         let mut plain = std::mem::take(&mut self.pack);
         let plain_bytes =
             u32::try_from(plain.len()).expect("a pack is at most PACK_BYTES_MAX long");
-        let (id, sealed_bytes) = self.seal(means, Kind::Data, &plain).await?;
+        let older = self.sealer.names_under(means.older, &plain, true);
+        let held = means.out.held(&older).await;
+        let (id, sealed_bytes) = match held {
+            Some(held) => held,
+            None => {
+                let sealed = self.seal(means, Kind::Data, &plain).await?;
+                // Counted with its page, like all data.
+                self.totals.chunks -= 1;
+                self.totals.sealed_bytes -= u64::from(sealed.1);
+                sealed
+            }
+        };
         plain.clear();
         self.pack = plain;
-        // Counted with its page, like all data.
-        self.totals.chunks -= 1;
-        self.totals.sealed_bytes -= u64::from(sealed_bytes);
         let closed = Ref {
             id,
             sealed_bytes,
             plain_bytes,
-            reused: false,
+            reused: held.is_some(),
         };
         self.links.pack_closed(closed);
         for draft in &mut self.waiting {

@@ -238,11 +238,16 @@ impl Reader {
             if is_zeros(plain) {
                 made.hole(len as u64);
             } else {
-                let (id, record) = self.sealer.piece(plain)?;
-                let sealed_bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
-                means.progress.count_made(sealed_bytes);
-                means.out.submit(id, record).await?;
-                made.data(id, sealed_bytes, len);
+                let older = self.sealer.names_under(means.older, plain, false);
+                if let Some((id, sealed_bytes)) = means.out.held(&older).await {
+                    made.data(id, sealed_bytes, len, true);
+                } else {
+                    let (id, record) = self.sealer.piece(plain)?;
+                    let sealed_bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
+                    means.progress.count_made(sealed_bytes);
+                    means.out.submit(id, record).await?;
+                    made.data(id, sealed_bytes, len, false);
+                }
                 // Sealing is the longest step; what waits behind it goes first now.
                 tokio::task::yield_now().await;
             }
@@ -258,13 +263,13 @@ impl Reader {
 }
 
 impl Pieces {
-    fn data(&mut self, id: crate::terms::ChunkId, sealed_bytes: u32, len: usize) {
+    fn data(&mut self, id: crate::terms::ChunkId, sealed_bytes: u32, len: usize, reused: bool) {
         let bytes = u32::try_from(len).expect("a piece is at most CUT_BYTES_MAX long");
         let chunk = Ref {
             id,
             sealed_bytes,
             plain_bytes: bytes,
-            reused: false,
+            reused,
         };
         self.held.push(MadePiece::Data(chunk, bytes));
         self.reach += len as u64;

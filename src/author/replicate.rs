@@ -151,6 +151,28 @@ impl<W: World, K: Keepers> Replicator<W, K> {
         self.take_in(id, None, permit.ok())
     }
 
+    /// The first of these that some keeper in reach has.
+    pub async fn held(&self, names: &[(ChunkId, u32)]) -> Option<(ChunkId, u32)> {
+        let Shared {
+            keepers,
+            members,
+            factor,
+            ..
+        } = &*self.shared;
+        let me = keepers.me();
+        for (id, bytes) in names {
+            for peer in place(*id, me, members, *factor) {
+                let Some(keeper) = keepers.reach(peer) else {
+                    continue;
+                };
+                if matches!(keeper.have(me, vec![*id]).await.as_deref(), Ok([true])) {
+                    return Some((*id, *bytes));
+                }
+            }
+        }
+        None
+    }
+
     fn take_in(
         &self,
         id: ChunkId,

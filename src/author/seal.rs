@@ -48,14 +48,45 @@ impl Sealer {
 
     /// A piece of a file.
     pub fn piece(&mut self, plain: &[u8]) -> Result<(ChunkId, Vec<u8>), SealError> {
+        let packed = self.packed_piece(plain);
+        self.record(Kind::Data, plain, packed)
+    }
+
+    /// What data would be called under other keys, and how long it would be sealed; `is_pack` as in [`Self::dense`].
+    pub fn names_under(
+        &mut self,
+        others: &[Rc<DataKeys>],
+        plain: &[u8],
+        is_pack: bool,
+    ) -> Vec<(ChunkId, u32)> {
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let packed = if is_pack {
+            gain(&mut self.thorough, plain)
+        } else {
+            self.packed_piece(plain)
+        };
+        let (codec, body) = match &packed {
+            Some(packed) => (Codec::Zstd, packed.as_slice()),
+            None => (Codec::Plain, plain),
+        };
+        let name = |keys: &Rc<DataKeys>| {
+            let record = record::seal(keys, self.suite, Kind::Data, codec, plain.len(), body);
+            let bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
+            (record::id_of(&record), bytes)
+        };
+        others.iter().map(name).collect()
+    }
+
+    fn packed_piece(&mut self, plain: &[u8]) -> Option<Vec<u8>> {
         let sample = &plain[..plain.len().min(SAMPLE_BYTES)];
         let promising = sample.len() == plain.len() || gain(&mut self.fast, sample).is_some();
-        let packed = if promising {
+        if promising {
             gain(&mut self.fast, plain)
         } else {
             None
-        };
-        self.record(Kind::Data, plain, packed)
+        }
     }
 
     /// Something small and textual: a pack, a page, a node, a manifest.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::asked::DataSetConfig;
 use super::data_set::{Common, NotTaken, Notes};
 use super::draft::{Draft, Made};
 use super::error::SnapshotError;
@@ -13,7 +14,7 @@ use super::leveldb::{self, Database, Held};
 use super::read::{Reader, Taken};
 use super::report::add;
 use super::shelf::ShelfReader;
-use super::snapshot::{DataSetConfig, Trust};
+use super::snapshot::Trust;
 use super::walk::{Step, Walk};
 use crate::format::index::path_order;
 use crate::keeper::Keepers;

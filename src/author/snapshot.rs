@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
-use super::closure::{CatchUpError, Keyring};
+use super::asked::{AuthorIdentity, DataSetConfig, Options};
+use super::closure::CatchUpError;
 use super::cut::Cutter;
 use super::data_set::{Common, TakenSet};
 use super::error::SnapshotError;
@@ -23,63 +23,12 @@ use super::read::Reader;
 use super::replicate::{LOST_MAX, Replicator};
 use super::report::{KeeperShare, Phase, Progress, SnapshotReport};
 use super::seal::Sealer;
-use super::sizes::Sizes;
 use crate::format::encode;
 use crate::format::head::{Head, Manifest, SignedHead};
-use crate::format::keys::DataKeys;
 use crate::keeper::{Ask, AskError, Keepers};
 use crate::terms::limits::DATA_SETS_MAX;
-use crate::terms::{ChunkId, HeadHash, Kind, PeerKey, ReserveId, SnapshotNumber, Stamp, Suite};
+use crate::terms::{ChunkId, HeadHash, Kind, SnapshotNumber, Stamp};
 use crate::world::{Clock, Entropy, World};
-
-/// Who the author is.
-#[derive(Clone)]
-pub struct AuthorIdentity {
-    /// Its identity's key.
-    pub signing: SigningKey,
-    /// Its reserve.
-    pub reserve: ReserveId,
-    /// Itself and the former Boxes whose history it continues, newest first.
-    pub line: Vec<PeerKey>,
-    /// What it seals with.
-    pub keys: Rc<DataKeys>,
-    /// What it opens with: chunks of older epochs stay where they are.
-    pub keyring: Keyring,
-    /// The cipher that is fast on all Boxes.
-    pub suite: Suite,
-}
-
-impl AuthorIdentity {
-    /// Its public key.
-    #[must_use]
-    pub fn peer(&self) -> PeerKey {
-        PeerKey(self.signing.verifying_key().to_bytes())
-    }
-}
-
-/// A data set of this Box.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataSetConfig {
-    /// The name a person gave it.
-    pub name: SmolStr,
-    /// Where it is: a directory or a single file.
-    pub path: Vec<u8>,
-}
-
-/// How a snapshot is to be taken.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// Return when it is protected, or when no keeper that can be reached can make it so; else when its head is published.
-    pub wait_protected: bool,
-    /// Accept that much is gone or rewritten, and the ground each data set stands on now.
-    pub accept_loss: bool,
-    /// Begin even if it looks as if there were no room for it.
-    pub try_anyway: bool,
-    /// If nothing changed since the last snapshot, sign no new head: the last one is confirmed anew.
-    pub only_news: bool,
-    /// How large everything is.
-    pub sizes: Sizes,
-}
 
 /// Whatever `changed` says, keepers that may help are asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -191,6 +140,12 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             out: &self.out,
             keys,
             progress: self.progress,
+            // A Box that remembers its last snapshot takes over what it was made of, whatever it was sealed with.
+            older: if trust.is_total && !known.is_there() {
+                &self.identity.older
+            } else {
+                &[]
+            },
             known: &known,
             started: taken_at,
             trust,

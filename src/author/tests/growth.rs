@@ -4,7 +4,10 @@ use super::house::{House, bytes, run};
 use super::world::Thing;
 use crate::author::{SnapshotError, SnapshotReport};
 use crate::format::head::Manifest;
-use crate::terms::Kind;
+use crate::format::keys::{DataKeys, ReserveSecret};
+use crate::terms::{KeyEpoch, Kind};
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// A house whose files have settled, with its first snapshot taken.
 async fn settled() -> (House, SnapshotReport) {
@@ -15,7 +18,7 @@ async fn settled() -> (House, SnapshotReport) {
 
 /// Chunks of data that keepers did not have, and their bytes: pages, nodes and manifest are counted apart.
 fn new_data(house: &House, before: &SnapshotReport, after: &SnapshotReport) -> usize {
-    let chunks = |report: &SnapshotReport| -> std::collections::BTreeSet<_> {
+    let chunks = |report: &SnapshotReport| -> BTreeSet<_> {
         let entries = house.entries(report);
         entries.into_iter().flat_map(|(_, chunks)| chunks).collect()
     };
@@ -254,5 +257,41 @@ fn what_will_not_fit_is_told_before_it_is_sent() {
         house.world.tree.rename("/d/film", "/d/the film");
         let report = house.take().await.expect("nothing grew");
         assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+    });
+}
+
+#[test]
+fn a_box_that_goes_on_for_another_in_a_new_epoch_sends_nothing_again() {
+    run(async {
+        let (mut house, before) = settled().await;
+        let old = house.identity.keys.clone();
+        let mut new = DataKeys::derive(KeyEpoch(2), &ReserveSecret([8; 32]));
+        // Names of plaintext and cut points survive an epoch.
+        (new.lookup, new.cut) = (old.lookup, old.cut);
+        house.identity.keys = Rc::new(new.clone());
+        house.identity.older = vec![old.clone()];
+        house.identity.keyring = Rc::new(move |epoch| {
+            let keys = if epoch == KeyEpoch(2) { &new } else { &*old };
+            Some(keys.clone())
+        });
+        house.world.disk.0.borrow_mut().clear();
+        house.world.tree.touch_all();
+        house.world.tree.file("/d/news", bytes("news", 0, 9000));
+        let puts = house.street.puts();
+        let after = house.take().await.expect("taken");
+        assert!(after.is_protected());
+        house.assert_placed(&after, None).await;
+        let chunks = |report: &SnapshotReport| -> BTreeSet<_> {
+            let entries = house.entries(report);
+            entries.into_iter().flat_map(|(_, chunks)| chunks).collect()
+        };
+        let (old, new) = (chunks(&before), chunks(&after));
+        // What the news is made of, and the pack that ends early before them.
+        assert!(
+            new.difference(&old).count() <= 14,
+            "{}",
+            new.difference(&old).count()
+        );
+        assert!(house.street.puts() - puts < 2 * new.len() as u64);
     });
 }

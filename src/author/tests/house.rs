@@ -39,6 +39,7 @@ impl House {
                 SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes(),
             )],
             keys: Rc::new(DataKeys::derive(KeyEpoch(1), &ReserveSecret([7; 32]))),
+            older: Vec::new(),
             keyring: Rc::new(|epoch| Some(DataKeys::derive(epoch, &ReserveSecret([7; 32])))),
             suite: Suite::ChaCha20Poly1305,
         };
@@ -114,7 +115,9 @@ impl House {
 
     pub fn open(&self, id: ChunkId, kind: Kind) -> Vec<u8> {
         let sealed = self.street.any(id).expect("some keeper has it");
-        let (header, plain) = record::open(&self.identity.keys, sealed).expect("it opens");
+        let epoch = record::RecordHeader::of(&sealed).expect("a record").epoch;
+        let keys = (self.identity.keyring)(epoch).expect("a key");
+        let (header, plain) = record::open(&keys, sealed).expect("it opens");
         assert_eq!(header.kind, kind);
         plain
     }

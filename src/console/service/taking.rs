@@ -23,10 +23,15 @@ impl<W: World> Service<W> {
         let keys = secrets
             .data_keys_of(self.epoch())
             .expect("the present epoch is one whose secret this Box has");
+        let older = secrets.held().into_iter().rev();
+        let older = older
+            .filter(|epoch| *epoch < self.epoch())
+            .filter_map(|epoch| secrets.data_keys_of(epoch).map(Rc::new));
         AuthorIdentity {
             signing: self.0.identity.signing.clone(),
             reserve: self.roster().reserve(),
             line: self.roster().lineage(self.me()),
+            older: older.collect(),
             keys: Rc::new(keys),
             keyring: self.keyring(),
             suite: self.roster().chunk_suite(),

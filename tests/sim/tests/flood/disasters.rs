@@ -67,6 +67,36 @@ async fn second_snapshot(world: SimWorld, death: Option<Duration>) -> Answer<Dur
     Ok(took)
 }
 
+#[test]
+fn what_the_author_noted_of_packs_may_be_torn_by_a_power_cut_and_never_misleads_it() -> Answer<()> {
+    for seed in 0..6 {
+        let story = async |world: SimWorld| {
+            let mut reserve = Reserve::found(world, |home| home).await?;
+            reserve.plant()?;
+            reserve.snapshot().await?;
+            reserve.home.clock().sleep(Duration::from_secs(60)).await;
+            reserve.restart_home();
+            let tree = reserve.home.tree();
+            tree.rename_path("/data/notes", "/data/moved notes")?;
+            tree.rename_path("/data/photos/03", "/data/photos/april")?;
+            let moved = tree.snapshot("/data")?;
+            assert!(reserve.snapshot().await?.is_protected());
+            assert_same(&moved, &reserve.retrieve().await?);
+            reserve.restart_home();
+            reserve
+                .home
+                .tree()
+                .rename_path("/data/moved notes", "/data/notes")?;
+            let back = reserve.home.tree().snapshot("/data")?;
+            reserve.snapshot().await?;
+            assert_same(&back, &reserve.retrieve().await?);
+            Answer::Ok(())
+        };
+        run(seed, story).value?;
+    }
+    Ok(())
+}
+
 /// Every segment of a keeper's store, by path.
 async fn segments(keeper: &SimBox) -> Result<Vec<String>, Box<dyn Error>> {
     let names = keeper.disk().list("store").await?;

@@ -59,6 +59,7 @@ impl<W: World> Reserve<W> {
                 SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes(),
             )],
             keys: Rc::new(DataKeys::derive(EPOCH, &ReserveSecret([7; 32]))),
+            older: Vec::new(),
             keyring: Rc::new(|epoch| Some(DataKeys::derive(epoch, &ReserveSecret([7; 32])))),
             suite: Suite::ChaCha20Poly1305,
         };
