@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::cli::{Print, Snapshot};
+use super::cli::{Print, Snapshot, Sweep};
 use super::client::{Client, NoService};
 use super::control::{Reply, Want};
 use super::fault::{Exit, Fault};
+use super::progress::Progress;
 use super::{jobs, screen, setup, text};
 
 pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
@@ -69,6 +70,28 @@ pub fn snapshot(dir: &Path, args: &Snapshot) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     jobs::follow(dir, id, args.print)
+}
+
+/// `reserve sweep`
+pub fn sweep(dir: &Path, args: &Sweep) -> Result<Exit, Fault> {
+    let mut following = call(dir, Want::Sweep {})?;
+    let mut bar = Progress::begin("reading again", None);
+    let end = loop {
+        match following.reply() {
+            Ok(Reply::Progress(now)) => bar.at(now.bytes, 0, &now.phase),
+            Ok(Reply::Sweep(view)) => break Ok(view),
+            Ok(_) => break Err(nonsense()),
+            Err(fault) => break Err(fault),
+        }
+    };
+    bar.end();
+    let view = end?;
+    print(args.print, &view, || text::sweep(&view))?;
+    Ok(if view.still_damaged == 0 {
+        Exit::Done
+    } else {
+        Exit::Damaged
+    })
 }
 
 /// `reserve snapshots`

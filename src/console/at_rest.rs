@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::fault::Fault;
 use crate::roster::LoadedBox;
+use crate::terms::Stamp;
 use crate::world::{Buffer, Disk, DiskFile};
 
 /// The files of a state directory, for reading small ones.
@@ -103,6 +104,10 @@ impl DiskFile for NoFile {
     }
 
     async fn len(&self) -> io::Result<u64> {
+        only_reads()
+    }
+
+    async fn changed(&self) -> io::Result<Stamp> {
         only_reads()
     }
 

@@ -92,6 +92,10 @@ pub enum Command {
     Man(Man),
     /// The Boxes of this reserve and whether they can be reached.
     Peers(Print),
+    /// Read everything this Box keeps for the others again, and fetch anew what is damaged. It is done by itself every 30 days.
+    ///
+    /// Exit status 4 when something is damaged and no other Box has it whole.
+    Sweep(Sweep),
 }
 
 /// How to print.
@@ -100,6 +104,17 @@ pub struct Print {
     /// Print JSON for programs instead of text for people.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `reserve sweep`
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// Read now, and wait for the end.
+    #[arg(long, required = true)]
+    pub now: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
 }
 
 /// `reserve drill`

@@ -12,9 +12,11 @@ use super::fault::Fault;
 
 mod fetch;
 mod jobs;
+mod keeping;
 
 pub use fetch::{CHUNK_HEADER_BYTES, FETCH_BYTES, Fetch, chunk_header, read_chunk_header};
 pub use jobs::{JobState, JobView, KeeperShare, ProgressView, SnapshotOutcome};
+pub use keeping::{RoomView, StoreView, SweepView};
 
 /// The protocol's version.
 pub const VERSION: u32 = 1;
@@ -87,6 +89,8 @@ pub enum Want {
         /// Even if last copies are lost.
         forced: bool,
     },
+    /// Read everything this Box keeps again now; progress, then the end.
+    Sweep {},
     /// A manifest, then chunks.
     Retrieve {
         /// A Box's name or key.
@@ -125,6 +129,8 @@ pub enum Reply {
     Event(Box<EventView>),
     /// That was all.
     NoMore {},
+    /// The end of a sweep.
+    Sweep(SweepView),
     /// What is about to be retrieved; binary follows.
     Retrieve(RetrieveView),
     /// No author was named, and these have snapshots: one has to be chosen.
@@ -269,6 +275,10 @@ pub struct PeerView {
     pub connected: bool,
     /// Its program's version, while connected.
     pub version: Option<String>,
+    /// What it keeps for this Box, when it was asked last.
+    pub room: Option<RoomView>,
+    /// Bytes this Box keeps for it.
+    pub kept_bytes: u64,
 }
 
 /// One screen.
@@ -324,23 +334,6 @@ pub struct StatusView {
     /// Former Boxes whose snapshots are kept.
     #[serde(default)]
     pub former: Vec<FormerView>,
-}
-
-/// What a Box keeps for the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreView {
-    /// Chunks kept.
-    pub chunks: u64,
-    /// Chunks there is room for in the table.
-    pub chunks_max: u64,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Bytes still free for data.
-    pub free_bytes: u64,
-    /// Chunks found not whole.
-    pub damaged: u64,
-    /// Times the disk was asked to make bytes durable, since the start.
-    pub syncs: u64,
 }
 
 /// What is about to be retrieved.

@@ -68,6 +68,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Status(print) => ask::status(&dir, print),
         Command::Peers(print) => ask::peers(&dir, print),
         Command::Diff(args) => diff::run(&dir, &args),
+        Command::Sweep(args) => ask::sweep(&dir, &args),
         Command::Ls(args) => ls::run(&dir, &args),
         Command::Jobs(args) => jobs::run(&dir, &args),
         Command::Doctor(print) => doctor::run(&dir, print),

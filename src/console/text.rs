@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::control::{PeerView, SnapshotOutcome, SnapshotView};
+use super::control::{PeerView, RoomView, SnapshotOutcome, SnapshotView, SweepView};
 use super::fault::Fault;
 
 /// Prints on standard output. A reader that went away or a full disk is an error like others, not a panic.
@@ -115,8 +115,60 @@ pub fn peers(list: &[PeerView], is_running: bool) -> String {
             peer.site,
             peer.addresses.join(", ")
         );
+        if let Some(room) = &peer.room {
+            let _ = writeln!(text, "{:<16} {}", "", room_line(room));
+        }
+        if peer.kept_bytes > 0 {
+            let _ = writeln!(text, "{:<16} has {} here", "", bytes(peer.kept_bytes));
+        }
     }
     text.truncate(text.trim_end().len());
+    text
+}
+
+fn room_line(room: &RoomView) -> String {
+    let quota = room.quota_bytes.map_or_else(String::new, |quota| {
+        format!(" of {} it may have", bytes(quota))
+    });
+    let damaged = match room.damaged {
+        0 => String::new(),
+        damaged => format!("; {damaged} chunks are damaged there and being replaced"),
+    };
+    format!(
+        "keeps {}{quota} for this Box, has room for {}{damaged}",
+        bytes(room.used_bytes),
+        bytes(room.room_bytes)
+    )
+}
+
+/// `reserve sweep`
+pub fn sweep(view: &SweepView) -> String {
+    let mut text = format!(
+        "Read {} in {} segments: {} frames compared with their names.",
+        bytes(view.bytes),
+        view.segments,
+        view.frames
+    );
+    if view.damaged_count == 0 {
+        text.push_str(" Everything is whole.");
+        return text;
+    }
+    let _ = write!(
+        text,
+        " {} places are damaged; nothing was removed.",
+        view.damaged_count
+    );
+    for place in &view.damaged {
+        let _ = write!(text, "\n  {place}");
+    }
+    let _ = write!(
+        text,
+        "\n{} chunks were fetched anew from other Boxes, {} are still damaged.",
+        view.replaced, view.still_damaged
+    );
+    if view.still_damaged > 0 {
+        text.push_str(" This Box goes on asking the others for them.");
+    }
     text
 }
 

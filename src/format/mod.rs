@@ -15,6 +15,7 @@ pub mod sealed_note;
 pub mod segment;
 pub mod ticket;
 pub mod unfinished;
+pub mod verified;
 
 mod envelope;
 

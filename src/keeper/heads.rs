@@ -49,6 +49,18 @@ impl HeadList {
         room
     }
 
+    /// Forgets one that turned out unreadable, so that it is taken from others again. Whether it was there.
+    pub fn remove(&mut self, location: Location) -> bool {
+        let before = self.0.len();
+        self.0.retain(|head| head.location != location);
+        self.0.len() < before
+    }
+
+    /// Forgets all of a segment that is gone.
+    pub fn remove_segment(&mut self, number: u32) {
+        self.0.retain(|head| head.location.segment() != number);
+    }
+
     /// Those of one author with exactly this number.
     #[must_use]
     pub fn at(&self, author: AuthorIndex, number: SnapshotNumber) -> &[HeadPlace] {

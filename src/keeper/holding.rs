@@ -5,11 +5,14 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use tokio::sync::Notify;
+
 use super::queue::{Answer, Shared, What, stride_of};
 use super::reading::{Segment, Window};
 use super::refuse::StoreError;
 use super::room::Need;
 use super::table::{Entry, prefix_of};
+use super::trust::Trust;
 use super::writing::path_of;
 use crate::format::decode;
 use crate::format::head::SignedHead;
@@ -17,10 +20,12 @@ use crate::format::record::id_of;
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location};
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, STORE_FILES_MAX};
 use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
-use crate::world::{Disk, World};
+use crate::world::{Clock, Disk, World};
 
 /// Entries of an equal prefix that are looked at; more than one is a wonder already.
 const MATCHES_MAX: usize = 8;
+/// Which segments were found whole.
+pub(super) const VERIFIED_PATH: &str = "store/verified";
 /// Headers closer together than this are read at once.
 const CLOSE_BYTES: usize = 64 << 10;
 
@@ -31,6 +36,10 @@ pub(super) struct Inner<W: World> {
     files: RefCell<heapless::Vec<Segment<W::Disk>, STORE_FILES_MAX>>,
     /// A segment whose write failed and that is being read again.
     doubt: Cell<Option<u32>>,
+    pub(super) trust: RefCell<Trust>,
+    /// One reading of everything at a time.
+    pub(super) verifying: tokio::sync::Mutex<()>,
+    pub(super) damage_seen: Notify,
 }
 
 /// What was found under a name.
@@ -52,6 +61,9 @@ impl<W: World> Inner<W> {
             shared,
             files: RefCell::new(heapless::Vec::new()),
             doubt: Cell::new(None),
+            trust: RefCell::default(),
+            verifying: tokio::sync::Mutex::new(()),
+            damage_seen: Notify::new(),
         }
     }
 
@@ -149,18 +161,21 @@ impl<W: World> Inner<W> {
         state.table.matches(id).take(MATCHES_MAX).collect()
     }
 
-    /// A chunk that is not whole no longer counts.
-    pub(super) fn flag(&self, id: &ChunkId, location: Location) {
+    /// A chunk that is not whole no longer counts. False if the table has it elsewhere, or not at all.
+    pub(super) fn flag(&self, id: &ChunkId, location: Location) -> bool {
         let mut state = self.shared.state.borrow_mut();
         let mut is_new = false;
-        state.table.update(id, location, |entry| {
+        let is_there = state.table.update(id, location, |entry| {
             is_new = !entry.damaged;
             entry.damaged = true;
         });
         state.damaged += u64::from(is_new);
         if is_new {
             tracing::warn!(chunk = %id, segment = location.segment(), offset = location.offset(), "a chunk is damaged");
+            self.trust.borrow_mut().doubt(location.segment());
+            self.damage_seen.notify_one();
         }
+        is_there
     }
 
     /// The chunk of this very name, compared on the disk.
@@ -245,7 +260,7 @@ impl<W: World> Inner<W> {
         let is_whole = match header {
             Some(header) if header.id != *id => return Ok(Check::Other),
             Some(header) if header.payload_bytes != entry.record_bytes => false,
-            Some(_) if self.doubt.get() == Some(segment.0) => window
+            Some(_) if !self.is_believed(location) => window
                 .is_whole(&segment, location.offset(), entry.record_bytes, id)
                 .await
                 .unwrap_or(false),
@@ -259,8 +274,34 @@ impl<W: World> Inner<W> {
         Ok(Check::Damaged)
     }
 
+    /// Whether a frame's body may be believed without reading it.
+    fn is_believed(&self, location: Location) -> bool {
+        let now = self.world.clock().wall();
+        self.doubt.get() != Some(location.segment()) && self.trust.borrow().covers(location, now)
+    }
+
+    /// Writes down which segments were found whole, if so many marks are new. Without it they are read again after a start.
+    pub(super) async fn save_trust(&self, at_least: usize) {
+        let marks = self
+            .trust
+            .borrow_mut()
+            .take_unsaved(self.shared.store, at_least);
+        if let Some(marks) = marks
+            && let Err(error) = self
+                .world
+                .disk()
+                .replace_small(VERIFIED_PATH, &marks.encode(), false)
+                .await
+        {
+            tracing::debug!(%error, "what was found whole is not written down");
+        }
+    }
+
     /// A segment's file, or `None` if it is gone. Other errors say nothing about what is in it.
-    async fn segment_or_none(&self, number: u32) -> Result<Option<Segment<W::Disk>>, StoreError> {
+    pub(super) async fn segment_or_none(
+        &self,
+        number: u32,
+    ) -> Result<Option<Segment<W::Disk>>, StoreError> {
         match self.segment(number).await {
             Ok(segment) => Ok(Some(segment)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -15,8 +15,9 @@ use super::writing::{footer_room, path_of};
 use crate::format::segment::{
     FOOTER_ENTRY_BYTES, FooterEntry, FrameType, Location, SegmentHeader, TRAILER_BYTES, Trailer,
 };
+use crate::format::verified::SegmentMark;
 use crate::terms::limits::{BLOCK_BYTES, RECORD_BYTES_MAX, SEGMENT_FRAMES_MAX};
-use crate::terms::{AuthorIndex, PeerKey};
+use crate::terms::{AuthorIndex, PeerKey, StoreId};
 use crate::world::{Disk, DiskFile, World};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -42,10 +43,61 @@ pub(super) async fn header_of<D: Disk>(
         .and_then(|block| SegmentHeader::decode(block).ok())
 }
 
+/// Reads a segment's footer (authors, then entries) into `footer`; `None` if there is none, or not a whole one.
+pub(super) async fn footer_of<D: Disk>(
+    window: &mut Window<D>,
+    segment: &Segment<D>,
+    len: u64,
+    store: StoreId,
+    footer: &mut Vec<u8>,
+) -> Option<Trailer> {
+    if len < 2 * BLOCK || !len.is_multiple_of(BLOCK) {
+        return None;
+    }
+    // What stands before the trailer is probably the footer: a second read would be a second way to the disk.
+    let tail_bytes = len.min(FOOTER_AHEAD_BYTES);
+    let tail = usize::try_from(tail_bytes).ok()?;
+    let end = window.bytes(segment, len - tail_bytes, tail, tail).await;
+    let trailer = match end.ok().map(Trailer::decode) {
+        Some(trailer) => trailer,
+        None => {
+            // Perhaps only what stands before it cannot be read.
+            let block = window
+                .bytes(segment, len - BLOCK, BLOCK_BYTES, BLOCK_BYTES)
+                .await;
+            Trailer::decode(block.ok()?)
+        }
+    };
+    let trailer = trailer.ok()?;
+    let start = u64::from(trailer.footer_offset);
+    let bytes = trailer.footer_bytes();
+    let is_ours = trailer.store == store
+        && trailer.number == segment.0
+        && trailer.entries as usize <= SEGMENT_FRAMES_MAX
+        && start >= BLOCK
+        && start + bytes + TRAILER_BYTES as u64 <= len;
+    if !is_ours {
+        return None;
+    }
+    let bytes = usize::try_from(bytes).ok()?;
+    footer.clear();
+    footer.reserve(bytes);
+    let there = window
+        .stream(segment, start, bytes, |piece| {
+            footer.extend_from_slice(piece);
+        })
+        .await;
+    let is_whole = there.is_ok_and(|there| there) && crc32fast::hash(footer) == trailer.footer_sum;
+    is_whole.then_some(trailer)
+}
+
 /// What has been taken in so far.
 pub(super) struct Loading<'a, W: World> {
     inner: &'a Rc<Inner<W>>,
     window: Window<W::Disk>,
+    marks: Vec<SegmentMark>,
+    /// The segment that should come next.
+    next: u32,
     pub(super) report: OpenReport,
     /// The last commit seen.
     pub(super) commit: u64,
@@ -54,14 +106,25 @@ pub(super) struct Loading<'a, W: World> {
 }
 
 impl<'a, W: World> Loading<'a, W> {
-    pub(super) async fn new(inner: &'a Rc<Inner<W>>) -> Self {
+    /// `marks` are the segments that were found whole before, numbers rising.
+    pub(super) async fn new(inner: &'a Rc<Inner<W>>, marks: Vec<SegmentMark>) -> Self {
         Self {
             inner,
+            marks,
+            next: 1,
             window: Window::new(inner.world.disk()).await,
             report: OpenReport::default(),
             commit: 0,
             footer: Vec::new(),
         }
+    }
+
+    /// Numbers that were passed over are segments that are gone.
+    pub(super) fn missing_before(&mut self, number: u32) {
+        for missing in self.next..number {
+            self.report.tell(missing, 0, 0, DamageKind::Missing);
+        }
+        self.next = number + 1;
     }
 
     /// Takes in one segment. The last one's state is returned if it can go on.
@@ -97,6 +160,7 @@ impl<'a, W: World> Loading<'a, W> {
                 self.report.tell(number, 0, BLOCK, DamageKind::Header);
             }
             self.commit = self.commit.max(trailer.commit);
+            self.believe(&segment, len).await;
             self.take_footer(number, &trailer).await?;
             return Ok(None);
         }
@@ -148,49 +212,24 @@ impl<'a, W: World> Loading<'a, W> {
         }))
     }
 
+    /// A segment that is as it was when it was found whole is believed.
+    async fn believe(&self, segment: &Segment<W::Disk>, len: u64) {
+        let at = self
+            .marks
+            .binary_search_by_key(&segment.0, |mark| mark.number);
+        let Some(mark) = at.ok().map(|at| self.marks[at]) else {
+            return;
+        };
+        let changed = segment.1.changed().await;
+        if mark.len == len && changed.is_ok_and(|changed| changed == mark.changed) {
+            self.inner.trust.borrow_mut().believe(mark);
+        }
+    }
+
     /// Reads the footer into `self.footer`; `None` if there is none, or not a whole one.
     async fn footer(&mut self, segment: &Segment<W::Disk>, len: u64) -> Option<Trailer> {
-        if len < 2 * BLOCK || !len.is_multiple_of(BLOCK) {
-            return None;
-        }
-        let window = &mut self.window;
-        // What stands before the trailer is probably the footer: a second read would be a second way to the disk.
-        let tail_bytes = len.min(FOOTER_AHEAD_BYTES);
-        let tail = usize::try_from(tail_bytes).ok()?;
-        let end = window.bytes(segment, len - tail_bytes, tail, tail).await;
-        let trailer = match end.ok().map(Trailer::decode) {
-            Some(trailer) => trailer,
-            None => {
-                // Perhaps only what stands before it cannot be read.
-                let block = window
-                    .bytes(segment, len - BLOCK, BLOCK_BYTES, BLOCK_BYTES)
-                    .await;
-                Trailer::decode(block.ok()?)
-            }
-        };
-        let trailer = trailer.ok()?;
-        let start = u64::from(trailer.footer_offset);
-        let bytes = trailer.footer_bytes();
-        let is_ours = trailer.store == self.inner.shared.store
-            && trailer.number == segment.0
-            && trailer.entries as usize <= SEGMENT_FRAMES_MAX
-            && start >= BLOCK
-            && start + bytes + TRAILER_BYTES as u64 <= len;
-        if !is_ours {
-            return None;
-        }
-        let bytes = usize::try_from(bytes).ok()?;
-        let footer = &mut self.footer;
-        footer.clear();
-        footer.reserve(bytes);
-        let there = window
-            .stream(segment, start, bytes, |piece| {
-                footer.extend_from_slice(piece);
-            })
-            .await;
-        let is_whole =
-            there.is_ok_and(|there| there) && crc32fast::hash(footer) == trailer.footer_sum;
-        is_whole.then_some(trailer)
+        let store = self.inner.shared.store;
+        footer_of(&mut self.window, segment, len, store, &mut self.footer).await
     }
 
     async fn take_footer(&mut self, number: u32, trailer: &Trailer) -> Result<(), StoreError> {

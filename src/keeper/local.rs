@@ -72,7 +72,7 @@ impl<W: World> Ask for AnyKeeper<W> {
 
     async fn room(&self) -> Result<Room, AskError> {
         match self {
-            Self::Local { store, me } => Ok(store.room(*me)),
+            Self::Local { store, me } => Ok(store.room(*me).await),
             Self::Remote(remote) => remote.room().await,
         }
     }

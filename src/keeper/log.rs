@@ -15,6 +15,7 @@ use super::refuse::StoreError;
 use super::room::Need;
 use super::writing::{Footer, Stage, Unwritten, begin_segment, close_segment, footer_room};
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location, SEGMENT_NUMBER_MAX};
+use crate::format::verified::SegmentMark;
 use crate::terms::limits::{
     BLOCK_BYTES, COMMIT_FRAMES_MAX, COMMIT_WAIT_DISK_MS, COMMIT_WAIT_SSD_MS, FRAME_ALIGN_BYTES,
     SEGMENT_FRAMES_MAX,
@@ -32,6 +33,9 @@ pub(super) struct OpenSegment<W: World> {
     /// Something behind the last frame is not ours to trust: only a footer may follow.
     pub(super) must_close: bool,
 }
+
+/// Closed segments that a power cut may make the next start read again.
+const MARKS_UNSAVED_MAX: usize = 16;
 
 /// The task.
 pub(super) struct Writer<W: World> {
@@ -58,6 +62,7 @@ impl<W: World> Writer<W> {
             self.inner.refresh_free().await;
             self.inner.shared.end_commit();
         }
+        self.inner.save_trust(1).await;
         self.inner.shared.end_writing();
     }
 
@@ -99,6 +104,9 @@ impl<W: World> Writer<W> {
         state.fdatasyncs += 1;
         state.segments += 1;
         state.disk_bytes += BLOCK_BYTES as u64;
+        drop(state);
+        let shared = &self.inner.shared;
+        shared.open_segment_is(Some((number, BLOCK_BYTES as u64)));
         Ok(OpenSegment {
             number,
             file,
@@ -135,6 +143,7 @@ impl<W: World> Writer<W> {
             state.disk_bytes += end - segment.end;
         }
         segment.end = end;
+        shared.open_segment_is(Some((segment.number, end)));
         for (job, offset) in taken {
             match (
                 Location::new(segment.number, offset),
@@ -249,6 +258,8 @@ impl<W: World> Writer<W> {
         taken: Vec<(Job, u64)>,
         told: impl Fn() -> StoreError,
     ) {
+        self.inner.shared.open_segment_is(None);
+        self.inner.trust.borrow_mut().doubt(segment.number);
         self.inner.begin_doubt(segment.number);
         for (job, _) in taken {
             self.inner.shared.fail(job, told());
@@ -278,9 +289,8 @@ impl<W: World> Writer<W> {
         let world = &self.inner.world;
         match close_segment(world, segment.file.clone(), segment.end, &footer).await {
             Ok(end) => {
-                let mut state = self.inner.shared.state.borrow_mut();
-                state.fdatasyncs += 1;
-                state.disk_bytes += end - segment.end;
+                self.inner.shared.count_sync(end - segment.end);
+                self.is_closed(&segment, end).await;
                 Ok(())
             }
             Err(Unwritten::Full) if cut(&segment).await.is_ok() => {
@@ -295,6 +305,26 @@ impl<W: World> Writer<W> {
                 Ok(())
             }
         }
+    }
+
+    /// A closed segment that was written in this run is as good as read.
+    async fn is_closed(&self, segment: &OpenSegment<W>, len: u64) {
+        self.inner.shared.open_segment_is(None);
+        let number = segment.number;
+        if !self.inner.trust.borrow().is_written_here(number) {
+            return;
+        }
+        // The time of the last change stands only when nothing more is written.
+        if let Ok(changed) = segment.file.changed().await {
+            let verified = self.inner.world.clock().wall();
+            self.inner.trust.borrow_mut().found_whole(SegmentMark {
+                number,
+                len,
+                changed,
+                verified,
+            });
+        }
+        self.inner.save_trust(MARKS_UNSAVED_MAX).await;
     }
 
     fn refuse_all(&self, error: &StoreError) {

@@ -99,6 +99,8 @@ struct Bytes {
     now: Vec<u8>,
     durable: Vec<u8>,
     is_name_durable: bool,
+    /// Counts changes by programs; rot is none.
+    changes: u32,
     /// Where a block begins that cannot be read.
     bad_blocks: Vec<usize>,
 }
@@ -189,6 +191,7 @@ impl MockDisk {
             durable: bytes.clone(),
             now: bytes,
             is_name_durable: true,
+            changes: 0,
             bad_blocks: Vec::new(),
         };
         let mut platter = self.platter.borrow_mut();
@@ -215,6 +218,17 @@ impl MockDisk {
         let mut file = platter.files[path].borrow_mut();
         file.durable.clone_from(&bytes);
         file.now = bytes;
+    }
+
+    /// A program wrote to a file.
+    pub(super) fn touch(&self, path: &str) {
+        let platter = self.platter.borrow();
+        platter.files[path].borrow_mut().changes += 1;
+    }
+
+    /// A file is gone.
+    pub(super) fn lose(&self, path: &str) {
+        self.platter.borrow_mut().files.remove(path);
     }
 
     /// A process was killed after it wrote a file's end and before it synced it.
@@ -394,6 +408,7 @@ impl DiskFile for MockFile {
             bytes.now.resize(from + len, 0);
         }
         bytes.now[from..from + len].copy_from_slice(&buffer[at..at + len]);
+        bytes.changes += 1;
         (Ok(()), buffer)
     }
 
@@ -421,6 +436,13 @@ impl DiskFile for MockFile {
 
     async fn len(&self) -> io::Result<u64> {
         Ok(self.bytes.borrow().now.len() as u64)
+    }
+
+    async fn changed(&self) -> io::Result<Stamp> {
+        Ok(Stamp {
+            seconds: i64::from(self.bytes.borrow().changes),
+            nanos: 0,
+        })
     }
 
     async fn set_len(&self, len: u64) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Others speak to a keeper, the local one too, through [`Ask`]; they find keepers through [`Keepers`].
 
+mod ahead;
 mod ask;
 #[cfg(test)]
 mod damage_tests;
@@ -20,6 +21,7 @@ mod queue;
 mod reading;
 mod refuse;
 mod remote;
+mod repair;
 mod room;
 mod scan;
 mod serve;
@@ -31,6 +33,10 @@ mod store_tests;
 pub mod table;
 #[cfg(test)]
 mod torn_tests;
+mod trust;
+mod verify;
+#[cfg(test)]
+mod verify_tests;
 mod writing;
 
 pub use ask::{Ask, AskError, Keepers, MemberView};
@@ -38,5 +44,7 @@ pub use local::AnyKeeper;
 pub use open::{Damage, DamageKind, OpenReport};
 pub use refuse::StoreError;
 pub use remote::{RemoteKeeper, read_head_list};
+pub use repair::Repaired;
 pub use serve::{Host, Server};
 pub use store::{Store, StoreConfig, StoreFigures};
+pub use verify::{Pace, SweepProgress, SweepReport, Which};

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::holding::Inner;
+use super::holding::{Inner, VERIFIED_PATH};
 use super::loading::{Loading, Tail, header_of};
 use super::log::{OpenSegment, Writer};
 use super::queue::{Shared, Sizes};
@@ -17,6 +17,7 @@ use super::room::{Limits, held_back_bytes};
 use super::state::State;
 use super::store::{Store, StoreConfig};
 use super::writing::{STORE_DIR, number_of, path_of};
+use crate::format::verified::{SegmentMark, Verified};
 use crate::format::{Malformed, decode_file, encode_file};
 use crate::terms::StoreId;
 use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX};
@@ -59,6 +60,8 @@ pub struct Damage {
 /// What is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamageKind {
+    /// The segment's file is gone, and all that was in it.
+    Missing,
     /// The segment's first block.
     Header,
     /// The footer of a closed segment is missing or damaged: its frames were found one by one.
@@ -143,10 +146,12 @@ impl<W: World> Store<W> {
         };
         let shared = Shared::new(identity.store, sizes, limits, state);
         let inner = Rc::new(Inner::new(world.clone(), shared));
-        let mut loading = Loading::new(&inner).await;
+        let marks = marks_of(&world, identity.store).await;
+        let mut loading = Loading::new(&inner, marks).await;
         let mut tail = None;
         for number in &numbers {
             let is_last = numbers.last() == Some(number);
+            loading.missing_before(*number);
             tail = loading.segment(*number, is_last).await?;
         }
         let Loading {
@@ -164,6 +169,12 @@ impl<W: World> Store<W> {
             Some(tail) => inner.trim(tail, &mut report, &mut next_number).await,
             None => None,
         };
+        {
+            let fresh = segment.as_ref().map(|open| (open.number, open.end));
+            inner.shared.open_segment_is(fresh);
+            let (number, offset) = fresh.unwrap_or((next_number, 0));
+            inner.trust.borrow_mut().begin_at(number, offset);
+        }
         inner.refresh_free().await;
         {
             let state = inner.shared.state.borrow();
@@ -180,6 +191,15 @@ impl<W: World> Store<W> {
         world.spawn(writer.run());
         Ok((Self::of(inner), report))
     }
+}
+
+/// What was found whole before. Without it all is read again.
+async fn marks_of<W: World>(world: &W, store: StoreId) -> Vec<SegmentMark> {
+    let bytes = world.disk().read_small(VERIFIED_PATH).await.ok().flatten();
+    let verified = bytes.and_then(|bytes| Verified::decode(&bytes).ok());
+    verified
+        .filter(|verified| verified.store == store)
+        .map_or_else(Vec::new, |verified| verified.segments)
 }
 
 /// Who the store is: by its file, or by its segments if the file is lost; a new one is drawn if there is neither.

@@ -96,6 +96,8 @@ pub(super) struct Shared {
     pub(super) state: RefCell<State>,
     /// Calls that may still put something into the queue.
     busy: Cell<usize>,
+    /// The segment that is written to and where its last commit ends.
+    open: Cell<Option<(u32, u64)>>,
     queue_grew: Notify,
     commit_ended: Notify,
 }
@@ -128,6 +130,7 @@ impl Shared {
             limits,
             state: RefCell::new(state),
             busy: Cell::new(0),
+            open: Cell::new(None),
             queue_grew: Notify::new(),
             commit_ended: Notify::new(),
         }
@@ -158,6 +161,23 @@ impl Shared {
             return Err(StoreError::QuotaFull);
         }
         Ok(())
+    }
+
+    /// The segment that is written to and where its last commit ends.
+    pub(super) fn open_segment(&self) -> Option<(u32, u64)> {
+        self.open.get()
+    }
+
+    /// The writer says which that is.
+    pub(super) fn open_segment_is(&self, open: Option<(u32, u64)>) {
+        self.open.set(open);
+    }
+
+    /// A file was made durable, longer by so much.
+    pub(super) fn count_sync(&self, bytes: u64) {
+        let mut state = self.state.borrow_mut();
+        state.fdatasyncs += 1;
+        state.disk_bytes += bytes;
     }
 
     pub(super) fn is_pending(&self, id: &ChunkId) -> bool {

@@ -3,6 +3,7 @@
 //! Memory: bodies on their way in are leased from the session's pool; records on their way out are bounded here, over all peers.
 //! Nothing is answered with yes before the store says it is durable.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::ask::{Ask, Keepers};
 use super::placement;
+use super::refuse::StoreError;
 use super::remote::{bits_of, head_list};
 use super::store::Store;
 use crate::format::head::SignedHead;
@@ -47,8 +49,8 @@ pub trait Host: Clone + 'static {
 /// Serves peers from one store.
 pub struct Server<W: World, H: Host> {
     world: W,
-    store: Store<W>,
-    host: H,
+    pub(super) store: Store<W>,
+    pub(super) host: H,
     records_out: Rc<Semaphore>,
     pulls: Arc<Semaphore>,
 }
@@ -167,7 +169,7 @@ impl<W: World, H: Host> Server<W, H> {
                     .map_err(|error| error.refusal())?;
                 Ok(Message::Done)
             }
-            Message::AskRoom => Ok(Message::Room(self.store.room(peer))),
+            Message::AskRoom => Ok(Message::Room(self.store.room(peer).await)),
             Message::Roster => {
                 self.host.merge_roster(&body).await?;
                 Ok(Message::Done)
@@ -192,21 +194,35 @@ impl<W: World, H: Host> Server<W, H> {
         }
     }
 
-    /// Fetches what is missing here from the other keepers.
-    async fn pull(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, Refusal> {
+    /// Fetches what is missing here from the other keepers, several at once. Where there is no room nothing more is fetched.
+    pub(super) async fn pull(
+        &self,
+        author: PeerKey,
+        ids: &[ChunkId],
+    ) -> Result<Vec<bool>, Refusal> {
         let mut held = self
             .store
             .have(author, ids)
             .await
             .map_err(|error| error.refusal())?;
         let missing: Vec<usize> = (0..ids.len()).filter(|at| !held[*at]).collect();
+        let limit: Rc<Cell<Option<Refusal>>> = Rc::default();
         // At most `ASK_IDS_MAX` small results wait in it.
         let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
         for at in missing {
             let permit = Arc::clone(&self.pulls).acquire_owned().await;
-            let (server, done, id) = (self.clone(), done.clone(), ids[at]);
+            if limit.get().is_some() {
+                break;
+            }
+            let (server, done, id, limit) = (self.clone(), done.clone(), ids[at], limit.clone());
             self.world.spawn(async move {
-                let fetched = server.fetch(author, id).await;
+                let fetched = match server.fetch(author, id).await {
+                    Ok(fetched) => fetched,
+                    Err(refusal) => {
+                        limit.set(Some(refusal));
+                        false
+                    }
+                };
                 drop(permit);
                 // Nobody listens when the asking session is over.
                 let _ = done.send((at, fetched));
@@ -216,11 +232,11 @@ impl<W: World, H: Host> Server<W, H> {
         while let Some((at, fetched)) = finished.recv().await {
             held[at] = fetched;
         }
-        Ok(held)
+        limit.get().map_or(Ok(held), Err)
     }
 
-    /// One chunk, from whichever keeper has it whole.
-    async fn fetch(&self, author: PeerKey, id: ChunkId) -> bool {
+    /// One chunk, from whichever keeper has it whole. An error is our own: asking another keeper would not help.
+    async fn fetch(&self, author: PeerKey, id: ChunkId) -> Result<bool, Refusal> {
         let keepers = self.host.keepers();
         let me = keepers.me();
         for peer in placement::ranking(id, author, &keepers.members()) {
@@ -230,12 +246,16 @@ impl<W: World, H: Host> Server<W, H> {
             let Some(keeper) = keepers.reach(peer) else {
                 continue;
             };
-            if let Ok(Some(record)) = keeper.get(id).await
-                && self.store.put(author, id, Rc::new(record)).await.is_ok()
-            {
-                return true;
+            let Ok(Some(record)) = keeper.get(id).await else {
+                continue;
+            };
+            match self.store.put(author, id, Rc::new(record)).await {
+                Ok(()) => return Ok(true),
+                // It sent something else, or rotten bytes.
+                Err(StoreError::Damaged | StoreError::NoRecord) => {}
+                Err(error) => return Err(error.refusal()),
             }
         }
-        false
+        Ok(false)
     }
 }

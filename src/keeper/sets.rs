@@ -82,6 +82,14 @@ impl Sets {
         self.mask(set) & 1 << member.0 != 0
     }
 
+    /// One of its members.
+    #[must_use]
+    pub fn first(&self, set: SetIndex) -> Option<AuthorIndex> {
+        let mask = self.mask(set);
+        let first = u16::try_from(mask.trailing_zeros()).ok()?;
+        (mask != 0).then_some(AuthorIndex(first))
+    }
+
     fn mask(&self, set: SetIndex) -> u64 {
         self.0.get(usize::from(set.0)).copied().unwrap_or(0)
     }

@@ -15,7 +15,7 @@ use crate::format::message::Room;
 use crate::format::record::{RecordHeader, id_of};
 use crate::format::segment::FrameType;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX};
-use crate::terms::{ChunkId, Kind, PeerKey, SnapshotNumber};
+use crate::terms::{ChunkId, Kind, PeerKey, SnapshotNumber, Stamp};
 use crate::world::World;
 
 /// Heads in one answer.
@@ -43,6 +43,10 @@ pub struct StoreFigures {
     pub table_bytes: usize,
     /// Chunks found not whole and not replaced since.
     pub damaged: u64,
+    /// Segments that are believed to be whole because they were read, or written, lately.
+    pub segments_verified: usize,
+    /// The oldest such reading.
+    pub verified_oldest: Option<Stamp>,
     /// Heads of snapshots.
     pub heads: usize,
     /// Segment files.
@@ -85,7 +89,7 @@ impl<W: World> Store<W> {
         Self(Rc::new(Door(inner)))
     }
 
-    fn inner(&self) -> &Inner<W> {
+    pub(super) fn inner(&self) -> &Inner<W> {
         &self.0.0
     }
 
@@ -122,7 +126,12 @@ impl<W: World> Store<W> {
                     None => return Ok(()),
                 }
             }
-            match inner.shared.check_room(frame_bytes, need, who) {
+            // What replaces a damaged chunk is counted already.
+            let checked = match inner.shared.check_room(frame_bytes, need, who) {
+                Err(StoreError::QuotaFull) if found.damaged.is_some() => Ok(()),
+                checked => checked,
+            };
+            match checked {
                 Ok(()) => {
                     let replaces = found.damaged;
                     let what = What::Chunk { record, replaces };
@@ -279,6 +288,7 @@ impl<W: World> Store<W> {
     /// What it says of itself.
     #[must_use]
     pub fn figures(&self) -> StoreFigures {
+        let trust = self.inner().trust.borrow();
         let shared = &self.inner().shared;
         let state = shared.state.borrow();
         StoreFigures {
@@ -286,6 +296,8 @@ impl<W: World> Store<W> {
             chunks_max: state.table.chunks_max(),
             table_bytes: state.table.bytes(),
             damaged: state.damaged,
+            segments_verified: trust.count(),
+            verified_oldest: trust.oldest(),
             heads: state.heads.count(),
             segments: state.segments,
             disk_bytes: state.disk_bytes,
@@ -298,9 +310,10 @@ impl<W: World> Store<W> {
         }
     }
 
-    /// What there is room for, told to one author.
-    #[must_use]
-    pub fn room(&self, author: PeerKey) -> Room {
+    /// What there is room for now, told to one author.
+    pub async fn room(&self, author: PeerKey) -> Room {
+        // Other programs write to the same disk.
+        self.inner().refresh_free().await;
         let figures = self.figures();
         let state = self.inner().shared.state.borrow();
         let yours_bytes = state

@@ -134,6 +134,21 @@ impl Table {
             .map(unpack)
     }
 
+    /// Chunks whose frames are in a segment: places, and names of which only the beginning is right.
+    #[must_use]
+    pub fn in_segment(&self, number: u32) -> Vec<(ChunkId, Location)> {
+        let there = self
+            .scan()
+            .filter(|entry| entry.location.segment() == number);
+        there
+            .map(|entry| {
+                let mut id = [0; 32];
+                id[..PREFIX_BYTES].copy_from_slice(&entry.prefix);
+                (ChunkId(id), entry.location)
+            })
+            .collect()
+    }
+
     /// Chunks in it.
     #[must_use]
     pub fn chunks(&self) -> usize {

@@ -77,6 +77,9 @@ impl DiskFile for NoFile {
     async fn len(&self) -> io::Result<u64> {
         unsupported()
     }
+    async fn changed(&self) -> io::Result<crate::terms::Stamp> {
+        unsupported()
+    }
     async fn set_len(&self, _: u64) -> io::Result<()> {
         unsupported()
     }

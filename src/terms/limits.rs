@@ -97,6 +97,8 @@ pub const TABLE_CHUNKS_DEFAULT: usize = 1_000_000;
 pub const TABLE_LOAD_PERCENT_MAX: usize = 80;
 /// Different sets of authors (or holders) that the chunks of a table may have; five Boxes make at most 32.
 pub const TABLE_SETS_MAX: usize = 4096;
+/// Everything a keeper holds is read again within this many days, unless the reserve says otherwise.
+pub const SWEEP_PERIOD_DAYS: i64 = 30;
 /// Facts about damage that one start or one check tells; the rest is counted.
 pub const DAMAGE_FACTS_MAX: usize = 64;
 /// Heads a keeper remembers: ten years of hourly snapshots of one author.

@@ -118,6 +118,8 @@ pub trait DiskFile: Clone + 'static {
     async fn sync_data(&self) -> io::Result<()>;
     /// The file's length in bytes.
     async fn len(&self) -> io::Result<u64>;
+    /// When the file was changed last, by whomever, as the file system tells it (ctime).
+    async fn changed(&self) -> io::Result<Stamp>;
     /// Cuts or extends the file to a length in bytes.
     async fn set_len(&self, bytes: u64) -> io::Result<()>;
 }

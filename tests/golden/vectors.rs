@@ -5,8 +5,9 @@ use reserve::format::opening::{MAC_BYTES, Opening, Wish};
 use reserve::format::record::{id_of, seal};
 use reserve::format::segment::{FooterEntry, FrameHeader, FrameType, SegmentHeader, Trailer};
 use reserve::format::ticket::Ticket;
+use reserve::format::verified::{SegmentMark, Verified};
 use reserve::format::{encode_file, sealed_note};
-use reserve::terms::{ChunkId, Codec, KeyEpoch, Kind, PeerKey, StoreId, Suite};
+use reserve::terms::{ChunkId, Codec, KeyEpoch, Kind, PeerKey, Stamp, StoreId, Suite};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 /// A named stretch of bytes of a golden file.
@@ -269,5 +270,24 @@ pub fn state() -> State {
 }
 
 pub fn state_files() -> Vec<Part> {
-    vec![part("state file", encode_file(&state()))]
+    let mark = |number| SegmentMark {
+        number,
+        len: 256 << 20,
+        changed: Stamp {
+            seconds: 1_795_000_000,
+            nanos: 123_456_789,
+        },
+        verified: Stamp {
+            seconds: 1_795_000_100,
+            nanos: 1,
+        },
+    };
+    let verified = Verified {
+        store: StoreId([5; 8]),
+        segments: vec![mark(1), mark(70_000)],
+    };
+    vec![
+        part("state file", encode_file(&state())),
+        part("verified segments", verified.encode()),
+    ]
 }

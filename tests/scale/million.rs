@@ -1,14 +1,15 @@
 //! A store as large as its table: it opens complete, in little memory.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Instant;
 
 use reserve::format::segment::{FooterEntry, FrameType, SegmentHeader, TRAILER_BYTES, Trailer};
+use reserve::format::verified::{SegmentMark, Verified};
 use reserve::keeper::Ask;
 use reserve::terms::limits::BLOCK_BYTES;
-use reserve::terms::{ChunkId, StoreId};
+use reserve::terms::{ChunkId, Stamp, StoreId};
 
 use super::caller;
 use super::filling::{ANNA, all_at_once, fill, on_the_ring, open, record, world};
@@ -114,6 +115,7 @@ fn a_tebibyte_in_thousands_of_segments_opens_complete_and_serves_three_peers_wit
     for number in 1..=SEGMENTS {
         forge_segment(&store, number);
     }
+    forge_marks(&store);
     // The first start also waits for what was just forged to reach the disk.
     home.start();
     home.kill();
@@ -135,6 +137,29 @@ fn a_tebibyte_in_thousands_of_segments_opens_complete_and_serves_three_peers_wit
         "{}",
         home.log()
     );
+}
+
+/// The memory that all of them were found whole a moment ago, as a store keeps it: their bodies are holes.
+fn forge_marks(dir: &Path) {
+    let stamp = |seconds, nanos: i64| Stamp {
+        seconds,
+        nanos: u32::try_from(nanos).unwrap(),
+    };
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let mark = |number| {
+        let found = std::fs::metadata(dir.join(format!("seg-{number:06}"))).unwrap();
+        SegmentMark {
+            number,
+            len: found.len(),
+            changed: stamp(found.ctime(), found.ctime_nsec()),
+            verified: stamp(i64::try_from(now.as_secs()).unwrap(), 0),
+        }
+    };
+    let verified = Verified {
+        store: StoreId([7; 8]),
+        segments: (1..=SEGMENTS).map(mark).collect(),
+    };
+    std::fs::write(dir.join("verified"), verified.encode()).unwrap();
 }
 
 /// Bodies the callers put, all at once, and get back.

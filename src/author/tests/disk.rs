@@ -6,6 +6,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
+use crate::terms::Stamp;
 use crate::world::{Buffer, Disk, DiskFile};
 
 fn never() -> io::Error {
@@ -76,6 +77,9 @@ impl DiskFile for SmallFile {
         Ok(())
     }
     async fn len(&self) -> io::Result<u64> {
+        Err(never())
+    }
+    async fn changed(&self) -> io::Result<Stamp> {
         Err(never())
     }
     async fn set_len(&self, _: u64) -> io::Result<()> {

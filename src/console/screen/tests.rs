@@ -16,6 +16,8 @@ fn peer(name: &str, is_me: bool, connected: bool) -> PeerView {
         is_me,
         connected,
         version: None,
+        room: None,
+        kept_bytes: 0,
     }
 }
 
@@ -56,6 +58,10 @@ fn view() -> StatusView {
             bytes: 3 << 20,
             free_bytes: 5 << 30,
             damaged: 0,
+            damaged_at_start: 0,
+            quota_bytes: None,
+            segments: (1, 0),
+            verified_seconds: None,
             syncs: 4,
         }),
         memory_bytes: Some((40 << 20, 48 << 20)),

@@ -112,6 +112,7 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
             Ok(leaving) => return follow_leaving(&service, &leaving, &mut writer).await,
             Err(fault) => Err(fault),
         },
+        Want::Sweep {} => return sweep(&service, &mut writer).await,
         Want::Retrieve { author, snapshot } => {
             match service.find(author.as_deref(), &snapshot).await {
                 Ok(view) => {
@@ -154,6 +155,20 @@ async fn follow<W: World>(
                     Err(fault) => return say(writer, &Reply::Fault(fault)).await,
                 };
                 return say_when_protected(service, &job, outcome, writer).await;
+            }
+        }
+    }
+}
+
+/// The sweep goes on if nobody listens any more.
+async fn sweep<W: World>(service: &Service<W>, writer: &mut OwnedWriteHalf) -> std::io::Result<()> {
+    let sweeping = service.begin_sweep();
+    let clock = service.world().clock();
+    loop {
+        match clock.within(PROGRESS_EVERY, sweeping.ended()).await {
+            None => say(writer, &Reply::Progress(sweeping.view())).await?,
+            Some(end) => {
+                return say(writer, &end.map_or_else(Reply::Fault, Reply::Sweep)).await;
             }
         }
     }

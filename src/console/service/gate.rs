@@ -219,7 +219,7 @@ impl<W: World> path::Host<W> for Service<W> {
                 service.tell_roster(&session).await;
             }
             service.take_heads(&session).await;
-            service.prove_to_peer(session.peer()).await;
+            service.look_after(&session).await;
             service.0.mend.notify_one();
         });
     }

@@ -13,6 +13,7 @@ mod job;
 mod leaving;
 mod listing;
 mod mending;
+mod minding;
 mod news;
 mod process;
 mod protection;
@@ -35,7 +36,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::console::control::TicketView;
 use crate::console::fault::Fault;
 use crate::dispatcher::{Dispatcher, EventFact, EventKind, FactName, Subject};
-use crate::format::message::Refusal;
+use crate::format::message::{Refusal, Room};
 use crate::keeper::{Server, Store};
 use crate::path::Mesh;
 use crate::retriever::Gather;
@@ -53,6 +54,7 @@ pub use views::{name_of, peer_view, snapshot_view};
 use job::Job;
 use leaving::Leaving;
 use mending::Mended;
+use minding::Sweeping;
 use protection::Protection;
 
 /// Chunks of plaintext on their way to commands at once, over all of them: 2 MiB each at most, 1 usually.
@@ -91,6 +93,10 @@ struct Inner<W: World> {
     mend: Notify,
     /// Which process of a peer was met last.
     boots: RefCell<BTreeMap<PeerKey, u64>>,
+    /// What the others said of their room when they were asked last.
+    rooms: RefCell<BTreeMap<PeerKey, Room>>,
+    /// The reading of everything that somebody asked for.
+    sweeping: RefCell<Option<Rc<Sweeping>>>,
     /// Keepers that are being asked for their share now.
     proving: RefCell<BTreeSet<PeerKey>>,
     jobs: RefCell<VecDeque<Rc<Job>>>,
@@ -155,6 +161,8 @@ impl<W: World> Service<W> {
             leaving: RefCell::default(),
             mend: Notify::new(),
             boots: RefCell::default(),
+            rooms: RefCell::default(),
+            sweeping: RefCell::default(),
             proving: RefCell::default(),
             jobs: RefCell::default(),
             snapshot_turn: tokio::sync::Mutex::new(()),
@@ -208,6 +216,8 @@ impl<W: World> Service<W> {
                 tracing::warn!(%error, "the roster could not be brought up to date");
             }
         });
+        self.world().spawn(self.clone().mind_store());
+        self.world().spawn(self.clone().mend_store());
     }
 
     pub(super) fn world(&self) -> &W {

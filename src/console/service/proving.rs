@@ -113,6 +113,7 @@ impl<W: World> Service<W> {
             } else if let Some(refusal) = share.refusal {
                 self.0.refusing.borrow_mut().insert(share.key, refusal);
                 self.tell_refusal(share.key, Some(refusal));
+                self.ask_room_of(share.key);
             }
         }
         let behind = if counts {
@@ -198,7 +199,19 @@ impl<W: World> Service<W> {
                     _ => None,
                 };
                 self.lacks_something(peer, refusal);
+                if refusal.is_some() {
+                    self.ask_room_of(peer);
+                }
             }
+        }
+    }
+
+    /// It takes no more: how much it has and may have is told with that.
+    fn ask_room_of(&self, peer: PeerKey) {
+        if let Some(session) = self.mesh().and_then(|mesh| mesh.session(peer)) {
+            let service = self.clone();
+            self.world()
+                .spawn(async move { service.look_at_room(&session).await });
         }
     }
 
@@ -226,24 +239,33 @@ impl<W: World> Service<W> {
     pub(super) async fn keep_proving(self) {
         loop {
             self.world().clock().sleep(ASK_AGAIN).await;
-            let Some(head) = self.newest_of_mine().await else {
-                continue;
-            };
-            let complete = self.0.protection.borrow().complete(head.head.number);
             for session in self
                 .mesh()
                 .map(crate::path::Mesh::sessions)
                 .unwrap_or_default()
             {
-                let peer = session.peer();
                 self.0
                     .protection
                     .borrow_mut()
-                    .seen(peer, self.world().clock().now());
-                if !complete.contains(&peer) {
-                    self.prove_to_peer(peer).await;
-                }
+                    .seen(session.peer(), self.world().clock().now());
+                // One that is slow must not keep the others waiting.
+                let service = self.clone();
+                self.world()
+                    .spawn(async move { service.look_after(&session).await });
             }
+        }
+    }
+
+    /// Asks a peer for its room, and for its share of our newest snapshot unless it has confirmed that.
+    pub(super) async fn look_after(&self, session: &Session) {
+        self.look_at_room(session).await;
+        let Some(head) = self.newest_of_mine().await else {
+            return;
+        };
+        let peer = session.peer();
+        let complete = self.0.protection.borrow().complete(head.head.number);
+        if !complete.contains(&peer) {
+            self.prove_to_peer(peer).await;
         }
     }
 
@@ -258,7 +280,7 @@ impl<W: World> Service<W> {
                 share.refused = refused
                     .iter()
                     .find(|(name, _)| *name == share.name)
-                    .map(|(_, why)| why.to_string());
+                    .map(|(_, why)| why.clone());
             }
             if outcome.protected || willing < outcome.factor_min as usize {
                 return outcome;
@@ -288,12 +310,12 @@ impl<W: World> Service<W> {
     }
 
     /// How many other Boxes take what they are sent, and which do not and why.
-    fn willing(&self) -> (usize, Vec<(String, Refusal)>) {
+    pub(super) fn willing(&self) -> (usize, Vec<(String, String)>) {
         let roster = self.roster();
         let refusing = self.0.refusing.borrow();
         let refused: Vec<_> = refusing
             .iter()
-            .map(|(peer, why)| (name_of(&roster, *peer), *why))
+            .map(|(peer, why)| (name_of(&roster, *peer), self.refusal_in_words(*peer, *why)))
             .collect();
         let others = roster.members().len().saturating_sub(1);
         (others.saturating_sub(refused.len()), refused)

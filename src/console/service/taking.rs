@@ -11,6 +11,8 @@ use crate::author::{self, AuthorIdentity, DataSetConfig, Options, SnapshotError}
 use crate::console::control::{JobView, SnapshotOutcome};
 use crate::console::fault::{Exit, Fault};
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
+use crate::format::message::Refusal;
+use crate::path::Mesh;
 use crate::roster::{Config, DataSet};
 use crate::world::{Clock, World};
 
@@ -148,19 +150,21 @@ impl<W: World> Service<W> {
         )
         .await;
         self.tell_snapshot(&report);
-        let report = report.map_err(|error| {
-            let exit = match error {
-                SnapshotError::DataSetMissing { .. } => Exit::NotSafe,
-                _ => Exit::Failed,
-            };
-            let unchanged = "No snapshot was taken; what keepers have is unchanged.";
-            Fault::from_sentence(
-                &error.to_string(),
-                unchanged,
-                "Look at `reserve status`, then `reserve snapshot --wait`.",
-            )
-            .exit(exit)
-        })?;
+        let report = match report {
+            Ok(report) => report,
+            Err(SnapshotError::NobodyKeeps(refusal)) => {
+                return Err(self.nobody_keeps(refusal).await);
+            }
+            Err(error) => {
+                let exit = match error {
+                    SnapshotError::DataSetMissing { .. } => Exit::NotSafe,
+                    _ => Exit::Failed,
+                };
+                let unchanged = "No snapshot was taken; what keepers have is unchanged.";
+                let todo = "Look at `reserve status`, then `reserve snapshot --wait`.";
+                return Err(Fault::from_sentence(&error.to_string(), unchanged, todo).exit(exit));
+            }
+        };
         self.0.looked.set(Some(began));
         self.snapshot_taken(&report, places);
         Ok(views::outcome(
@@ -169,6 +173,22 @@ impl<W: World> Service<W> {
             &job.progress,
             sets.len(),
         ))
+    }
+
+    /// Every keeper that could be reached refused: with what each says of its room.
+    async fn nobody_keeps(&self, refusal: Refusal) -> Fault {
+        let mut said = Vec::new();
+        for session in self.mesh().map(Mesh::sessions).unwrap_or_default() {
+            self.look_at_room(&session).await;
+            let name = views::name_of(&self.roster(), session.peer());
+            let why = self.refusal_in_words(session.peer(), refusal);
+            said.push(format!("{name}: {why}"));
+        }
+        Fault::new(
+            SnapshotError::NobodyKeeps(refusal).to_string(),
+            "",
+            said.join(". "),
+        )
     }
 
     /// The snapshot that is being taken.

@@ -23,6 +23,8 @@ pub struct Facts {
     pub accepted: bool,
     /// Boxes out of reach.
     pub away: Vec<String>,
+    /// Who takes no more, and why.
+    pub refused: Vec<String>,
     /// Why the last snapshot was not taken.
     pub failure: Option<String>,
     /// Files that could not be read.
@@ -103,7 +105,9 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
             "Your files are NOT safe: {copies} elsewhere, {} are the minimum.",
             facts.factor_min
         );
-        let todo = if facts.away.is_empty() {
+        let todo = if !facts.refused.is_empty() {
+            format!("{}.", facts.refused.join(". "))
+        } else if facts.away.is_empty() {
             "All Boxes are in reach; whoever lacks something is asked every half minute. Look at its own `reserve status`: is there room?".to_owned()
         } else {
             format!("Out of reach: {away}. A Box confirms its copies when it returns.")

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Service;
+use super::minding::room_view;
 use super::verdict::{Facts, verdict};
 use crate::author::{self, SnapshotReport};
 use crate::console::control::{
@@ -70,6 +71,8 @@ pub fn peer_view(
         is_me: member.key == me,
         connected,
         version,
+        room: None,
+        kept_bytes: 0,
     }
 }
 
@@ -80,8 +83,15 @@ pub fn store_view<W: World>(store: &Store<W>) -> StoreView {
         chunks: figures.chunks as u64,
         chunks_max: figures.chunks_max as u64,
         bytes: figures.disk_bytes,
-        free_bytes: figures.free_bytes,
+        free_bytes: figures.room_bytes,
         damaged: figures.damaged,
+        damaged_at_start: 0,
+        quota_bytes: figures.quota_bytes_per_author,
+        segments: (
+            u64::from(figures.segments),
+            figures.segments_verified as u64,
+        ),
+        verified_seconds: figures.verified_oldest.map(|stamp| stamp.seconds),
         syncs: figures.fdatasyncs,
     }
 }
@@ -173,12 +183,19 @@ impl<W: World> Service<W> {
     /// The Boxes.
     pub fn peers(&self) -> Vec<PeerView> {
         let me = self.me();
+        let kept = self.store().claimed_bytes();
         let view = |member: &Member| {
             let session = self.mesh().and_then(|mesh| mesh.session(member.key));
             let version = session
                 .as_ref()
                 .map(|session| session.hello().version.to_string());
-            peer_view(member, me, session.is_some() || member.key == me, version)
+            let mut view = peer_view(member, me, session.is_some() || member.key == me, version);
+            view.room = self.room_of(member.key).as_ref().map(room_view);
+            view.kept_bytes = kept
+                .iter()
+                .find(|(author, _)| *author == member.key)
+                .map_or(0, |(_, bytes)| *bytes);
+            view
         };
         self.roster().members().iter().map(view).collect()
     }
@@ -216,6 +233,12 @@ impl<W: World> Service<W> {
                 .filter(|peer| !peer.connected)
                 .map(|peer| peer.name.clone())
                 .collect(),
+            refused: self
+                .willing()
+                .1
+                .into_iter()
+                .map(|(name, why)| format!("{name}: {why}"))
+                .collect(),
             failure: last_failure.clone().or_else(|| self.failure_before()),
             unread: unread_count,
             missing: self.missing_data_sets(),
@@ -223,7 +246,7 @@ impl<W: World> Service<W> {
         };
         let (safe, sentence, todo) = verdict(&facts, text::now_seconds());
         let mut store = store_view(self.store());
-        store.damaged += self.0.damaged_at_start;
+        store.damaged_at_start = self.0.damaged_at_start;
         let (mending, mending_since_seconds) = self.mending_view();
         StatusView {
             sentence,

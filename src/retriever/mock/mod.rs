@@ -123,6 +123,9 @@ impl DiskFile for Nothing {
     async fn len(&self) -> io::Result<u64> {
         nothing()
     }
+    async fn changed(&self) -> io::Result<Stamp> {
+        nothing()
+    }
     async fn set_len(&self, _: u64) -> io::Result<()> {
         nothing()
     }

@@ -13,6 +13,7 @@ use tokio_uring::fs::File;
 use super::buffer::UringBuffer;
 use super::raw::descriptor;
 use super::task::to_its_end;
+use crate::terms::Stamp;
 use crate::terms::limits::BLOCK_BYTES;
 use crate::world::DiskFile;
 
@@ -201,6 +202,14 @@ impl DiskFile for UringFile {
     async fn len(&self) -> io::Result<u64> {
         let found = rustix::fs::fstat(descriptor(&self.shared.file))?;
         u64::try_from(found.st_size).map_err(|_| io::ErrorKind::InvalidData.into())
+    }
+
+    async fn changed(&self) -> io::Result<Stamp> {
+        let found = rustix::fs::fstat(descriptor(&self.shared.file))?;
+        Ok(Stamp {
+            seconds: found.st_ctime,
+            nanos: u32::try_from(found.st_ctime_nsec).map_err(io::Error::other)?,
+        })
     }
 
     async fn set_len(&self, bytes: u64) -> io::Result<()> {

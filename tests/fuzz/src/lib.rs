@@ -24,6 +24,7 @@ use reserve::format::segment::{
 };
 use reserve::format::ticket::Ticket;
 use reserve::format::unfinished::Unfinished;
+use reserve::format::verified::Verified;
 use reserve::format::{Malformed, decode, decode_file, encode, encode_file, sealed_note};
 use reserve::keeper::read_head_list;
 use reserve::roster::{Config, FirstBoot};
@@ -244,6 +245,9 @@ pub fn state_file(bytes: &[u8]) {
         reads_back(&state, &encode_file(&state), |again| {
             decode_file("state file", again)
         });
+    }
+    if let Ok(verified) = Verified::decode(bytes) {
+        reads_back(&verified, &verified.encode(), Verified::decode);
     }
     if let Ok(state) = decode::<State>("record", bytes) {
         reads_back(&state, &encode(&state), |again| decode("record", again));

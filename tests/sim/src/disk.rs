@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use reserve::terms::Stamp;
 use reserve::terms::limits::{BLOCK_BYTES, STORE_BUFFER_BYTES, STORE_BUFFERS};
 use reserve::world::{Buffer, Disk, DiskFile};
 
@@ -328,6 +329,16 @@ impl DiskFile for SimFile {
         let takes = Cost::Name.time(&self.boot.machine);
         let done = self.deed(takes, |_, platter, _, inode| platter.len(inode));
         done.await.ok_or_else(no_power)
+    }
+
+    async fn changed(&self) -> io::Result<Stamp> {
+        let takes = Cost::Name.time(&self.boot.machine);
+        let done = self.deed(takes, |_, platter, _, inode| platter.changed(inode));
+        let change = done.await.ok_or_else(no_power)?;
+        Ok(Stamp {
+            seconds: i64::try_from(change).map_err(io::Error::other)?,
+            nanos: 0,
+        })
     }
 
     async fn set_len(&self, bytes: u64) -> io::Result<()> {

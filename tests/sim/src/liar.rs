@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 
+use reserve::terms::Stamp;
 use reserve::world::{Disk, DiskFile, World};
 
 /// A world like another, but syncing a file does nothing and says that all is well.
@@ -141,6 +142,10 @@ impl<F: DiskFile> DiskFile for LyingFile<F> {
 
     async fn len(&self) -> io::Result<u64> {
         self.0.len().await
+    }
+
+    async fn changed(&self) -> io::Result<Stamp> {
+        self.0.changed().await
     }
 
     async fn set_len(&self, bytes: u64) -> io::Result<()> {

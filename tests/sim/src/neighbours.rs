@@ -268,7 +268,8 @@ impl<W: World> Ask for Neighbour<W> {
 
     async fn room(&self) -> Result<Room, AskError> {
         let (store, author) = (self.store.clone(), self.is_asked_by);
-        self.there(async move { Ok(store.room(author)) }).await
+        self.there(async move { Ok(store.room(author).await) })
+            .await
     }
 
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {

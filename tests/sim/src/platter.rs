@@ -43,6 +43,8 @@ struct File {
     now: Bytes,
     /// In the order made; the number is the platter's count of changes.
     pending: Vec<(u64, Pending)>,
+    /// The number of its last change; rot is none.
+    changed: u64,
 }
 
 /// One change of the names of one directory; all its parts survive or none.
@@ -227,6 +229,11 @@ impl Platter {
         self.files.get(&inode).map_or(0, |file| file.now.len)
     }
 
+    /// The number of a file's last change.
+    pub(crate) fn changed(&self, inode: Inode) -> u64 {
+        self.files.get(&inode).map_or(0, |file| file.changed)
+    }
+
     pub(crate) fn used_bytes(&self) -> u64 {
         self.names
             .values()
@@ -252,6 +259,7 @@ impl Platter {
             durable: content.clone(),
             now: content,
             pending: Vec::new(),
+            changed: self.changes,
         };
         self.files.insert(self.inodes_used, file);
         Ok(self.inodes_used)
@@ -273,6 +281,7 @@ impl Platter {
                 Pending::Len(bytes) => Pending::Len(*bytes),
             };
             file.now.apply(again);
+            file.changed = self.changes;
             file.pending.push((self.changes, change));
         }
     }

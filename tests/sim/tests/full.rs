@@ -220,7 +220,7 @@ fn an_author_at_its_quota_is_refused_data_and_the_others_are_not() -> Answer<()>
         // What is kept already may be claimed; it counts for both.
         assert_eq!(store.have(BELA, &[kept[0].0]).await?, [true]);
         assert_eq!(store.have(ANNA, &[id]).await?, [true]);
-        let room = store.room(BELA);
+        let room = store.room(BELA).await;
         assert_eq!((room.yours_bytes, room.for_you_bytes()), (700_000, 300_000));
         let claimed = store.claimed_bytes();
 

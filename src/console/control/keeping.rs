@@ -1,0 +1,68 @@
+//! What the control protocol says of stores: this Box's own, what the others keep for it, and the end of a sweep.
+
+use serde::{Deserialize, Serialize};
+
+/// What a Box keeps for the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreView {
+    /// Chunks kept.
+    pub chunks: u64,
+    /// Chunks there is room for in the table.
+    pub chunks_max: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes still free for data.
+    pub free_bytes: u64,
+    /// Chunks found not whole.
+    pub damaged: u64,
+    /// Places the last start found damaged. What stood there is missing here until it comes again; the damage itself stays.
+    pub damaged_at_start: u64,
+    /// Bytes one author may have here.
+    pub quota_bytes: Option<u64>,
+    /// Segment files, and how many of the closed ones were read, or written, lately and found whole.
+    pub segments: (u64, u64),
+    /// When the oldest of these was found whole, seconds since 1970.
+    pub verified_seconds: Option<i64>,
+    /// Times the disk was asked to make bytes durable, since the start.
+    pub syncs: u64,
+}
+
+/// What a peer keeps for this Box, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomView {
+    /// Chunks it keeps for everybody.
+    pub chunks: u64,
+    /// Chunks it has places for.
+    pub chunks_max: u64,
+    /// Bytes its store takes.
+    pub stored_bytes: u64,
+    /// Bytes of data it can still take.
+    pub room_bytes: u64,
+    /// Bytes it keeps for this Box.
+    pub used_bytes: u64,
+    /// Bytes this Box may have there.
+    pub quota_bytes: Option<u64>,
+    /// Chunks it found damaged and has not replaced yet.
+    pub damaged: u64,
+}
+
+/// The end of `reserve sweep`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepView {
+    /// Segments read.
+    pub segments: u64,
+    /// Frames compared with their names.
+    pub frames: u64,
+    /// Bytes they take.
+    pub bytes: u64,
+    /// How long the reading took.
+    pub milliseconds: u64,
+    /// The first places that are not whole.
+    pub damaged: Vec<String>,
+    /// How many there are.
+    pub damaged_count: u64,
+    /// Chunks that were fetched anew from other Boxes.
+    pub replaced: u64,
+    /// Chunks that are still damaged.
+    pub still_damaged: u64,
+}

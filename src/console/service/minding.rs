@@ -1,0 +1,280 @@
+//! The store's own upkeep: what is due is read again, what is damaged is fetched anew from the others; and how much room the others have.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Service;
+use crate::console::control::{ProgressView, RoomView, SweepView};
+use crate::console::fault::Fault;
+use crate::console::text::bytes;
+use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
+use crate::format::message::{Refusal, Room};
+use crate::keeper::{Ask, Damage, Keepers, Pace, RemoteKeeper, SweepProgress, SweepReport, Which};
+use crate::session::Session;
+use crate::terms::PeerKey;
+use crate::world::{Clock, World};
+
+/// How often it is looked whether something is due to be read again.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// How long the others are left alone when they had nothing to mend with, unless one comes or goes.
+const MEND_AGAIN: Duration = Duration::from_secs(60);
+
+/// A reading of everything that somebody asked for. It goes on when they go away.
+#[derive(Default)]
+pub(super) struct Sweeping {
+    progress: SweepProgress,
+    end: RefCell<Option<Result<SweepView, Fault>>>,
+    ended: Notify,
+}
+
+impl Sweeping {
+    /// Waits for its end.
+    pub(super) async fn ended(&self) -> Result<SweepView, Fault> {
+        loop {
+            let mut notified = std::pin::pin!(self.ended.notified());
+            notified.as_mut().enable();
+            if let Some(end) = self.end.borrow().clone() {
+                return end;
+            }
+            notified.await;
+        }
+    }
+
+    /// How far it is, for people.
+    pub(super) fn view(&self) -> ProgressView {
+        let SweepProgress {
+            segments_all,
+            segments,
+            bytes,
+            damaged,
+        } = &self.progress;
+        let phase = format!(
+            "segment {} of {}, {} places damaged",
+            (segments.get() + 1).min(segments_all.get()),
+            segments_all.get(),
+            damaged.get()
+        );
+        ProgressView {
+            phase,
+            bytes: bytes.get(),
+            bytes_read: bytes.get(),
+            ..ProgressView::default()
+        }
+    }
+}
+
+impl<W: World> Service<W> {
+    /// Reads again what was not read within the sweep period, or was touched since: at the start, then as it comes due.
+    pub(super) async fn mind_store(self) {
+        loop {
+            let progress = SweepProgress::default();
+            let read = self.store().verify(Which::Due, Pace::Gentle, &progress);
+            match read.await {
+                Ok(report) => tell(&report),
+                Err(error) => tracing::warn!(%error, "the store could not be read again"),
+            }
+            self.world().clock().sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Fetches anew what is found damaged, for as long as it takes.
+    pub(super) async fn mend_store(self) {
+        loop {
+            self.store().damage_seen().await;
+            let others = self.keepers();
+            self.tell_damage();
+            while self.store().figures().damaged > 0 {
+                self.mend_own_store().await;
+                if self.store().figures().damaged > 0 {
+                    let clock = self.world().clock();
+                    clock.within(MEND_AGAIN, others.changed()).await;
+                }
+            }
+            self.tell_damage();
+        }
+    }
+
+    /// What is damaged now; what the start found stays where it is.
+    fn tell_damage(&self) {
+        let damaged = self.store().figures().damaged + self.0.damaged_at_start;
+        let count = EventFact::new(FactName::Count, damaged);
+        self.reporter().settle(
+            damaged > 0,
+            EventKind::StoreDamaged,
+            Subject::Itself,
+            &[count],
+        );
+    }
+
+    async fn mend_own_store(&self) {
+        let Some(server) = self.0.server.get() else {
+            return;
+        };
+        let repaired = server.repair().await;
+        if repaired.replaced > 0 {
+            tracing::info!(
+                replaced = repaired.replaced,
+                "damaged chunks were fetched anew from other Boxes"
+            );
+        }
+    }
+
+    /// Starts reading everything, or gives the reading that somebody else asked for.
+    pub(super) fn begin_sweep(&self) -> Rc<Sweeping> {
+        if let Some(running) = &*self.0.sweeping.borrow() {
+            return Rc::clone(running);
+        }
+        let sweeping = Rc::<Sweeping>::default();
+        *self.0.sweeping.borrow_mut() = Some(Rc::clone(&sweeping));
+        let (service, running) = (self.clone(), Rc::clone(&sweeping));
+        self.world().spawn(async move {
+            let end = service.sweep(&running.progress).await;
+            *running.end.borrow_mut() = Some(end);
+            service.0.sweeping.borrow_mut().take();
+            running.ended.notify_waiters();
+        });
+        sweeping
+    }
+
+    async fn sweep(&self, progress: &SweepProgress) -> Result<SweepView, Fault> {
+        let began = self.world().clock().now();
+        let report = self
+            .store()
+            .verify(Which::All, Pace::Full, progress)
+            .await
+            .map_err(|error| Fault::new(error.to_string(), "Nothing was changed.", ""))?;
+        let took = self.world().clock().now().since(began);
+        tell(&report);
+        let damaged = self.store().figures().damaged;
+        self.mend_own_store().await;
+        let still_damaged = self.store().figures().damaged;
+        Ok(SweepView {
+            segments: report.segments,
+            frames: report.frames,
+            bytes: report.bytes,
+            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            damaged: report.damaged.iter().map(in_words).collect(),
+            damaged_count: report.damaged_count,
+            replaced: damaged.saturating_sub(still_damaged),
+            still_damaged,
+        })
+    }
+
+    /// Asks a peer how much room it has. One that says it has damage is asked again for its share.
+    pub(super) async fn look_at_room(&self, session: &Session) {
+        let peer = session.peer();
+        let Ok(room) = RemoteKeeper::new(session.clone()).room().await else {
+            return;
+        };
+        if room.damaged > 0 {
+            self.0.protection.borrow_mut().disproven(peer);
+        }
+        self.0.rooms.borrow_mut().insert(peer, room);
+    }
+
+    /// What a peer said of its room.
+    pub(super) fn room_of(&self, peer: PeerKey) -> Option<Room> {
+        self.0.rooms.borrow().get(&peer).copied()
+    }
+
+    /// Why a peer takes no more, with its figures and what to do.
+    pub(super) fn refusal_in_words(&self, peer: PeerKey, refusal: Refusal) -> String {
+        limit_in_words(refusal, self.room_of(peer).as_ref())
+    }
+}
+
+/// Why a keeper takes no more, with its figures and what to do.
+fn limit_in_words(refusal: Refusal, room: Option<&Room>) -> String {
+    let Some(room) = room else {
+        return refusal.to_string();
+    };
+    match refusal {
+        Refusal::DiskFull => format!(
+            "its disk is full (it keeps {} and has room for {} more); give it more space there, it goes on by itself",
+            bytes(room.stored_bytes),
+            bytes(room.room_bytes)
+        ),
+        Refusal::TableFull => format!(
+            "its chunk table is full ({} of {} places); raise table_chunks in its box.toml and restart it",
+            room.chunks, room.chunks_max
+        ),
+        Refusal::QuotaFull => format!(
+            "this Box may have {} there and has {}; raise quota_bytes_per_author in its box.toml and restart it",
+            bytes(room.quota_bytes.unwrap_or(0)),
+            bytes(room.yours_bytes)
+        ),
+        Refusal::Damaged
+        | Refusal::DiskFailed
+        | Refusal::HeadsFull
+        | Refusal::HeadConflict
+        | Refusal::TicketInvalid
+        | Refusal::NameTaken
+        | Refusal::ReserveFull
+        | Refusal::NothingToReplace
+        | Refusal::NotUnderstood => refusal.to_string(),
+    }
+}
+
+/// As lists show it.
+pub(super) fn room_view(room: &Room) -> RoomView {
+    RoomView {
+        chunks: room.chunks,
+        chunks_max: room.chunks_max,
+        stored_bytes: room.stored_bytes,
+        room_bytes: room.room_bytes,
+        used_bytes: room.yours_bytes,
+        quota_bytes: room.quota_bytes,
+        damaged: room.damaged,
+    }
+}
+
+fn in_words(damage: &Damage) -> String {
+    format!(
+        "segment {} from byte {}: {:?}",
+        damage.segment, damage.offset, damage.kind
+    )
+}
+
+fn tell(report: &SweepReport) {
+    if report.segments > 0 {
+        tracing::info!(
+            segments = report.segments,
+            frames = report.frames,
+            bytes = report.bytes,
+            damaged = report.damaged_count,
+            "the store was read again"
+        );
+    }
+    for damage in &report.damaged {
+        tracing::warn!(?damage, "damage in the store: nothing was removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_with_its_figures_and_what_to_do() {
+        let room = Room {
+            chunks: 10,
+            chunks_max: 12,
+            stored_bytes: 3 << 30,
+            room_bytes: 0,
+            yours_bytes: 1 << 30,
+            quota_bytes: Some(1 << 30),
+            damaged: 0,
+        };
+        let told = |refusal| limit_in_words(refusal, Some(&room));
+        assert!(told(Refusal::DiskFull).contains("it keeps 3 GiB and has room for 0 B more"));
+        assert!(told(Refusal::TableFull).contains("10 of 12 places"));
+        assert!(told(Refusal::QuotaFull).contains("may have 1 GiB there and has 1 GiB"));
+        assert_eq!(
+            limit_in_words(Refusal::DiskFull, None),
+            Refusal::DiskFull.to_string()
+        );
+    }
+}

@@ -1,0 +1,430 @@
+//! Reading everything again: each frame of each segment is compared with its name, and with the table.
+//!
+//! Tells and flags what is not whole and deletes nothing. One reading at a time; it holds two of the store's buffers and gives way
+//! after each of them.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::ahead::Ahead;
+use super::holding::Inner;
+use super::loading::footer_of;
+use super::open::{Damage, DamageKind};
+use super::queue::stride_of;
+use super::reading::{Segment, Window};
+use super::refuse::StoreError;
+use super::scan::scan;
+use super::store::Store;
+use super::writing::{STORE_DIR, footer_room, number_of};
+use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameHeader, FrameType, Location};
+use crate::format::verified::SegmentMark;
+use crate::terms::limits::{
+    BLOCK_BYTES, DAMAGE_FACTS_MAX, FRAME_HEADER_BYTES, RECORD_BYTES_MAX, SEGMENT_FRAMES_MAX,
+    STORE_BUFFER_BYTES,
+};
+use crate::world::{Clock, Disk, DiskFile, World};
+
+/// How fast to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// A person waits for it: as fast as the disk gives, giving way to others at each step.
+    Full,
+    /// Nobody waits: three quarters of the time are left to others.
+    Gentle,
+}
+
+/// What to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Everything.
+    All,
+    /// What was not found whole within the sweep period, or was touched since.
+    Due,
+}
+
+/// How far a reading is. Others may look while it runs.
+#[derive(Debug, Default)]
+pub struct SweepProgress {
+    /// Segments to read.
+    pub segments_all: Cell<u64>,
+    /// Segments read.
+    pub segments: Cell<u64>,
+    /// Bytes read.
+    pub bytes: Cell<u64>,
+    /// Places that are not whole.
+    pub damaged: Cell<u64>,
+}
+
+/// What a reading found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Segments read.
+    pub segments: u64,
+    /// Frames compared.
+    pub frames: u64,
+    /// Bytes they take.
+    pub bytes: u64,
+    /// The first places that are not whole and have no newer copy here.
+    pub damaged: Vec<Damage>,
+    /// How many there are.
+    pub damaged_count: u64,
+}
+
+impl SweepReport {
+    fn tell(&mut self, progress: &SweepProgress, damage: Damage) {
+        self.damaged_count += 1;
+        progress.damaged.set(progress.damaged.get() + 1);
+        if self.damaged.len() < DAMAGE_FACTS_MAX {
+            self.damaged.push(damage);
+        }
+    }
+}
+
+/// A segment's frames in their order, and whether its footer names them all.
+struct Listed {
+    entries: Vec<FooterEntry>,
+    is_complete: bool,
+}
+
+impl<W: World> Store<W> {
+    /// Reads segments again and compares every frame with its name. Whoever comes while another reading runs waits for its end.
+    pub async fn verify(
+        &self,
+        which: Which,
+        pace: Pace,
+        progress: &SweepProgress,
+    ) -> Result<SweepReport, StoreError> {
+        let inner = self.inner();
+        let _turn = inner.verifying.lock().await;
+        let mut report = SweepReport::default();
+        let numbers = inner.segments_to_read(which).await?;
+        progress.segments_all.set(numbers.len() as u64);
+        for number in numbers {
+            inner
+                .verify_segment(number, pace, progress, &mut report)
+                .await?;
+            report.segments += 1;
+            progress.segments.set(report.segments);
+            inner.save_trust(SAVE_EACH).await;
+        }
+        inner.save_trust(1).await;
+        Ok(report)
+    }
+
+    /// Resolves when something was found that is not whole, or was found since this was last asked.
+    pub async fn damage_seen(&self) {
+        self.inner().damage_seen.notified().await;
+    }
+}
+
+/// Segments found whole after which that is written down.
+const SAVE_EACH: usize = 16;
+
+impl<W: World> Inner<W> {
+    /// Numbers of segments to read, those included that should be there and are not.
+    async fn segments_to_read(&self, which: Which) -> Result<Vec<u32>, StoreError> {
+        let names = self.world.disk().list(STORE_DIR).await;
+        let names = names.map_err(StoreError::io("list the store's directory"))?;
+        let last = names.iter().filter_map(|name| number_of(name)).max();
+        let now = self.world.clock().wall();
+        let trust = self.trust.borrow();
+        let is_wanted = |number: &u32| {
+            which == Which::All || (!trust.is_written_here(*number) && trust.is_due(*number, now))
+        };
+        Ok((1..=last.unwrap_or(0)).filter(is_wanted).collect())
+    }
+
+    async fn verify_segment(
+        &self,
+        number: u32,
+        pace: Pace,
+        progress: &SweepProgress,
+        report: &mut SweepReport,
+    ) -> Result<(), StoreError> {
+        let Some(segment) = self.segment_or_none(number).await? else {
+            self.segment_is_missing(number, progress, report);
+            return Ok(());
+        };
+        let open_end = self
+            .shared
+            .open_segment()
+            .filter(|(open, _)| *open == number);
+        let len = match open_end {
+            Some((_, end)) => end,
+            None => segment
+                .1
+                .len()
+                .await
+                .map_err(StoreError::io("ask for a segment's length"))?,
+        };
+        let changed = segment.1.changed().await.ok();
+        let damaged_before = report.damaged_count;
+        let listed = self.listed(&segment, len).await;
+        self.compare(&segment, len, &listed, pace, progress, report)
+            .await;
+        if !listed.is_complete {
+            self.flag_unlisted(number, len, &listed.entries, progress, report);
+        }
+        let verified = self.world.clock().wall();
+        let mut trust = self.trust.borrow_mut();
+        if report.damaged_count > damaged_before {
+            trust.doubt(number);
+        } else if open_end.is_some() {
+            trust.open_one_is_whole(number);
+        } else if let (Some(changed), true) = (changed, listed.is_complete) {
+            trust.found_whole(SegmentMark {
+                number,
+                len,
+                changed,
+                verified,
+            });
+        }
+        Ok(())
+    }
+
+    /// A segment's frames by its footer, or one after the other where there is none.
+    async fn listed(&self, segment: &Segment<W::Disk>, len: u64) -> Listed {
+        let mut window = Window::new(self.world.disk()).await;
+        let mut footer = Vec::new();
+        let store = self.shared.store;
+        if let Some(trailer) = footer_of(&mut window, segment, len, store, &mut footer).await {
+            let (_, entries) = footer.split_at(32 * trailer.authors as usize);
+            let (entries, _) = entries.as_chunks::<FOOTER_ENTRY_BYTES>();
+            let read: Vec<_> = entries.iter().map(FooterEntry::decode).collect();
+            let is_complete = read.iter().all(Result::is_ok);
+            return Listed {
+                entries: read.into_iter().flatten().collect(),
+                is_complete,
+            };
+        }
+        let torn_bytes_max = self.shared.sizes.commit_bytes_max
+            + stride_of(RECORD_BYTES_MAX)
+            + footer_room(SEGMENT_FRAMES_MAX);
+        let scanned = scan(&mut window, segment, len, store, torn_bytes_max, |key| {
+            self.shared.state.borrow_mut().authors.index_of(key)
+        })
+        .await;
+        Listed {
+            entries: scanned.entries,
+            is_complete: false,
+        }
+    }
+
+    /// Reads a segment from front to end and compares each frame; where the disk cannot read, frame by frame.
+    async fn compare(
+        &self,
+        segment: &Segment<W::Disk>,
+        len: u64,
+        listed: &Listed,
+        pace: Pace,
+        progress: &SweepProgress,
+        report: &mut SweepReport,
+    ) {
+        let Some(first) = listed.entries.first() else {
+            return;
+        };
+        let mut reading = Some(Ahead::new(
+            &self.world,
+            segment.1.clone(),
+            u64::from(first.offset),
+            len,
+        ));
+        let mut rest = Rest::new(pace);
+        for entry in &listed.entries {
+            let whole = match &mut reading {
+                Some(ahead) => self.is_whole(ahead, entry, &mut rest).await,
+                None => Err(()),
+            };
+            let is_whole = match whole {
+                Ok(is_whole) => is_whole,
+                Err(()) => {
+                    // Its buffers are given back before another is taken.
+                    reading = None;
+                    rest.take(&self.world, STORE_BUFFER_BYTES).await;
+                    self.is_whole_alone(segment, entry).await
+                }
+            };
+            report.frames += 1;
+            let bytes = stride_of(entry.payload_bytes as usize);
+            report.bytes += bytes;
+            progress.bytes.set(progress.bytes.get() + bytes);
+            if !is_whole {
+                self.is_not_whole(segment.0, entry, progress, report);
+            }
+        }
+    }
+
+    /// Whether a frame is what its list says; an error if the disk could not read.
+    async fn is_whole(
+        &self,
+        ahead: &mut Ahead<W>,
+        entry: &FooterEntry,
+        rest: &mut Rest,
+    ) -> Result<bool, ()> {
+        let mut at = u64::from(entry.offset);
+        let mut header = [0; FRAME_HEADER_BYTES];
+        let mut have = 0;
+        while have < header.len() {
+            let piece = ahead.piece(at, header.len() - have).await.map_err(drop)?;
+            if piece.is_empty() {
+                return Ok(false);
+            }
+            header[have..have + piece.len()].copy_from_slice(piece);
+            have += piece.len();
+            at += piece.len() as u64;
+        }
+        let header = FrameHeader::decode(&header).ok();
+        let is_this = header.is_some_and(|header| self.is_listed_as(&header, entry));
+        let mut left = entry.payload_bytes as usize;
+        let mut hasher = blake3::Hasher::new();
+        while left > 0 {
+            let piece = ahead.piece(at, left).await.map_err(drop)?;
+            if piece.is_empty() {
+                return Ok(false);
+            }
+            hasher.update(piece);
+            let bytes = piece.len();
+            left -= bytes;
+            at += bytes as u64;
+            rest.take(&self.world, bytes).await;
+        }
+        Ok(is_this && (entry.payload_bytes == 0 || *hasher.finalize().as_bytes() == entry.id.0))
+    }
+
+    async fn is_whole_alone(&self, segment: &Segment<W::Disk>, entry: &FooterEntry) -> bool {
+        let mut window = Window::new(self.world.disk()).await;
+        let offset = u64::from(entry.offset);
+        let header = window.header(segment, offset, BLOCK_BYTES).await;
+        let is_this = header
+            .ok()
+            .flatten()
+            .is_some_and(|header| self.is_listed_as(&header, entry));
+        is_this
+            && (entry.payload_bytes == 0
+                || window
+                    .is_whole(segment, offset, entry.payload_bytes, &entry.id)
+                    .await
+                    .unwrap_or(false))
+    }
+
+    fn is_listed_as(&self, header: &FrameHeader, entry: &FooterEntry) -> bool {
+        header.store == self.shared.store
+            && header.frame == entry.frame
+            && header.payload_bytes == entry.payload_bytes
+            && header.id == entry.id
+    }
+
+    /// What is not whole no longer counts. A chunk that has a newer copy here is no loss.
+    fn is_not_whole(
+        &self,
+        number: u32,
+        entry: &FooterEntry,
+        progress: &SweepProgress,
+        report: &mut SweepReport,
+    ) {
+        let Some(location) = Location::new(number, u64::from(entry.offset)) else {
+            return;
+        };
+        let (is_loss, kind) = match entry.frame {
+            FrameType::Chunk => (self.flag(&entry.id, location), DamageKind::Frames),
+            FrameType::Head => {
+                let mut state = self.shared.state.borrow_mut();
+                (state.heads.remove(location), DamageKind::Head)
+            }
+            // Whoever claimed claims again when it is asked for its share.
+            FrameType::Claim => (true, DamageKind::Frames),
+        };
+        if is_loss {
+            let damage = Damage {
+                segment: number,
+                offset: location.offset(),
+                bytes: stride_of(entry.payload_bytes as usize),
+                kind,
+            };
+            report.tell(progress, damage);
+        }
+    }
+
+    /// Chunks that the table has in a segment and that were not found there.
+    fn flag_unlisted(
+        &self,
+        number: u32,
+        len: u64,
+        entries: &[FooterEntry],
+        progress: &SweepProgress,
+        report: &mut SweepReport,
+    ) {
+        let mut lost = self.shared.state.borrow().table.in_segment(number);
+        // What was written behind the end while it was read is none of this reading's business.
+        lost.retain(|(_, place)| place.offset() < len);
+        lost.retain(|(_, place)| {
+            let listed = entries.binary_search_by_key(&place.offset(), |e| u64::from(e.offset));
+            listed.is_err()
+        });
+        for (id, location) in lost {
+            if self.flag(&id, location) {
+                let damage = Damage {
+                    segment: number,
+                    offset: location.offset(),
+                    bytes: 0,
+                    kind: DamageKind::Frames,
+                };
+                report.tell(progress, damage);
+            }
+        }
+    }
+
+    fn segment_is_missing(&self, number: u32, progress: &SweepProgress, report: &mut SweepReport) {
+        let lost = self.shared.state.borrow().table.in_segment(number);
+        for (id, location) in &lost {
+            self.flag(id, *location);
+        }
+        self.shared.state.borrow_mut().heads.remove_segment(number);
+        self.trust.borrow_mut().doubt(number);
+        let damage = Damage {
+            segment: number,
+            offset: 0,
+            bytes: 0,
+            kind: DamageKind::Missing,
+        };
+        report.tell(progress, damage);
+    }
+}
+
+/// Gives way to others.
+struct Rest {
+    pace: Pace,
+    bytes: usize,
+    since: Option<crate::world::Moment>,
+}
+
+impl Rest {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            bytes: 0,
+            since: None,
+        }
+    }
+
+    /// So many bytes were looked at.
+    async fn take<W: World>(&mut self, world: &W, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes < STORE_BUFFER_BYTES {
+            return;
+        }
+        self.bytes = 0;
+        match self.pace {
+            Pace::Full => tokio::task::yield_now().await,
+            Pace::Gentle => {
+                let now = world.clock().now();
+                let worked = self.since.map_or(Duration::ZERO, |since| now.since(since));
+                world.clock().sleep((worked * 3).min(REST_MAX)).await;
+                self.since = Some(world.clock().now());
+            }
+        }
+    }
+}
+
+/// The longest rest: a read that hung once is no reason to sleep for ever.
+const REST_MAX: Duration = Duration::from_secs(1);

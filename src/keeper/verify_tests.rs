@@ -1,0 +1,162 @@
+//! What reading everything again finds, and what a store believes without reading, told in sentences.
+
+use super::mock_world::{MockDisk, MockWorld};
+use super::open::DamageKind;
+use super::queue::Sizes;
+use super::store_tests::{ANNA, BELA, CONFIG, FIRST, MockStore, open_with, put, run};
+use super::verify::{Pace, SweepProgress, SweepReport, Which};
+use crate::terms::ChunkId;
+use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
+
+const SECOND: &str = "store/seg-000002";
+
+fn sizes() -> Sizes {
+    Sizes {
+        segment_bytes: 64 << 10,
+        ..Sizes::default()
+    }
+}
+
+/// A store with two closed segments of two chunks each and one that is written to; one commit a chunk.
+async fn three_segments() -> (MockDisk, MockStore, Vec<ChunkId>) {
+    let disk = MockWorld::new().disk;
+    let (store, _) = open_with(&disk, CONFIG, sizes()).await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(put(&store, ANNA, number, 20_000).await);
+    }
+    assert_eq!(store.figures().segments, 3);
+    (disk, store, ids)
+}
+
+async fn read(store: &MockStore, which: Which) -> SweepReport {
+    let progress = SweepProgress::default();
+    let report = store.verify(which, Pace::Gentle, &progress).await;
+    let report = report.expect("the disk works");
+    assert_eq!(progress.damaged.get(), report.damaged_count);
+    assert_eq!(progress.segments.get(), report.segments);
+    report
+}
+
+async fn held(store: &MockStore, ids: &[ChunkId]) -> Vec<bool> {
+    store.have(ANNA, ids).await.expect("the disk works")
+}
+
+#[test]
+fn a_whole_store_is_read_to_its_last_byte_and_nothing_is_found() {
+    run(async {
+        let (_, store, ids) = three_segments().await;
+        let report = read(&store, Which::All).await;
+        assert_eq!((report.segments, report.frames), (3, 5));
+        assert!(report.bytes >= 5 * 20_000);
+        assert_eq!(report.damaged, []);
+        assert_eq!(held(&store, &ids).await, [true; 5]);
+    });
+}
+
+#[test]
+fn any_flipped_bit_of_a_frame_is_found_flagged_and_named() {
+    run(async {
+        let second_at = BLOCK_BYTES + (FRAME_HEADER_BYTES + 20_000).next_multiple_of(BLOCK_BYTES);
+        for at in [0, 4, 9, 13, 30, 40, 70, 95, 96, 5000, 20_095] {
+            for (path, segment, chunk) in [(FIRST, 1, 1), (SECOND, 2, 3)] {
+                let (disk, store, ids) = three_segments().await;
+                disk.rot(path, second_at + at);
+                let report = read(&store, Which::All).await;
+                let found: Vec<_> = report.damaged.iter().map(|d| (d.segment, d.kind)).collect();
+                assert_eq!(found, [(segment, DamageKind::Frames)], "byte {at}");
+                let mut whole = vec![true; 5];
+                whole[chunk] = false;
+                assert_eq!(held(&store, &ids).await, whole, "byte {at}");
+                assert_eq!(
+                    store.damaged_chunks().await,
+                    [(ids[chunk], ANNA)],
+                    "byte {at}: the footer knows the name even when the header is gone"
+                );
+                // A new copy takes its place, and what is left of the old one is no loss any more.
+                let number = u32::try_from(chunk).expect("small");
+                put(&store, BELA, number, 20_000).await;
+                assert_eq!(held(&store, &ids).await, [true; 5]);
+                assert_eq!(read(&store, Which::All).await.damaged, []);
+                assert_eq!(store.figures().damaged, 0);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_segment_that_was_touched_while_the_keeper_was_off_is_read_before_a_yes() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        store.close().await;
+        let disk = disk.power_cut();
+        disk.rot(FIRST, BLOCK_BYTES + 300);
+        disk.touch(FIRST);
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        assert_eq!(report.damaged, [], "a start does not read bodies");
+        assert_eq!(
+            held(&store, &ids).await,
+            [false, true, true, true, true],
+            "but no yes is given for what was not read"
+        );
+        assert_eq!(store.damaged_chunks().await, [(ids[0], ANNA)]);
+    });
+}
+
+#[test]
+fn what_was_found_whole_and_not_touched_is_not_read_again_before_it_is_due() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        store.close().await;
+        let disk = disk.power_cut();
+        let (store, _) = open_with(&disk, CONFIG, sizes()).await;
+        assert_eq!(store.figures().segments_verified, 2);
+        let before = disk.reads();
+        assert_eq!(held(&store, &ids[..4]).await, [true; 4]);
+        assert!(disk.reads() - before <= 4, "a header each");
+        let report = read(&store, Which::Due).await;
+        assert_eq!(report.segments, 1, "only the one that was not closed");
+        assert_eq!(read(&store, Which::Due).await.segments, 0);
+        assert_eq!(read(&store, Which::All).await.segments, 3);
+    });
+}
+
+#[test]
+fn a_segment_that_is_gone_is_told_and_nothing_in_it_is_confirmed() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        // While it runs: whoever asks learns it, and a reading finds all of it.
+        disk.lose(SECOND);
+        let report = read(&store, Which::All).await;
+        let kinds: Vec<_> = report.damaged.iter().map(|d| (d.segment, d.kind)).collect();
+        assert_eq!(kinds, [(2, DamageKind::Missing)]);
+        assert_eq!(store.figures().damaged, 2);
+        assert_eq!(held(&store, &ids).await, [true, true, false, false, true]);
+        for number in [2, 3] {
+            put(&store, ANNA, number, 20_000).await;
+        }
+        assert_eq!(held(&store, &ids).await, [true; 5]);
+        assert_eq!(store.figures().damaged, 0);
+
+        // At a start: what is passed over in the numbers is gone.
+        let (disk, store, ids) = three_segments().await;
+        store.close().await;
+        let disk = disk.power_cut();
+        disk.lose(FIRST);
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        let kinds: Vec<_> = report.damaged.iter().map(|d| (d.segment, d.kind)).collect();
+        assert_eq!(kinds, [(1, DamageKind::Missing)]);
+        assert_eq!(held(&store, &ids).await, [false, false, true, true, true]);
+    });
+}
+
+#[test]
+fn blocks_that_cannot_be_read_cost_only_the_frames_they_hold() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        disk.spoil_block(FIRST, 2 * BLOCK_BYTES);
+        let report = read(&store, Which::All).await;
+        assert_eq!(report.damaged_count, 1, "{report:?}");
+        assert_eq!(held(&store, &ids).await, [false, true, true, true, true]);
+    });
+}

@@ -1,0 +1,292 @@
+//! A keeper that lost or damaged what it keeps, or has no more room, says so, and everything is as it should be again by itself.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "a story looks at the machine itself"
+)]
+
+mod stage;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use stage::{BoxProcess, Stage, assert_same_trees, make_tree};
+
+/// Home with its files protected on office and friend.
+struct Reserve {
+    stage: Stage,
+    files: PathBuf,
+    home: BoxProcess,
+    office: BoxProcess,
+    friend: BoxProcess,
+}
+
+impl Reserve {
+    fn protected() -> Self {
+        let stage = Stage::new();
+        let files = stage.path("files");
+        make_tree(&files, 8);
+        let home = stage.first_box("home", &files);
+        let office = stage.joined_box("office", &home);
+        let friend = stage.joined_box("friend", &home);
+        let outcome = home.json(&["snapshot", "--wait", "--json"]);
+        assert_eq!(outcome["protected"], true, "{outcome}");
+        Self {
+            stage,
+            files,
+            home,
+            office,
+            friend,
+        }
+    }
+
+    /// Office starts again; returns when it has proven all of its share in this run.
+    fn office_returns(&mut self) {
+        let proofs = || self.home.log().matches("confirmed its share").count();
+        let before = proofs();
+        self.office.start();
+        self.home.until(&["status", "--json"], |status| {
+            status["safe"] == true && status["copies"] == 2 && proofs() > before
+        });
+    }
+
+    /// All but office are lost, and it gives everything back.
+    fn comes_back_from_office_alone(mut self) {
+        self.home.destroy();
+        self.friend.destroy();
+        let to = self.stage.path("came-back");
+        self.office
+            .succeeds(&["retrieve", "--author", "home", "--to", to.to_str().unwrap()]);
+        assert_same_trees(&self.files, &to);
+    }
+}
+
+fn first_segment(keeper: &BoxProcess) -> PathBuf {
+    keeper.dir.join("store/seg-000001")
+}
+
+/// Flips a bit every so many bytes: some hit bodies, some headers.
+fn rot(segment: &Path, every: u64) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(segment)
+        .unwrap();
+    let len = file.metadata().unwrap().len();
+    for at in (4096 + 40..len).step_by(usize::try_from(every).unwrap()) {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+    }
+    file.sync_all().unwrap();
+}
+
+#[test]
+fn a_keeper_damaged_while_it_was_off_confirms_only_what_is_whole_and_gets_the_rest_again() {
+    let mut reserve = Reserve::protected();
+    reserve.office.kill();
+    rot(&first_segment(&reserve.office), 2_500_000);
+    reserve.office_returns();
+    let log = reserve.office.log();
+    assert!(log.contains("a chunk is damaged"), "{log}");
+    let store = &reserve.office.json(&["status", "--json"])["store"];
+    assert_eq!(store["damaged"], 0, "{store}");
+    assert_eq!(store["damaged_at_start"], 1, "{store}");
+    reserve.comes_back_from_office_alone();
+}
+
+#[test]
+fn a_keeper_whose_whole_store_is_gone_is_filled_again() {
+    let mut reserve = Reserve::protected();
+    reserve.office.kill();
+    fs::remove_dir_all(reserve.office.dir.join("store")).unwrap();
+    reserve.office_returns();
+    reserve.comes_back_from_office_alone();
+}
+
+#[test]
+fn a_keeper_whose_segment_was_deleted_is_filled_again() {
+    let mut reserve = Reserve::protected();
+    reserve.office.kill();
+    fs::remove_file(first_segment(&reserve.office)).unwrap();
+    reserve.office_returns();
+    reserve.comes_back_from_office_alone();
+}
+
+#[test]
+fn what_rots_while_the_keeper_runs_is_found_by_a_sweep_and_fetched_anew() {
+    let mut reserve = Reserve::protected();
+    rot(&first_segment(&reserve.office), 3_000_000);
+    let swept = reserve.office.run(&["sweep", "--now", "--json"]);
+    let swept: Value = serde_json::from_slice(&swept.stdout).unwrap();
+    assert!(swept["damaged_count"].as_u64() > Some(3), "{swept}");
+    // What has no name any more comes with the author's next question; the rest came at once.
+    assert!(swept["replaced"].as_u64() > Some(3), "{swept}");
+    reserve.office.until(&["status", "--json"], |status| {
+        status["store"]["damaged"] == 0
+    });
+    let swept = reserve.office.json(&["sweep", "--now", "--json"]);
+    assert_eq!(swept["still_damaged"], 0, "{swept}");
+
+    // With nobody left to fetch from, that is said.
+    reserve.home.kill();
+    reserve.friend.kill();
+    rot(&first_segment(&reserve.office), 700_000);
+    let output = reserve.office.run(&["sweep", "--now"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("still damaged"), "{told}");
+    // The others return, and all is mended.
+    reserve.friend.start();
+    reserve.home.start();
+    reserve.office.until(&["status", "--json"], |status| {
+        status["store"]["damaged"] == 0
+    });
+    reserve.comes_back_from_office_alone();
+}
+
+fn peer(peers: &Value, name: &str) -> Value {
+    let all = peers.as_array().unwrap();
+    let found = all.iter().find(|peer| peer["name"] == name);
+    found.cloned().unwrap_or(Value::Null)
+}
+
+/// Joins a Box whose `[store]` says something, and starts it.
+fn joined_with(stage: &Stage, name: &str, inviter: &BoxProcess, store: &str) -> BoxProcess {
+    let mut newcomer = stage.new_box(name);
+    let ticket = inviter.succeeds(&["invite"]);
+    newcomer.succeeds(&["join", "--name", name, ticket.trim()]);
+    set_store(&newcomer, store);
+    newcomer.start();
+    newcomer
+}
+
+fn set_store(keeper: &BoxProcess, store: &str) {
+    let path = keeper.dir.join("box.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let (before, after) = config.split_once("[store]\n").unwrap();
+    let after = after
+        .lines()
+        .filter(|line| !line.contains("_bytes"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    fs::write(path, format!("{before}[store]\n{store}\n{after}\n")).unwrap();
+}
+
+/// The snapshot is published on friend, and office has no room for its share.
+fn is_refused(home: &BoxProcess, why: &str) {
+    // Home knows beforehand that it will not fit, and is told to go on.
+    let output = home.run(&["snapshot", "--wait", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("will not fit on 1 of 2 keepers (office has room for"),
+        "{told}"
+    );
+    let output = home.run(&["snapshot", "--wait", "--json", "--try-anyway"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let status = home.until(&["status", "--json"], |status| {
+        status["todo"]
+            .as_str()
+            .is_some_and(|todo| todo.contains(&format!("office: {why}")))
+    });
+    assert_eq!(status["safe"], false, "{status}");
+}
+
+#[test]
+fn a_keeper_with_a_small_capacity_refuses_with_its_figures_and_takes_the_rest_when_it_is_larger() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 8);
+    let home = stage.first_box("home", &files);
+    let mut office = joined_with(&stage, "office", &home, "capacity_bytes = 12000000");
+    let _friend = stage.joined_box("friend", &home);
+    is_refused(&home, "its disk is full (it keeps ");
+    let kept = office.json(&["status", "--json"])["store"]["bytes"].as_u64();
+    assert!(
+        kept <= Some(12_000_000) && kept > Some(6_000_000),
+        "{kept:?}"
+    );
+    office.kill();
+    set_store(&office, "capacity_bytes = 200000000");
+    office.start();
+    home.until(&["status", "--json"], |status| {
+        status["safe"] == true && status["copies"] == 2
+    });
+}
+
+#[test]
+fn an_author_at_its_quota_is_told_what_it_has_and_may_have_on_both_sides() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 8);
+    let home = stage.first_box("home", &files);
+    let office = joined_with(&stage, "office", &home, "quota_bytes_per_author = 9000000");
+    let _friend = stage.joined_box("friend", &home);
+    is_refused(&home, "this Box may have 8.58 MiB there and has ");
+    let there = peer(&home.json(&["peers", "--json"]), "office");
+    let here = peer(&office.json(&["peers", "--json"]), "home");
+    assert_eq!(there["room"]["quota_bytes"], 9_000_000, "{there}");
+    // Home asked when it was refused; its index came after that.
+    let (used, kept) = (&there["room"]["used_bytes"], &here["kept_bytes"]);
+    assert!(used.as_u64() > Some(4_000_000), "{there}");
+    assert!(kept.as_u64() >= used.as_u64(), "{here}");
+    assert!(kept.as_u64() < Some(9_000_000), "{here}");
+    let store = &office.json(&["status", "--json"])["store"];
+    assert_eq!(store["quota_bytes"], 9_000_000);
+}
+
+/// A file system of its own for a Box.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn small(at: PathBuf, mebibytes: u32) -> Option<Self> {
+        fs::create_dir_all(&at).unwrap();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o"])
+            .arg(format!("size={mebibytes}m"))
+            .arg("reserve-story")
+            .arg(&at)
+            .output();
+        match output {
+            Ok(output) if output.status.success() => Some(Self(at)),
+            why => {
+                eprintln!("skipped, because no file system can be mounted here: {why:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_another_program_filled_refuses_and_takes_the_rest_when_there_is_room_without_a_restart()
+ {
+    let stage = Stage::new();
+    let Some(mounted) = Mounted::small(stage.path("office"), 160) else {
+        return;
+    };
+    let files = stage.path("files");
+    make_tree(&files, 8);
+    let home = stage.first_box("home", &files);
+    let office = stage.joined_box("office", &home);
+    let _friend = stage.joined_box("friend", &home);
+    let filler = mounted.0.join("of another program");
+    fs::write(&filler, vec![7; 85 << 20]).unwrap();
+    is_refused(&home, "its disk is full (it keeps ");
+    fs::remove_file(&filler).unwrap();
+    home.until(&["status", "--json"], |status| {
+        status["safe"] == true && status["copies"] == 2
+    });
+    assert_eq!(office.json(&["status", "--json"])["store"]["damaged"], 0);
+    drop(office);
+}
