@@ -19,7 +19,7 @@ mod keep;
 mod merge;
 mod order;
 mod recover;
-mod shared;
+mod settings;
 mod view;
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub use join::{accept, prepare_join};
 pub use keep::{Settled, keep, settle};
 pub use merge::{COUNTER_JUMP_MAX, Merged, Refused, Roster};
 pub use recover::{Recovering, recover};
-pub use shared::{SharedKey, SharedSetting};
+pub use settings::{SharedKey, SharedSetting};
 pub use view::{Member, Removal};
 
 use std::io;

@@ -7,25 +7,23 @@
 )]
 
 mod index;
+mod nothing;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::DuplexStream;
-
 use crate::terms::{FileSystemId, Stamp};
 use crate::world::{
-    Attributes, Buffer, Clock, DirEntry, Disk, DiskFile, Entropy, FileKind, Listener, Moment,
-    Names, Net, NewFile, NotSet, Room, Stat, Tree, TreeFile, TreePath, Whole, World, Xattrs,
+    Attributes, Clock, DirEntry, FileKind, Moment, Names, NewFile, NotSet, Room, Stat, Tree,
+    TreeFile, TreePath, Whole, World, Xattrs,
 };
 
 pub(in crate::retriever) use index::*;
+use nothing::{Nothing, nothing};
 
 /// Runs a test on one thread with time that jumps.
 pub(in crate::retriever) fn run<T>(test: impl Future<Output = T>) -> T {
@@ -35,127 +33,6 @@ pub(in crate::retriever) fn run<T>(test: impl Future<Output = T>) -> T {
         .build()
         .expect("a runtime without I/O asks for nothing");
     tokio::task::LocalSet::new().block_on(&runtime, test)
-}
-
-/// What tests never use.
-#[derive(Clone, Copy)]
-pub(in crate::retriever) struct Nothing;
-
-fn nothing<T>() -> io::Result<T> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-pub(in crate::retriever) struct NoBuffer;
-impl Deref for NoBuffer {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &[]
-    }
-}
-impl DerefMut for NoBuffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut []
-    }
-}
-impl Buffer for NoBuffer {}
-
-impl Disk for Nothing {
-    type Buffer = NoBuffer;
-    type File = Self;
-    async fn buffer(&self) -> NoBuffer {
-        NoBuffer
-    }
-    async fn list(&self, _: &str) -> io::Result<Vec<String>> {
-        nothing()
-    }
-    async fn make_dir(&self, _: &str) -> io::Result<()> {
-        nothing()
-    }
-    async fn open(&self, _: &str, _: bool) -> io::Result<Self> {
-        nothing()
-    }
-    async fn read_small(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
-        nothing()
-    }
-    async fn replace_small(&self, _: &str, _: &[u8], _: bool) -> io::Result<()> {
-        nothing()
-    }
-    async fn remove(&self, _: &str) -> io::Result<()> {
-        nothing()
-    }
-    async fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        nothing()
-    }
-    async fn sync_dir(&self, _: &str) -> io::Result<()> {
-        nothing()
-    }
-    async fn free_bytes(&self) -> io::Result<u64> {
-        nothing()
-    }
-    fn is_rotational(&self) -> bool {
-        false
-    }
-}
-
-impl DiskFile for Nothing {
-    type Buffer = NoBuffer;
-    async fn read_at(
-        &self,
-        b: NoBuffer,
-        _: usize,
-        _: usize,
-        _: u64,
-    ) -> (io::Result<usize>, NoBuffer) {
-        (nothing(), b)
-    }
-    async fn write_at(
-        &self,
-        b: NoBuffer,
-        _: usize,
-        _: usize,
-        _: u64,
-    ) -> (io::Result<()>, NoBuffer) {
-        (nothing(), b)
-    }
-    async fn sync_data(&self) -> io::Result<()> {
-        nothing()
-    }
-    async fn len(&self) -> io::Result<u64> {
-        nothing()
-    }
-    async fn changed(&self) -> io::Result<Stamp> {
-        nothing()
-    }
-    async fn set_len(&self, _: u64) -> io::Result<()> {
-        nothing()
-    }
-}
-
-impl Net for Nothing {
-    type Link = DuplexStream;
-    type Listener = Self;
-    async fn connect(&self, _: SocketAddr) -> io::Result<DuplexStream> {
-        nothing()
-    }
-    async fn listen(&self, _: SocketAddr) -> io::Result<Self> {
-        nothing()
-    }
-}
-
-impl Listener for Nothing {
-    type Link = DuplexStream;
-    async fn accept(&mut self) -> io::Result<(DuplexStream, SocketAddr)> {
-        nothing()
-    }
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        nothing()
-    }
-}
-
-impl Entropy for Nothing {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes.fill(0);
-    }
 }
 
 /// A clock whose hours pass at once when everybody waits.
