@@ -29,12 +29,15 @@ pub fn run(dir: &Path, args: &cli::Diff) -> Result<Exit, Fault> {
         _ => {
             let what = "compare with a second snapshot, or with files on disk";
             let todo = "Give one more ID, or --with DIR.";
-            return Err(Fault::new(what, "", todo).exit(Exit::Usage));
+            return Err(Fault::new(what, ONLY_LOOKED, todo).exit(Exit::Usage));
         }
     };
     uring::run_without_ring(async move { compare(first, second, args).await })
-        .map_err(|error| Fault::new(error.to_string(), "", ""))?
+        .map_err(|error| Fault::new(error.to_string(), ONLY_LOOKED, "Repeat the command."))?
 }
+
+/// What every error of this command leaves as it was.
+const ONLY_LOOKED: &str = "Nothing was changed: this command only looks.";
 
 enum Second {
     Snapshot(Box<Opened>),
@@ -42,7 +45,8 @@ enum Second {
 }
 
 async fn compare(first: Opened, second: Second, args: &cli::Diff) -> Result<Exit, Fault> {
-    let cannot = |error: std::io::Error| Fault::new(error.to_string(), "", "Repeat the command.");
+    let cannot =
+        |error: std::io::Error| Fault::new(error.to_string(), ONLY_LOOKED, "Repeat the command.");
     let world = Uring::without_disk().map_err(cannot)?;
     let source = first.source(&world).map_err(cannot)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
@@ -62,8 +66,10 @@ async fn compare(first: Opened, second: Second, args: &cli::Diff) -> Result<Exit
             diff_with(snapshot, &mut disk, args.contents, &mut show).await
         }
     };
-    let totals =
-        totals.map_err(|error| Fault::new(error.to_string(), "", "").exit(Exit::Damaged))?;
+    let totals = totals.map_err(|error| {
+        let todo = "Bring the other Boxes online and repeat the command.";
+        Fault::from_sentence(&error.to_string(), ONLY_LOOKED, todo).exit(Exit::Damaged)
+    })?;
     let ended = match failed {
         Some(error) => Err(error),
         None => summary(&mut out, args.print.json, &totals).and_then(|()| out.flush()),
@@ -74,7 +80,8 @@ async fn compare(first: Opened, second: Second, args: &cli::Diff) -> Result<Exit
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
         Err(error) => {
             let what = format!("standard output cannot be written: {error}");
-            return Err(Fault::new(what, "", ""));
+            let todo = "Give it a place to write to and repeat the command.";
+            return Err(Fault::new(what, ONLY_LOOKED, todo));
         }
     }
     Ok(if totals.unknown > 0 {
@@ -177,7 +184,7 @@ impl Disk {
         let meta = fs::metadata(path).map_err(|error| {
             Fault::new(
                 format!("{}: {error}", path.display()),
-                "",
+                ONLY_LOOKED,
                 "Name another directory with --with.",
             )
         })?;
@@ -185,7 +192,7 @@ impl Disk {
             let what = format!("{} is no directory", path.display());
             let todo =
                 "Name the directory in which the files lie as `reserve retrieve` would put them.";
-            return Err(Fault::new(what, "", todo).exit(Exit::Usage));
+            return Err(Fault::new(what, ONLY_LOOKED, todo).exit(Exit::Usage));
         }
         Ok(Self {
             root: path.to_owned(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::SnapshotView;
 use super::fault::{Exit, Fault};
@@ -140,7 +141,8 @@ async fn restored(
     let total = total.fold(0u64, |sum, set| sum.saturating_add(set.bytes));
     let mut work = std::pin::pin!(retriever::retrieve(world, source, request, progress));
     let mut bar = Bar::begin("retrieving", Some(total));
-    let mut asked_to_end = std::pin::pin!(tokio::signal::ctrl_c());
+    // From now on, not from the first look on: whoever is quick is heard too.
+    let mut asked_to_end = signal(SignalKind::interrupt()).ok();
     let mut rounds_left = None;
     let done = loop {
         // `within` drops only the reference: the work itself goes on in the next round.
@@ -149,8 +151,10 @@ async fn restored(
         }
         match &mut rounds_left {
             None => {
-                let asked = world.clock().within(Duration::ZERO, asked_to_end.as_mut());
-                if asked.await.is_some() {
+                if let Some(asked_to_end) = &mut asked_to_end
+                    && let asked = world.clock().within(Duration::ZERO, asked_to_end.recv())
+                    && asked.await.is_some()
+                {
                     progress.stop();
                     rounds_left = Some(STOP_ROUNDS_MAX);
                 }

@@ -59,15 +59,19 @@ pub async fn all_at_once<F: Future<Output = ()> + 'static>(
     }
 }
 
-/// Puts tiny records, a commit's worth at a time.
-pub async fn fill(store: &Store<Uring>, chunks: u32, len: usize) {
+/// Puts so many records of a kind, a commit's worth at a time.
+pub async fn fill(
+    store: &Store<Uring>,
+    chunks: u32,
+    make: impl Fn(u32) -> (ChunkId, Rc<Vec<u8>>) + Copy + 'static,
+) {
     const BATCH: u32 = 4096;
     for first in (0..chunks).step_by(BATCH as usize) {
         let numbers = first..chunks.min(first + BATCH);
         all_at_once(numbers, |number| {
             let store = store.clone();
             async move {
-                let (id, bytes) = record(number, len);
+                let (id, bytes) = make(number);
                 store.put(ANNA, id, bytes).await.expect("it is kept");
             }
         })

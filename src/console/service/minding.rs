@@ -145,7 +145,13 @@ impl<W: World> Service<W> {
             .store()
             .verify(Which::All, Pace::Full, progress)
             .await
-            .map_err(|error| Fault::new(error.to_string(), "Nothing was changed.", ""))?;
+            .map_err(|error| {
+                Fault::new(
+                    error.to_string(),
+                    "Nothing was changed.",
+                    "See what `reserve doctor` says of the disk, then sweep again.",
+                )
+            })?;
         let took = self.world().clock().now().since(began);
         tell(&report);
         let damaged = self.store().figures().damaged;

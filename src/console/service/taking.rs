@@ -186,7 +186,7 @@ impl<W: World> Service<W> {
         }
         Fault::new(
             SnapshotError::NobodyKeeps(refusal).to_string(),
-            "",
+            "Earlier snapshots are unchanged.",
             said.join(". "),
         )
     }

@@ -54,7 +54,12 @@ impl SimTree {
         let work = move |wood: &mut Wood, hand: Hand, _: &[u8]| {
             let name = NOTE_NAME.as_bytes();
             if root.child(name).is_ok() {
-                root.take(name, hand.now)?;
+                // Taken away, it leaves the directory's own time as it was.
+                let time = match note {
+                    Some(_) => hand.now,
+                    None => root.stat().mtime,
+                };
+                root.take(name, time)?;
             }
             match note {
                 Some(bytes) => wood
