@@ -21,11 +21,11 @@ use super::stage::{BoxProcess, Stage};
 const LEN: usize = 64;
 const CHUNKS: u32 = 1_000_000;
 /// Of these, data: a table's last places are held back for what describes it.
-const DATA: u32 = CHUNKS - CHUNKS / TABLE_HELD_BACK_ONE_IN as u32;
+const DATA: usize = CHUNKS as usize - CHUNKS as usize / TABLE_HELD_BACK_ONE_IN;
 
 /// The smallest record there can be: data, or an index page behind them.
 fn tiny(number: u32) -> (ChunkId, Rc<Vec<u8>>) {
-    if number < DATA {
+    if (number as usize) < DATA {
         return record(number, LEN);
     }
     let header = RecordHeader {
