@@ -186,3 +186,57 @@ fn a_retrieval_whose_keeper_dies_goes_on_when_it_is_back() {
     assert!(fetched < total * 8 / 10, "{fetched} of {total}");
     assert_same_trees(&files, &to);
 }
+
+#[test]
+fn names_of_one_thing_are_one_thing_again_after_a_kill() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 3);
+    // First names are met pages before the film, second names on both sides of it.
+    let many = files.join("many");
+    fs::create_dir(&many).unwrap();
+    for n in 0..2_100 {
+        fs::write(many.join(format!("{n:04}")), "").unwrap();
+    }
+    for n in 0..40 {
+        let first = files.join(format!("link-{n:02}"));
+        fs::write(&first, noise(&format!("link {n}"), 3_000 + n)).unwrap();
+        fs::hard_link(&first, files.join(format!("link-{n:02}-near"))).unwrap();
+        fs::hard_link(&first, files.join(format!("zzz-link-{n:02}-far"))).unwrap();
+    }
+    fs::write(files.join("zz-film"), noise("film", CLIP_BYTES)).unwrap();
+    fs::hard_link(files.join("zz-film"), files.join("zzz-film-again")).unwrap();
+    let mut home = stage.first_box("home", &files);
+    let office = stage.joined_box("office", &home);
+    home.json(&["snapshot", "--wait", "--json"]);
+    home.destroy();
+    let to = stage.path("to");
+    let mut first = begin(&office, &to);
+    assert!(
+        until_there(&mut first, &to, (CLIP_BYTES / 2) as u64),
+        "it was over before it could be killed"
+    );
+    while !to.join("link-39").exists() && first.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let inode = |name: &str| fs::metadata(to.join(name)).map(|meta| meta.ino());
+    let whole = inode("link-00").expect("what comes before the film is there");
+    let second = last_line(begin(&office, &to), 0);
+    assert!(second["kept"].as_u64().unwrap() >= 40, "{second}");
+    assert_eq!(inode("link-00").unwrap(), whole, "it was kept");
+    for n in 0..40 {
+        let one = inode(&format!("link-{n:02}")).unwrap();
+        assert_eq!(inode(&format!("link-{n:02}-near")).unwrap(), one);
+        assert_eq!(inode(&format!("zzz-link-{n:02}-far")).unwrap(), one);
+    }
+    assert_eq!(inode("zz-film").unwrap(), inode("zzz-film-again").unwrap());
+    assert_same_trees(&files, &to);
+    let all = fs::read_dir(&to).unwrap();
+    let left = all.filter(|name| {
+        let name = name.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with(".reserve-")
+    });
+    assert_eq!(left.count(), 0, "something was left behind");
+}

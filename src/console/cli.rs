@@ -425,6 +425,9 @@ pub struct Retrieve {
     /// Like --into-nonempty, but files of the same name are replaced.
     #[arg(long)]
     pub overwrite: bool,
+    /// Begin also when there seems to be too little room (where a file system compresses, less may be enough).
+    #[arg(long)]
+    pub try_anyway: bool,
     /// How to print.
     #[command(flatten)]
     pub print: Print,

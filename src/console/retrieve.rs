@@ -125,9 +125,26 @@ async fn restore(
         paths: &paths,
         into_nonempty: args.into_nonempty || args.overwrite,
         overwrite: args.overwrite,
+        try_anyway: args.try_anyway,
     };
-    let report = restored(&world, &source, request, &progress).await?;
+    let made = missing_dirs(target);
+    let report = restored(&world, &source, request, &progress).await;
+    if report.is_err() {
+        // Those that were made for nothing; one with something in it stays.
+        for dir in made {
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+    let report = report?;
     Ok(outcome(&opened, &source, &report))
+}
+
+/// Directories that are to be made for a target, the innermost first.
+fn missing_dirs(target: &Path) -> Vec<std::path::PathBuf> {
+    let all = target.ancestors();
+    all.take_while(|dir| !dir.exists())
+        .map(Path::to_path_buf)
+        .collect()
 }
 
 /// Restores, while a bar moves.

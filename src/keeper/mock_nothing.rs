@@ -55,6 +55,9 @@ impl Tree for Nothing {
     async fn stat_below(&self, (): &(), _: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
         unreachable!("{NOT_HERE}")
     }
+    async fn xattrs_below(&self, (): &(), _: &TreePath) -> io::Result<Xattrs> {
+        unreachable!("{NOT_HERE}")
+    }
     async fn remove_below(&self, (): &(), _: &TreePath) -> io::Result<()> {
         unreachable!("{NOT_HERE}")
     }

@@ -144,6 +144,18 @@ impl<W: World, S: Source> Work<W, S> {
         Ok(())
     }
 
+    /// Why it was stopped, if it was, with what is there.
+    pub(super) fn why_stopped(&self) -> Result<(), RetrieveError> {
+        match self.stopped.take() {
+            None => Ok(()),
+            Some(RetrieveError::TargetFailed { why, .. }) => {
+                let (files, bytes) = (self.report.borrow().files, self.report.borrow().bytes);
+                Err(RetrieveError::TargetFailed { why, files, bytes })
+            }
+            Some(other) => Err(other),
+        }
+    }
+
     /// A share of the window, when there is room for it.
     pub(super) async fn of_window(&self, kib: u32) -> Option<OwnedSemaphorePermit> {
         let kib = kib.clamp(1, RESTORE_WINDOW_KIB);
@@ -167,7 +179,12 @@ impl<W: World, S: Source> Work<W, S> {
             error.kind(),
             StorageFull | QuotaExceeded | ReadOnlyFilesystem
         ) {
-            let stop = || RetrieveError::TargetFailed(error.to_string());
+            // What is under way may still come back: the rest is told at the end.
+            let stop = || RetrieveError::TargetFailed {
+                why: error.to_string(),
+                files: 0,
+                bytes: 0,
+            };
             self.stopped.borrow_mut().get_or_insert_with(stop);
         }
         format!("could not be written: {error}")

@@ -136,7 +136,8 @@ impl<W: World, S: Source> LargeFile<W, S> {
                     })
                 }
                 Place::Kept(found) => {
-                    work.kept(&path, plan.bytes, &plan.attributes, &found, turn.take());
+                    work.kept(&path, plan.bytes, &plan.attributes, &found, turn.take())
+                        .await;
                     passed_over = true;
                     Err(String::new())
                 }

@@ -21,6 +21,7 @@ mod present;
 mod rebuild;
 mod report;
 mod restore;
+mod room;
 mod selection;
 mod standing;
 mod together;

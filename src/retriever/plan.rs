@@ -2,7 +2,7 @@
 //!
 //! The index may be hostile. Besides what `format` checks of one page or node, this keeps: levels go down one by one,
 //! a child begins with the path its parent tells and holds as many entries, and paths rise across pages as within them,
-//! so that a walk ends even when nothing of a tree can be had. A page or node that cannot be had is told as lost, and the walk goes on behind it.
+//! so that a walk ends even when nothing of a tree can be had, and no more comes than the manifest tells. A page or node that cannot be had is told as lost, and the walk goes on behind it.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -11,10 +11,11 @@ use std::vec::IntoIter;
 use serde_bytes::ByteBuf;
 use tokio::sync::oneshot;
 
+use super::cursor::goes_on;
 use super::selection::Selection;
 use super::{FetchError, RetrieveError, Source};
 use crate::format::head::DataSet;
-use crate::format::index::{Child, Entry, Node, Page, path_order};
+use crate::format::index::{Child, Entry, Node, Page, What, path_order};
 use crate::terms::{ChunkId, Kind};
 use crate::world::World;
 
@@ -70,6 +71,8 @@ pub(super) struct Walk<'r, W, S> {
     frames: Vec<Frame>,
     ahead: VecDeque<Ahead>,
     last: Option<Entry>,
+    /// What the manifest tells of it, less what was met: things, and lengths of files.
+    left: (u64, u64),
     /// Where the page asked for last begins, and how many before it began there too.
     begun: (ByteBuf, u32),
 }
@@ -90,6 +93,7 @@ impl<'r, W: World, S: Source> Walk<'r, W, S> {
             frames: Vec::new(),
             ahead: VecDeque::new(),
             last: None,
+            left: (set.entries, set.bytes),
             begun: (ByteBuf::new(), 0),
         }
     }
@@ -236,6 +240,22 @@ impl<'r, W: World, S: Source> Walk<'r, W, S> {
         }
     }
 
+    /// No more may come than the manifest tells: a short index can list the same chunk over and over.
+    fn count(&mut self, page: &Page) -> Result<(), RetrieveError> {
+        let (things, bytes) = &mut self.left;
+        for entry in page.entries.iter().filter(|entry| !goes_on(entry)) {
+            *things = things.checked_sub(1).ok_or(RetrieveError::wrong_index(
+                "it lists more things than its manifest tells",
+            ))?;
+            if let What::File { bytes: more, .. } = entry.what {
+                *bytes = bytes.checked_sub(more).ok_or(RetrieveError::wrong_index(
+                    "its files are longer than its manifest tells",
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
     fn check(&mut self, expected: &Expected, page: &Page) -> Result<(), RetrieveError> {
         let (Some(first), Some(last)) = (page.entries.first(), page.entries.last()) else {
             return Err(RetrieveError::wrong_index("a page is empty"));
@@ -262,6 +282,7 @@ impl<'r, W: World, S: Source> Walk<'r, W, S> {
                 ));
             }
         }
+        self.count(page)?;
         self.last = Some(last.clone());
         Ok(())
     }

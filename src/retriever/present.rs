@@ -113,8 +113,19 @@ impl<W: World, S: Source> Work<W, S> {
         }
     }
 
+    /// Names of extended attributes that a file which stands there should have and has not.
+    async fn xattrs_missing(&self, path: &[u8], wanted: &Attributes) -> Vec<Vec<u8>> {
+        if wanted.xattrs.is_empty() {
+            return Vec::new();
+        }
+        let found = self.world.tree().xattrs_below(&self.root, path).await;
+        let found = found.map(|found| found.kept).unwrap_or_default();
+        let missing = wanted.xattrs.iter().filter(|xattr| !found.contains(xattr));
+        missing.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Notes a file that an earlier run restored, and how it differs.
-    pub(super) fn kept(
+    pub(super) async fn kept(
         &self,
         path: &[u8],
         bytes: u64,
@@ -122,6 +133,7 @@ impl<W: World, S: Source> Work<W, S> {
         found: &Stat,
         turn: Option<Turn>,
     ) {
+        let xattrs = self.xattrs_missing(path, wanted).await;
         let mut report = self.report.borrow_mut();
         report.files += 1;
         report.kept += 1;
@@ -129,6 +141,7 @@ impl<W: World, S: Source> Work<W, S> {
         let differs = Differs {
             owner: (found.uid, found.gid) != (wanted.uid, wanted.gid),
             mode: found.mode != wanted.mode,
+            xattrs,
             ..Differs::default()
         };
         if let Some(turn) = turn {
@@ -162,7 +175,8 @@ impl<W: World, S: Source> Work<W, S> {
                     continue;
                 }
                 Place::Kept(found) => {
-                    self.kept(&path, bytes, &file.attributes, &found, file.turn);
+                    self.kept(&path, bytes, &file.attributes, &found, file.turn)
+                        .await;
                 }
                 Place::Noted => {}
             }

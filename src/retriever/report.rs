@@ -248,7 +248,7 @@ pub enum RetrieveError {
         files: u64,
     },
     /// There is not enough room.
-    #[error("there is not enough room: the files need {}, {} are free in {path}; nothing was written. Make room, choose another disk with --to, or get a part with --path", size(*.needed_bytes), size(*.free_bytes))]
+    #[error("there is not enough room: the files need {}, {} are free in {path}; nothing was written. Make room, choose another disk with --to, get a part with --path, or add --try-anyway", size(*.needed_bytes), size(*.free_bytes))]
     NoRoom {
         /// The target.
         path: String,
@@ -256,6 +256,18 @@ pub enum RetrieveError {
         needed_bytes: u64,
         /// What there is.
         free_bytes: u64,
+    },
+    /// The file system cannot hold so many things.
+    #[error(
+        "there is not enough room: {needed} files, directories and others are to be made, {path} has room for {free} more; nothing was written. Choose another disk with --to, get a part with --path, or add --try-anyway"
+    )]
+    NoRoomForThings {
+        /// The target.
+        path: String,
+        /// How many are to be made.
+        needed: u64,
+        /// How many can be.
+        free: u64,
     },
     /// The target cannot be used.
     #[error("{path} cannot be restored into: {why}; nothing was written")]
@@ -267,9 +279,16 @@ pub enum RetrieveError {
     },
     /// The target's file system ran full or failed.
     #[error(
-        "writing stopped: {0}; what stands in the target is whole. Make room and give the same command again to go on, or choose another target"
+        "writing stopped: {why}; what stands in the target is whole ({files} files, {}) and stays. Make room and give the same command again to go on, or choose another target", size(*.bytes)
     )]
-    TargetFailed(String),
+    TargetFailed {
+        /// What the file system said.
+        why: String,
+        /// Files that are there.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// A path that was asked for is none.
     #[error(transparent)]
     Selection(#[from] super::BadSelection),

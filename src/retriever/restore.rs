@@ -19,6 +19,7 @@ use super::links::Links;
 use super::packs::Packs;
 use super::rebuild::Rebuild;
 use super::report::{Progress, RetrieveError, RetrieveReport, Writing};
+use super::room;
 use super::selection::{Selection, placed};
 use super::unfinished;
 use crate::format::head::{DataSet, Manifest};
@@ -41,6 +42,8 @@ pub struct Request<'r> {
     pub into_nonempty: bool,
     /// With `into_nonempty`: files in the way are replaced.
     pub overwrite: bool,
+    /// Begin also when there seems to be too little room.
+    pub try_anyway: bool,
 }
 
 /// Restores what is asked for. An error means that it ended early; files under their final names are whole even then.
@@ -55,12 +58,6 @@ pub async fn retrieve<W: World, S: Source>(
     for name in unknown {
         report.fail(&name, "the snapshot has no data set of that name");
     }
-    progress.update(|progress| {
-        for Chosen { set, .. } in &sets {
-            progress.files_total = progress.files_total.saturating_add(set.files);
-            progress.bytes_total = progress.bytes_total.saturating_add(set.bytes);
-        }
-    });
     let tree = world.tree();
     let unusable = |why| RetrieveError::Target {
         path: String::from_utf8_lossy(request.target).into_owned(),
@@ -85,6 +82,8 @@ pub async fn retrieve<W: World, S: Source>(
         given_up: Cell::new(false),
     });
     let _gives_up = GivesUp(work.clone());
+    room::check(&work, &sets, &request).await?;
+    work.leave_note().await.map_err(unusable)?;
     for Chosen {
         set,
         base,
@@ -99,7 +98,7 @@ pub async fn retrieve<W: World, S: Source>(
             "the snapshot has nothing of that name"
         };
         rebuild.settle(walked.is_ok()).await;
-        let stopped = work.stopped.take().map_or(Ok(()), Err);
+        let stopped = work.why_stopped();
         let stopped = stopped.and(walked).and_then(|()| work.is_wanted());
         if stopped.is_err() {
             work.save_note(false).await;

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
+use std::io;
 
 use serde_bytes::ByteBuf;
 
@@ -34,7 +35,7 @@ pub(super) struct Going {
     not_durable_bytes: Cell<u64>,
 }
 
-/// Finds out whether an earlier run is gone on with, what may be in the target, and leaves a note of this one.
+/// Finds out whether an earlier run is gone on with, and what may be in the target. Nothing is written yet.
 pub(super) async fn begin<W: World>(
     world: &W,
     root: &<W::Tree as Tree>::Root,
@@ -83,9 +84,6 @@ pub(super) async fn begin<W: World>(
         },
     };
     tree.tag_parts(root, note.tag).await;
-    tree.set_note(root, Some(note.encode()), true)
-        .await
-        .map_err(unusable)?;
     let going = Going {
         before,
         note: RefCell::new(note),
@@ -186,6 +184,16 @@ impl Going {
 }
 
 impl<W: World, S: Source> Work<W, S> {
+    /// Leaves a note of this run: from now on there is something to go on with.
+    pub(super) async fn leave_note(&self) -> io::Result<()> {
+        let Some(going) = &self.going else {
+            return Ok(());
+        };
+        let note = going.note.borrow().encode();
+        let tree = self.world.tree();
+        tree.set_note(&self.root, Some(note), true).await
+    }
+
     /// Makes all that was written durable and notes it. With a mark, all up to that path is written.
     pub(super) async fn make_durable(&self, mark: Option<&[u8]>) -> Result<(), RetrieveError> {
         let Some(going) = &self.going else {

@@ -185,6 +185,8 @@ pub const NOTE_NAME: &str = ".reserve-unfinished";
 pub struct Room {
     /// What whoever asks can still write, in bytes.
     pub free_bytes: u64,
+    /// Things of any kind that can still be made; `u64::MAX` where the file system has no such limit.
+    pub free_things: u64,
     /// A file takes a multiple of this.
     pub block_bytes: u64,
 }
@@ -226,6 +228,8 @@ pub trait Tree: Clone + 'static {
     async fn root(&self, path: &TreePath) -> io::Result<Self::Root>;
     /// Whether the root has no names; a note does not count.
     async fn root_is_empty(&self, root: &Self::Root) -> io::Result<bool>;
+    /// Extended attributes of what stands at a path below the root, no link followed anywhere.
+    async fn xattrs_below(&self, root: &Self::Root, path: &TreePath) -> io::Result<Xattrs>;
     /// What stands at some paths below the root, no link followed anywhere; in the order asked.
     async fn stat_below(&self, root: &Self::Root, paths: Vec<Vec<u8>>) -> Vec<io::Result<Stat>>;
     /// Removes what is no directory from below the root. What is not there is no error.

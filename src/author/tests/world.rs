@@ -365,6 +365,9 @@ impl Tree for Files {
     async fn stat_below(&self, (): &(), _: Vec<Vec<u8>>) -> Vec<io::Result<Stat>> {
         Vec::new()
     }
+    async fn xattrs_below(&self, (): &(), _: &TreePath) -> io::Result<Xattrs> {
+        Err(never())
+    }
     async fn remove_below(&self, (): &(), _: &TreePath) -> io::Result<()> {
         Err(never())
     }

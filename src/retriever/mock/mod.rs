@@ -117,6 +117,7 @@ pub(in crate::retriever) struct TreeState {
     pub(in crate::retriever) parts: BTreeMap<Vec<u8>, u64>,
     pub(in crate::retriever) boot: u8,
     pub(in crate::retriever) free_bytes: Option<u64>,
+    pub(in crate::retriever) free_things: Option<u64>,
 }
 
 impl TreeState {
@@ -278,6 +279,15 @@ impl Tree for MockTree {
         let state = self.0.borrow();
         paths.iter().map(|path| state.stat(path)).collect()
     }
+    async fn xattrs_below(&self, (): &(), path: &TreePath) -> io::Result<Xattrs> {
+        let state = self.0.borrow();
+        let set = state.attributes.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let is_set = |(name, _): &&(Vec<u8>, Vec<u8>)| Some(name) != state.xattr_refused.as_ref();
+        Ok(Xattrs {
+            kept: set.xattrs.iter().filter(is_set).cloned().collect(),
+            left_out: Vec::new(),
+        })
+    }
     async fn remove_below(&self, (): &(), path: &TreePath) -> io::Result<()> {
         self.0.borrow_mut().things.remove(path);
         Ok(())
@@ -389,6 +399,7 @@ impl Tree for MockTree {
     async fn room(&self, (): &()) -> io::Result<Room> {
         Ok(Room {
             free_bytes: self.0.borrow().free_bytes.unwrap_or(u64::MAX),
+            free_things: self.0.borrow().free_things.unwrap_or(u64::MAX),
             block_bytes: 1,
         })
     }

@@ -8,7 +8,7 @@ use crate::terms::{ChunkId, Kind};
 
 impl Bench {
     /// The same target and source, some time later.
-    fn later(&self) {
+    pub(super) fn later(&self) {
         let mut state = self.world.tree.0.borrow_mut();
         // What is made now is not made after the end of this run.
         state.syncs = 0;

@@ -209,6 +209,7 @@ fn a_restore_that_is_given_up_names_nothing_afterwards() {
         target: b"/to",
         into_nonempty: false,
         overwrite: false,
+        try_anyway: false,
     };
     run(async {
         let restore = retrieve(&bench.world, &bench.source, request, &bench.progress);
@@ -275,4 +276,50 @@ fn many_entries_of_one_name_are_refused_before_one_of_them_is_made() {
     let rule = bench.refused(data_set(&bench.source, "photos", &pages(&drafts, 1000), 16));
     assert!(rule.contains("order"), "{rule}");
     assert!(bench.names().is_empty());
+}
+
+#[test]
+fn an_index_that_lists_more_bytes_or_things_than_its_manifest_is_stopped() {
+    let bench = Bench::default();
+    let id = bench.keep(vec![1; 1000]);
+    // One chunk, a thousand times: little to send, much to write.
+    let pieces = vec![(Some(id), 1000); 1000];
+    let bombs: Vec<Draft> = (0..9)
+        .map(|n| part(&format!("bomb{n}"), 1_000_000, 0, true, &pieces))
+        .collect();
+    let mut drafts = vec![dir("")];
+    drafts.extend(bombs);
+    let tree = pages(&drafts, 2);
+    let mut set = data_set(&bench.source, "photos", &tree, 16);
+    set.bytes = 3_500_000;
+    let rule = bench.refused(set);
+    assert!(rule.contains("longer than its manifest tells"), "{rule}");
+    assert!(bench.names().len() <= 3, "{:?}", bench.names());
+
+    let bench = Bench::default();
+    let hole = [
+        dir(""),
+        part("hole", 1_000_000_000, 0, true, &[(None, 1_000_000_000)]),
+    ];
+    let mut set = data_set(&bench.source, "photos", &pages(&hole, 9), 16);
+    set.bytes = 999_999_999;
+    assert!(
+        bench
+            .refused(set)
+            .contains("longer than its manifest tells")
+    );
+    assert!(bench.names().is_empty());
+
+    let bench = Bench::default();
+    let many: Vec<Draft> = std::iter::once(dir(""))
+        .chain((0..99).map(|n| empty(&format!("e{n:02}"))))
+        .collect();
+    let mut set = data_set(&bench.source, "photos", &pages(&many, 10), 16);
+    set.entries = 25;
+    assert!(
+        bench
+            .refused(set)
+            .contains("more things than its manifest tells")
+    );
+    assert!(bench.names().len() <= 19, "{:?}", bench.names());
 }

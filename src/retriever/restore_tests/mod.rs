@@ -26,6 +26,7 @@ struct Wishes {
     paths: Vec<Vec<u8>>,
     into_nonempty: bool,
     overwrite: bool,
+    try_anyway: bool,
 }
 
 impl Bench {
@@ -52,6 +53,7 @@ impl Bench {
             target: b"/to",
             into_nonempty: wishes.into_nonempty,
             overwrite: wishes.overwrite,
+            try_anyway: wishes.try_anyway,
         };
         run(retrieve(&self.world, &self.source, request, &self.progress))
     }

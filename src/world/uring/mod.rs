@@ -28,8 +28,12 @@ mod raw;
 mod reading;
 mod restoring;
 mod small;
+#[cfg(test)]
+mod swap_tests;
 mod task;
 mod tree;
+#[cfg(test)]
+mod tree_tests;
 mod unfinished;
 mod xattrs;
 

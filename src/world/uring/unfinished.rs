@@ -10,10 +10,12 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
+use super::deep::below_open;
 use super::raw::read_behind;
 use super::reading::stat_below;
 use super::restoring::{OpenParent, PART_PREFIX, Part, Root, write_all};
-use crate::world::{NOTE_NAME, Room, Stat};
+use super::xattrs::{self, Of};
+use crate::world::{NOTE_NAME, Room, Stat, Xattrs};
 
 /// The longest note that is read.
 const NOTE_BYTES_MAX: usize = 1 << 20;
@@ -37,6 +39,12 @@ impl Root {
     pub(super) fn stat(&self, last: &mut Option<OpenParent>, path: &[u8]) -> io::Result<Stat> {
         let (dir, name) = self.parent(last, path)?;
         stat_below(&dir, name)
+    }
+
+    /// Extended attributes of what stands at a path below.
+    pub(super) fn xattrs(&self, last: &mut Option<OpenParent>, path: &[u8]) -> io::Result<Xattrs> {
+        let (dir, name) = self.parent(last, path)?;
+        xattrs::read(&Of::Named(&below_open(&dir, name)))
     }
 
     /// Removes what is no directory; what is not there is no error.
@@ -101,11 +109,17 @@ impl Root {
                     | OFlags::CLOEXEC;
                 let mode = Mode::RUSR | Mode::WUSR;
                 let file = rustix::fs::openat(dir, NOTE_ASIDE, flags, mode)?;
-                write_all(&file, bytes, 0)?;
-                if durable {
-                    rustix::fs::fsync(&file)?;
+                let written = write_all(&file, bytes, 0).and_then(|()| {
+                    if durable {
+                        rustix::fs::fsync(&file)?;
+                    }
+                    Ok(rustix::fs::renameat(dir, NOTE_ASIDE, dir, NOTE_NAME)?)
+                });
+                if written.is_err() {
+                    // On a full disk the note there was still says what holds.
+                    let _ = remove(NOTE_ASIDE);
                 }
-                rustix::fs::renameat(dir, NOTE_ASIDE, dir, NOTE_NAME)?;
+                written?;
             }
         }
         if durable {
@@ -159,6 +173,11 @@ impl Root {
         let found = rustix::fs::fstatvfs(self.dir())?;
         Ok(Room {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            // Where things are not counted, all numbers are zero.
+            free_things: match found.f_files {
+                0 => u64::MAX,
+                _ => found.f_favail,
+            },
             block_bytes: found.f_frsize.max(1),
         })
     }

@@ -225,6 +225,10 @@ impl Tree for SimTree {
         self.stats_below(&root.node, paths).await
     }
 
+    async fn xattrs_below(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<Xattrs> {
+        self.xattrs_at(Rc::clone(&root.node), path).await
+    }
+
     async fn remove_below(&self, root: &SimTreeRoot, path: &TreePath) -> io::Result<()> {
         self.take_below(Rc::clone(&root.node), path).await
     }
@@ -382,6 +386,7 @@ impl Tree for SimTree {
     async fn room(&self, _root: &SimTreeRoot) -> io::Result<Room> {
         Ok(Room {
             free_bytes: u64::MAX,
+            free_things: u64::MAX,
             block_bytes: 4096,
         })
     }
@@ -389,7 +394,6 @@ impl Tree for SimTree {
     async fn boot(&self) -> Option<[u8; 16]> {
         None
     }
-
     async fn note(&self, root: &SimTreeRoot) -> io::Result<Option<Vec<u8>>> {
         self.read_note(Rc::clone(&root.node)).await
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use reserve::world::{Attributes, NOTE_NAME, NotSet, Stat, Tree, TreeFile};
+use reserve::world::{Attributes, NOTE_NAME, NotSet, Stat, Tree, TreeFile, Xattrs};
 
 use crate::tree::{SimTree, SimTreeRoot, TEMPORARY_SUFFIX};
 use crate::wood::{Body, Hand, Node, Wood};
@@ -24,6 +24,14 @@ impl SimTree {
             found.push(self.deed("stat below", &path, work).await);
         }
         found
+    }
+
+    pub(crate) async fn xattrs_at(&self, root: Rc<Node>, path: &[u8]) -> io::Result<Xattrs> {
+        let work = move |wood: &mut Wood, _: Hand, path: &[u8]| {
+            let (dir, name) = wood.below(&root, path)?;
+            Ok(dir.child(name)?.xattrs())
+        };
+        self.deed("xattrs below", path, work).await
     }
 
     pub(crate) async fn take_below(&self, root: Rc<Node>, path: &[u8]) -> io::Result<()> {

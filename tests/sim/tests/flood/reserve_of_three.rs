@@ -284,6 +284,7 @@ impl<W: World> Reserve<W> {
                 target: &into,
                 into_nonempty: false,
                 overwrite: false,
+                try_anyway: false,
             };
             retrieve(&world, &source, request, &Progress::default()).await
         });
