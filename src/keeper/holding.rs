@@ -293,6 +293,7 @@ impl<W: World> Inner<W> {
                 .replace_small(VERIFIED_PATH, &marks.encode(), false)
                 .await
         {
+            self.trust.borrow_mut().saving_failed();
             tracing::debug!(%error, "what was found whole is not written down");
         }
     }

@@ -195,7 +195,9 @@ impl<'a, W: World> Loading<'a, W> {
             };
             self.report.tell(number, gap.from, gap.to - gap.from, kind);
         }
-        if !is_last {
+        // One that was given up after its disk failed has no footer; it is told until it was found whole.
+        let is_given_up = !is_last && scanned.gaps.is_empty() && self.believe(&segment, len).await;
+        if !is_last && !is_given_up {
             let bytes = len.saturating_sub(scanned.end);
             self.report
                 .tell(number, scanned.end, bytes, DamageKind::Footer);
@@ -213,17 +215,19 @@ impl<'a, W: World> Loading<'a, W> {
     }
 
     /// A segment that is as it was when it was found whole is believed.
-    async fn believe(&self, segment: &Segment<W::Disk>, len: u64) {
+    async fn believe(&self, segment: &Segment<W::Disk>, len: u64) -> bool {
         let at = self
             .marks
             .binary_search_by_key(&segment.0, |mark| mark.number);
         let Some(mark) = at.ok().map(|at| self.marks[at]) else {
-            return;
+            return false;
         };
         let changed = segment.1.changed().await;
-        if mark.len == len && changed.is_ok_and(|changed| changed == mark.changed) {
+        let is_untouched = mark.len == len && changed.is_ok_and(|changed| changed == mark.changed);
+        if is_untouched {
             self.inner.trust.borrow_mut().believe(mark);
         }
+        is_untouched
     }
 
     /// Reads the footer into `self.footer`; `None` if there is none, or not a whole one.

@@ -107,6 +107,8 @@ impl<W: World> Writer<W> {
         drop(state);
         let shared = &self.inner.shared;
         shared.open_segment_is(Some((number, BLOCK_BYTES as u64)));
+        let now = self.inner.world.clock().wall();
+        self.inner.trust.borrow_mut().begin_at(number, 0, now);
         Ok(OpenSegment {
             number,
             file,
@@ -307,16 +309,15 @@ impl<W: World> Writer<W> {
         }
     }
 
-    /// A closed segment that was written in this run is as good as read.
+    /// A closed segment that was written in this run, or read in it, and in which nothing is known to be damaged, is as good as read.
     async fn is_closed(&self, segment: &OpenSegment<W>, len: u64) {
         self.inner.shared.open_segment_is(None);
         let number = segment.number;
-        if !self.inner.trust.borrow().is_written_here(number) {
+        let Some(verified) = self.inner.trust.borrow().whole_since(number) else {
             return;
-        }
+        };
         // The time of the last change stands only when nothing more is written.
         if let Ok(changed) = segment.file.changed().await {
-            let verified = self.inner.world.clock().wall();
             self.inner.trust.borrow_mut().found_whole(SegmentMark {
                 number,
                 len,

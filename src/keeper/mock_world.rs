@@ -31,8 +31,8 @@ impl MockWorld {
     /// Another start of the same Box.
     pub(super) fn on(disk: MockDisk) -> Self {
         Self {
+            clock: disk.clock.clone(),
             disk,
-            clock: MockClock::default(),
             entropy: MockEntropy::default(),
         }
     }
@@ -66,14 +66,17 @@ impl World for MockWorld {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct MockClock(Rc<Cell<Duration>>);
+pub(super) struct MockClock(Rc<Cell<Duration>>, Rc<Cell<i64>>);
 
 impl Clock for MockClock {
     fn now(&self) -> Moment {
         Moment(self.0.get())
     }
     fn wall(&self) -> Stamp {
-        Stamp::default()
+        Stamp {
+            seconds: self.1.get(),
+            nanos: 0,
+        }
     }
     async fn sleep(&self, how_long: Duration) {
         for _ in 0..100 {
@@ -119,6 +122,8 @@ struct Platter {
 pub(super) struct MockDisk {
     platter: Rc<RefCell<Platter>>,
     pool: std::sync::Arc<Semaphore>,
+    /// Goes on over power cuts.
+    clock: MockClock,
 }
 
 impl MockDisk {
@@ -133,7 +138,14 @@ impl MockDisk {
         Self {
             platter: Rc::new(RefCell::new(platter)),
             pool: std::sync::Arc::new(Semaphore::new(STORE_BUFFERS)),
+            clock: MockClock::default(),
         }
+    }
+
+    /// So many days pass.
+    pub(super) fn wait_days(&self, days: i64) {
+        let wall = &self.clock.1;
+        wall.set(wall.get() + days * 24 * 3600);
     }
 
     /// The disk as the next start finds it; the old one goes on for nobody.
@@ -150,11 +162,15 @@ impl MockDisk {
                 files.insert(path.clone(), Rc::new(RefCell::new(durable)));
             }
         }
-        Self::of(Platter {
+        let cut = Self::of(Platter {
             files,
             free_bytes: platter.free_bytes,
             ..Platter::default()
-        })
+        });
+        Self {
+            clock: self.clock.clone(),
+            ..cut
+        }
     }
 
     /// As [`Self::power_cut`], but of what was not synced some blocks are there by chance.

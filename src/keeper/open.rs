@@ -21,7 +21,7 @@ use crate::format::verified::{SegmentMark, Verified};
 use crate::format::{Malformed, decode_file, encode_file};
 use crate::terms::StoreId;
 use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX};
-use crate::world::{Disk, DiskFile, Entropy, World};
+use crate::world::{Clock, Disk, DiskFile, Entropy, World};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 const ID_PATH: &str = "store/id";
@@ -173,7 +173,8 @@ impl<W: World> Store<W> {
             let fresh = segment.as_ref().map(|open| (open.number, open.end));
             inner.shared.open_segment_is(fresh);
             let (number, offset) = fresh.unwrap_or((next_number, 0));
-            inner.trust.borrow_mut().begin_at(number, offset);
+            let now = world.clock().wall();
+            inner.trust.borrow_mut().begin_at(number, offset, now);
         }
         inner.refresh_free().await;
         {

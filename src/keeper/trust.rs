@@ -1,9 +1,9 @@
-//! Which parts of the store may be believed without reading them: what was written in this run, and segments that were found whole
-//! within the sweep period and were not touched since. All else is read before a yes.
+//! Which parts of the store may be believed without reading them: what was written or found whole within the sweep period and was not
+//! touched since. All else is read before a yes. That this run wrote something is no reason for ever: a disk rots under a running keeper too.
 //!
 //! Memory: one mark for each closed segment, and there are at most 2^17 of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::segment::Location;
 use crate::format::verified::{SegmentMark, Verified};
@@ -13,59 +13,110 @@ use crate::terms::{Stamp, StoreId};
 const DAY_SECONDS: i64 = 24 * 3600;
 
 /// What is believed.
-#[derive(Default)]
 pub(super) struct Trust {
     marks: BTreeMap<u32, SegmentMark>,
-    /// Where this run began to write.
-    fresh_from: Option<(u32, u64)>,
+    /// What may be believed of the segment that is written to, which has no mark yet.
+    fresh: Option<Fresh>,
+    /// Segments in which something was found that is not whole: only a reading that finds all of it whole clears one.
+    doubted: BTreeSet<u32>,
+    /// The earliest time at which this store is known to have been read: a clock that says less is wrong.
+    earliest: Option<Stamp>,
+    period_days: i64,
     /// Marks that are not on the disk yet.
     unsaved: usize,
 }
 
+#[derive(Clone, Copy)]
+struct Fresh {
+    segment: u32,
+    /// From here on it was written, or found whole, since then.
+    from: u64,
+    since: Stamp,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            marks: BTreeMap::new(),
+            fresh: None,
+            doubted: BTreeSet::new(),
+            earliest: None,
+            period_days: SWEEP_PERIOD_DAYS,
+            unsaved: 0,
+        }
+    }
+}
+
 impl Trust {
-    /// From here on all is written by this run.
-    pub(super) fn begin_at(&mut self, segment: u32, offset: u64) {
-        self.fresh_from = Some((segment, offset));
+    /// Everything comes due after so many days.
+    pub(super) fn period_is(&mut self, days: u16) {
+        self.period_days = i64::from(days);
+    }
+
+    /// A segment is written to from here on.
+    pub(super) fn begin_at(&mut self, segment: u32, from: u64, now: Stamp) {
+        self.fresh = Some(Fresh {
+            segment,
+            from,
+            since: now,
+        });
     }
 
     /// Whether the frame there is believed.
     pub(super) fn covers(&self, place: Location, now: Stamp) -> bool {
-        self.is_fresh(place.segment(), place.offset()) || !self.is_due(place.segment(), now)
+        match self.fresh {
+            Some(fresh) if fresh.segment == place.segment() => {
+                place.offset() >= fresh.from
+                    && !self.doubted.contains(&fresh.segment)
+                    && !self.is_old(fresh.since, now)
+            }
+            Some(_) | None => !self.is_due(place.segment(), now),
+        }
     }
 
-    /// Whether all of a segment was written by this run.
-    pub(super) fn is_written_here(&self, segment: u32) -> bool {
-        self.is_fresh(segment, 0)
+    /// Since when all of the segment that is written to is known to be whole, if it is.
+    pub(super) fn whole_since(&self, segment: u32) -> Option<Stamp> {
+        self.fresh
+            .filter(|fresh| fresh.segment == segment && fresh.from == 0)
+            .filter(|_| !self.doubted.contains(&segment))
+            .map(|fresh| fresh.since)
     }
 
-    /// Whether a closed segment must be read again.
+    /// Whether a segment must be read again.
     pub(super) fn is_due(&self, segment: u32, now: Stamp) -> bool {
-        // A clock that was set back makes nothing old.
-        self.marks.get(&segment).is_none_or(|mark| {
-            now.seconds.saturating_sub(mark.verified.seconds) > SWEEP_PERIOD_DAYS * DAY_SECONDS
-        })
+        let whole_since = match self.marks.get(&segment) {
+            Some(mark) => Some(mark.verified),
+            None => self.whole_since(segment),
+        };
+        whole_since.is_none_or(|since| self.is_old(since, now))
     }
 
     /// A segment is as it was when it was found whole.
     pub(super) fn believe(&mut self, mark: SegmentMark) {
+        self.earliest = self.earliest.map_or(Some(mark.verified), |earliest| {
+            Some(earliest.min(mark.verified))
+        });
         self.marks.insert(mark.number, mark);
     }
 
-    /// A segment was found whole just now.
+    /// A closed segment was found whole.
     pub(super) fn found_whole(&mut self, mark: SegmentMark) {
         self.believe(mark);
+        self.doubted.remove(&mark.number);
         self.unsaved += 1;
     }
 
     /// The segment that is being written was read up to its end and found whole.
-    pub(super) fn open_one_is_whole(&mut self, segment: u32) {
-        if self.fresh_from.is_some_and(|(from, _)| from == segment) {
-            self.fresh_from = Some((segment, 0));
+    pub(super) fn open_one_is_whole(&mut self, segment: u32, now: Stamp) {
+        if self.fresh.is_some_and(|fresh| fresh.segment == segment) {
+            self.begin_at(segment, 0, now);
+            self.doubted.remove(&segment);
         }
     }
 
     /// Something in a segment is not whole, or cannot be read.
     pub(super) fn doubt(&mut self, segment: u32) {
+        self.doubted.insert(segment);
         self.unsaved += usize::from(self.marks.remove(&segment).is_some());
     }
 
@@ -91,9 +142,16 @@ impl Trust {
         })
     }
 
-    fn is_fresh(&self, segment: u32, offset: u64) -> bool {
-        self.fresh_from
-            .is_some_and(|from| (segment, offset) >= from)
+    /// What was to be written down was not: it is tried again.
+    pub(super) fn saving_failed(&mut self) {
+        self.unsaved += 1;
+    }
+
+    /// A clock that was set back makes nothing old. One that was wrong for a while leaves times that are still to come: they say nothing.
+    fn is_old(&self, since: Stamp, now: Stamp) -> bool {
+        let age = now.seconds.saturating_sub(since.seconds);
+        let is_clock_right = self.earliest.is_none_or(|earliest| earliest <= now);
+        age > self.period_days * DAY_SECONDS || (age < -DAY_SECONDS && is_clock_right)
     }
 }
 
@@ -132,13 +190,35 @@ mod tests {
             trust.covers(place(1, 4096), at(3)),
             "the clock was set back"
         );
-        trust.begin_at(7, 8192);
-        assert!(trust.covers(place(7, 8192), at(100)) && trust.covers(place(8, 4096), at(100)));
+        trust.begin_at(7, 8192, at(99));
+        assert!(trust.covers(place(7, 8192), at(100)) && !trust.covers(place(8, 4096), at(100)));
         assert!(!trust.covers(place(7, 4096), at(100)));
-        trust.open_one_is_whole(7);
+        assert!(!trust.covers(place(7, 8192), at(99 + SWEEP_PERIOD_DAYS + 1)));
+        trust.open_one_is_whole(7, at(99));
         assert!(trust.covers(place(7, 4096), at(100)) && !trust.covers(place(6, 4096), at(100)));
+        assert!(trust.is_due(7, at(99 + SWEEP_PERIOD_DAYS + 1)));
         trust.doubt(1);
         assert!(!trust.covers(place(1, 4096), at(100)));
+        trust.doubt(7);
+        assert!(!trust.covers(place(7, 4096), at(100)) && trust.is_due(7, at(100)));
+    }
+
+    #[test]
+    fn a_mark_of_a_clock_that_ran_ahead_does_not_stand_until_its_time_comes() {
+        let mut trust = Trust::default();
+        trust.believe(mark(1, 5000));
+        trust.believe(mark(2, 90));
+        assert!(trust.is_due(1, at(100)) && !trust.is_due(2, at(100)));
+        assert!(!trust.is_due(1, at(3)), "this clock is the wrong one");
+    }
+
+    #[test]
+    fn everything_comes_due_after_the_days_that_were_set() {
+        let mut trust = Trust::default();
+        trust.believe(mark(1, 90));
+        assert!(!trust.is_due(1, at(98)));
+        trust.period_is(7);
+        assert!(trust.is_due(1, at(98)));
     }
 
     #[test]

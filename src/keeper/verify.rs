@@ -80,10 +80,11 @@ impl SweepReport {
     }
 }
 
-/// A segment's frames in their order, and whether its footer names them all.
+/// A segment's frames in their order, whether its footer names them all, and whether nothing but frames was found in it.
 struct Listed {
     entries: Vec<FooterEntry>,
     is_complete: bool,
+    is_sound: bool,
 }
 
 impl<W: World> Store<W> {
@@ -114,6 +115,13 @@ impl<W: World> Store<W> {
     /// Resolves when something was found that is not whole, or was found since this was last asked.
     pub async fn damage_seen(&self) {
         self.inner().damage_seen.notified().await;
+        // What is known not to be whole must not be believed after a restart.
+        self.inner().save_trust(1).await;
+    }
+
+    /// Everything is read again within so many days.
+    pub fn sweep_period_is(&self, days: u16) {
+        self.inner().trust.borrow_mut().period_is(days);
     }
 }
 
@@ -128,9 +136,7 @@ impl<W: World> Inner<W> {
         let last = names.iter().filter_map(|name| number_of(name)).max();
         let now = self.world.clock().wall();
         let trust = self.trust.borrow();
-        let is_wanted = |number: &u32| {
-            which == Which::All || (!trust.is_written_here(*number) && trust.is_due(*number, now))
-        };
+        let is_wanted = |number: &u32| which == Which::All || trust.is_due(*number, now);
         Ok((1..=last.unwrap_or(0)).filter(is_wanted).collect())
     }
 
@@ -170,8 +176,8 @@ impl<W: World> Inner<W> {
         if report.damaged_count > damaged_before {
             trust.doubt(number);
         } else if open_end.is_some() {
-            trust.open_one_is_whole(number);
-        } else if let (Some(changed), true) = (changed, listed.is_complete) {
+            trust.open_one_is_whole(number, verified);
+        } else if let (Some(changed), true) = (changed, listed.is_sound) {
             trust.found_whole(SegmentMark {
                 number,
                 len,
@@ -195,6 +201,7 @@ impl<W: World> Inner<W> {
             return Listed {
                 entries: read.into_iter().flatten().collect(),
                 is_complete,
+                is_sound: is_complete,
             };
         }
         let torn_bytes_max = self.shared.sizes.commit_bytes_max
@@ -207,6 +214,7 @@ impl<W: World> Inner<W> {
         Listed {
             entries: scanned.entries,
             is_complete: false,
+            is_sound: scanned.gaps.is_empty() && !scanned.is_tail_torn,
         }
     }
 

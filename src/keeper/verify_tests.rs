@@ -3,7 +3,8 @@
 use super::mock_world::{MockDisk, MockWorld};
 use super::open::DamageKind;
 use super::queue::Sizes;
-use super::store_tests::{ANNA, BELA, CONFIG, FIRST, MockStore, open_with, put, run};
+use super::refuse::StoreError;
+use super::store_tests::{ANNA, BELA, CONFIG, FIRST, MockStore, open_with, put, record, run};
 use super::verify::{Pace, SweepProgress, SweepReport, Which};
 use crate::terms::ChunkId;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
@@ -158,5 +159,89 @@ fn blocks_that_cannot_be_read_cost_only_the_frames_they_hold() {
         let report = read(&store, Which::All).await;
         assert_eq!(report.damaged_count, 1, "{report:?}");
         assert_eq!(held(&store, &ids).await, [false, true, true, true, true]);
+    });
+}
+
+#[test]
+fn what_this_run_wrote_comes_due_as_everything_else_does() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        assert_eq!(read(&store, Which::Due).await.segments, 0);
+        disk.wait_days(31);
+        disk.rot(FIRST, BLOCK_BYTES + 300);
+        assert_eq!(
+            held(&store, &ids).await,
+            [false, true, true, true, true],
+            "no yes for what nobody read for so long"
+        );
+        let report = read(&store, Which::Due).await;
+        assert_eq!((report.segments, report.damaged_count), (3, 1));
+        let report = read(&store, Which::Due).await;
+        assert_eq!(report.segments, 1, "only the one that is not whole");
+    });
+}
+
+#[test]
+fn a_damage_that_was_seen_is_not_forgotten_when_its_segment_is_closed() {
+    run(async {
+        let disk = MockWorld::new().disk;
+        let (store, _) = open_with(&disk, CONFIG, sizes()).await;
+        let rotten = put(&store, ANNA, 0, 20_000).await;
+        disk.rot(FIRST, BLOCK_BYTES + 300);
+        assert_eq!(store.get(rotten).await.expect("the disk works"), None);
+        for number in 1..4 {
+            put(&store, ANNA, number, 20_000).await;
+        }
+        store.close().await;
+        let (store, _) = open_with(&disk.power_cut(), CONFIG, sizes()).await;
+        assert_eq!(held(&store, &[rotten]).await, [false]);
+    });
+}
+
+#[test]
+fn a_damage_in_a_segment_that_was_found_whole_is_known_after_a_power_cut() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        read(&store, Which::All).await;
+        disk.rot(FIRST, BLOCK_BYTES + 300);
+        assert_eq!(store.get(ids[0]).await.expect("the disk works"), None);
+        store.damage_seen().await;
+        let (store, _) = open_with(&disk.power_cut(), CONFIG, sizes()).await;
+        assert_eq!(held(&store, &ids[..1]).await, [false]);
+    });
+}
+
+#[test]
+fn the_sweep_period_is_the_one_that_was_set() {
+    run(async {
+        let (disk, store, _) = three_segments().await;
+        disk.wait_days(8);
+        assert_eq!(read(&store, Which::Due).await.segments, 0);
+        store.sweep_period_is(7);
+        assert_eq!(read(&store, Which::Due).await.segments, 3);
+    });
+}
+
+#[test]
+fn a_segment_given_up_after_a_failed_sync_is_read_once_and_then_told_no_more() {
+    run(async {
+        let disk = MockWorld::new().disk;
+        let (store, _) = open_with(&disk, CONFIG, sizes()).await;
+        let kept = put(&store, ANNA, 0, 20_000).await;
+        disk.fail_sync(0);
+        let (lost, bytes) = record(1, 20_000);
+        let refused = store.put(ANNA, lost, bytes).await;
+        assert!(matches!(refused, Err(StoreError::DiskFailed)));
+        put(&store, ANNA, 2, 20_000).await;
+
+        let disk = disk.power_cut();
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        assert_eq!(report.damaged_count, 1, "nobody has read it yet");
+        assert_eq!(read(&store, Which::Due).await.segments, 2);
+        assert_eq!(read(&store, Which::Due).await.segments, 0);
+
+        let (store, report) = open_with(&disk.power_cut(), CONFIG, sizes()).await;
+        assert_eq!(report.damaged_count, 0);
+        assert_eq!(held(&store, &[kept, lost]).await, [true, false]);
     });
 }

@@ -186,6 +186,8 @@ impl<W: World> Service<W> {
             Subject::Itself,
             &[damaged],
         );
+        let days = service.roster().sweep_period_days();
+        service.store().sweep_period_is(days);
         // Each is set here and nowhere else.
         let _ = service
             .0
@@ -253,6 +255,7 @@ impl<W: World> Service<W> {
     pub(super) fn roster_is(&self, roster: Roster) {
         let before = self.roster();
         self.tell_roster_change(&before, &roster);
+        self.store().sweep_period_is(roster.sweep_period_days());
         *self.0.roster.borrow_mut() = Rc::new(roster);
         if mending::places_more(&before, &self.roster()) {
             self.places_changed();
