@@ -188,12 +188,13 @@ impl<'a, W: World> Loading<'a, W> {
             self.report.tell(number, 0, BLOCK, DamageKind::Header);
         }
         for gap in &scanned.gaps {
-            let kind = if gap.in_last_commit {
-                DamageKind::LastCommit
+            let bytes = gap.to - gap.from;
+            if gap.is_unfinished {
+                self.report.unfinished_bytes += bytes;
             } else {
-                DamageKind::Frames
-            };
-            self.report.tell(number, gap.from, gap.to - gap.from, kind);
+                self.report
+                    .tell(number, gap.from, bytes, DamageKind::Frames);
+            }
         }
         // One that was given up after its disk failed has no footer; it is told until it was found whole.
         let is_given_up = !is_last && scanned.gaps.is_empty() && self.believe(&segment, len).await;

@@ -38,6 +38,8 @@ pub struct OpenReport {
     pub segments: usize,
     /// Bytes of a commit that was never finished, and was therefore never acknowledged.
     pub torn_bytes_cut: u64,
+    /// Bytes of it that stay where they are, since whole frames stand behind them. No damage: nobody was told that they are kept.
+    pub unfinished_bytes: u64,
     /// The first places that are not as they should be.
     pub damaged: Vec<Damage>,
     /// How many there are.
@@ -68,8 +70,6 @@ pub enum DamageKind {
     Footer,
     /// Something acknowledged stood here and cannot be read.
     Frames,
-    /// Here too, but it may be a commit that a power cut left unfinished.
-    LastCommit,
     /// The segment could not be made durable or cut: what is in it is still read, nothing more is appended to it.
     Unwritable,
     /// A head that does not read.

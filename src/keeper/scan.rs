@@ -1,7 +1,8 @@
 //! Finding the frames of a segment that has no footer: the one that was appended to, one whose disk failed, one whose footer
 //! is damaged. Reads only; what to do about what it found is decided in `open`.
 //!
-//! One commit is written at a time, so only the last one can be incomplete: its bodies are compared with their names.
+//! One commit is written at a time, so only the last one can be incomplete: its bodies are compared with their names. What a power
+//! cut left unwritten of it reads as zeros, sector by sector, or is beyond the file's end; what was written and is not whole is damage.
 
 use super::reading::{Segment, Window};
 use crate::format::segment::{FooterEntry, FrameHeader, SEGMENT_NUMBER_MAX};
@@ -13,6 +14,10 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 /// Frames closer together than this are read many at once.
 const CLOSE_BYTES: u64 = 64 << 10;
 const MANY_AHEAD_BYTES: usize = 256 << 10;
+/// What a disk writes wholly or not at all, at least.
+const SECTOR_BYTES: u64 = 512;
+/// A piece of a sector with so many zeros was not written. What stands between two frames is shorter.
+const UNWRITTEN_BYTES_MIN: usize = FRAME_ALIGN_BYTES as usize;
 
 /// What a scan found.
 pub(super) struct Scanned {
@@ -22,7 +27,7 @@ pub(super) struct Scanned {
     pub(super) commit: u64,
     /// Where the segment may be cut and go on: the end of the last frame's last block, or of what cannot be read behind it.
     pub(super) end: u64,
-    /// Stretches that are no frames but have frames behind them, and whether they lie in the last commit.
+    /// Stretches that should have been frames.
     pub(super) gaps: Vec<Gap>,
     /// Whether anything but zeros follows the last frame.
     pub(super) is_tail_torn: bool,
@@ -33,7 +38,8 @@ pub(super) struct Scanned {
 pub(super) struct Gap {
     pub(super) from: u64,
     pub(super) to: u64,
-    pub(super) in_last_commit: bool,
+    /// It looks as a power cut leaves a commit that was never finished, and therefore never acknowledged.
+    pub(super) is_unfinished: bool,
 }
 
 struct Seen {
@@ -80,7 +86,7 @@ pub(super) async fn scan<D: Disk>(
                 gaps.push(Gap {
                     from,
                     to: at,
-                    in_last_commit: false,
+                    is_unfinished: false,
                 });
             }
             seen.push(Seen {
@@ -113,31 +119,46 @@ pub(super) async fn scan<D: Disk>(
         .map_or(len, |first| u64::from(first.entry.offset));
     for gap in &mut gaps {
         // A gap that begins a block and ends at the last commit's first known frame was its beginning.
-        gap.in_last_commit =
+        let in_last_commit =
             gap.from >= last_from || gap.to == last_from && gap.from.is_multiple_of(BLOCK);
+        // Of a frame without a header only that is known: behind its end there may always have been zeros.
+        let header_end = gap.from + FRAME_HEADER_BYTES as u64;
+        gap.is_unfinished = in_last_commit && is_torn(window, segment, gap.from, header_end).await;
     }
     let mut entries: Vec<FooterEntry> = seen.into_iter().map(|frame| frame.entry).collect();
     let whole = verify(window, segment, entries.split_off(first_of_last)).await;
     let last_whole = whole.iter().rposition(|(_, is_whole)| *is_whole);
+    let mut rotten = Vec::new();
     for (at, (entry, is_whole)) in whole.into_iter().enumerate() {
         if is_whole {
             entries.push(entry);
-        } else if last_whole.is_some_and(|last| at < last) {
-            gaps.push(Gap {
-                from: u64::from(entry.offset),
-                to: frame_end(&entry),
-                in_last_commit: true,
-            });
-        } else {
+            continue;
+        }
+        let (from, to) = (u64::from(entry.offset), frame_end(&entry));
+        let is_unfinished = is_torn(window, segment, from, to).await;
+        let gap = Gap {
+            from,
+            to,
+            is_unfinished,
+        };
+        if last_whole.is_some_and(|last| at < last) {
+            gaps.push(gap);
+        } else if is_unfinished {
             is_tail_torn = true;
+        } else {
+            // All of it was written: nothing says that it was not acknowledged.
+            rotten.push(gap);
         }
     }
     // What turned out not to be whole proves nothing about what stands before it: that belongs to the tail.
     let last_whole_from = entries.last().map_or(0, |last| u64::from(last.offset));
     gaps.retain(|gap| gap.to <= last_whole_from);
+    let rotten_to = rotten.last().map_or(0, |gap| gap.to);
+    gaps.append(&mut rotten);
     let last_end = entries
         .last()
         .map_or(BLOCK, frame_end)
+        .max(rotten_to)
         .next_multiple_of(BLOCK);
     let tail_bytes = len.saturating_sub(last_end);
     let end = if unreadable_to > last_end || tail_bytes > torn_bytes_max {
@@ -145,7 +166,7 @@ pub(super) async fn scan<D: Disk>(
         gaps.push(Gap {
             from: last_end,
             to: len,
-            in_last_commit: false,
+            is_unfinished: false,
         });
         len.next_multiple_of(BLOCK)
     } else {
@@ -180,6 +201,59 @@ async fn verify<D: Disk>(
         verified.push((entry, is_whole));
     }
     verified
+}
+
+/// Whether part of a stretch was never written. What cannot be read, or reads as something else, was.
+async fn is_torn<D: Disk>(
+    window: &mut Window<D>,
+    segment: &Segment<D>,
+    from: u64,
+    to: u64,
+) -> bool {
+    let Ok(len) = usize::try_from(to.saturating_sub(from)) else {
+        return false;
+    };
+    let mut zeros = Zeros {
+        at: from,
+        run: 0,
+        seen: false,
+    };
+    let read = window.stream(segment, from, len, |piece| zeros.look(piece));
+    match read.await {
+        Ok(is_all_there) => !is_all_there || zeros.end(),
+        Err(_) => false,
+    }
+}
+
+/// Looks for a sector, or what a stretch has of one, that is nothing but zeros.
+struct Zeros {
+    at: u64,
+    /// Bytes of the sector seen so far, if all are zero.
+    run: usize,
+    seen: bool,
+}
+
+impl Zeros {
+    fn look(&mut self, piece: &[u8]) {
+        for byte in piece {
+            if self.at.is_multiple_of(SECTOR_BYTES) {
+                self.end();
+                self.run = 0;
+            }
+            self.run = match (*byte, self.run) {
+                (0, usize::MAX) => usize::MAX,
+                (0, run) => run + 1,
+                // Not zero, and stays so up to the next sector.
+                _ => usize::MAX,
+            };
+            self.at += 1;
+        }
+    }
+
+    fn end(&mut self) -> bool {
+        self.seen |= self.run != usize::MAX && self.run >= UNWRITTEN_BYTES_MIN;
+        self.seen
+    }
 }
 
 /// Whether only zeros stand from here to the block's end: the end of a commit. A whole block of zeros is none.

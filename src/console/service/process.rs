@@ -208,10 +208,11 @@ fn tell(report: &OpenReport) {
         segments = report.segments,
         "the store is open"
     );
-    if report.torn_bytes_cut > 0 {
-        tracing::warn!(
-            bytes = report.torn_bytes_cut,
-            "a torn tail was cut: it was never acknowledged"
+    let torn_bytes = report.torn_bytes_cut + report.unfinished_bytes;
+    if torn_bytes > 0 {
+        tracing::info!(
+            bytes = torn_bytes,
+            "the last run ended while something was written: it was never acknowledged and is left out; nothing is lost"
         );
     }
     for damage in &report.damaged {
