@@ -10,29 +10,12 @@ mod stage;
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 use stage::{BoxProcess, Stage, make_tree};
 
 fn events(of: &BoxProcess, more: &[&str]) -> Vec<Value> {
-    let args = [&["events", "--json"], more].concat();
-    let told = of.succeeds(&args);
-    told.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-/// Asks until there is such an event. The keeper tells; nothing here guesses how long it takes, only when to give up.
-#[track_caller]
-fn until(of: &BoxProcess, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    for _ in 0..900 {
-        if let Some(found) = events(of, &[]).into_iter().find(|event| is_wanted(event)) {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("never told: {:#?}\n{}", events(of, &[]), of.log());
+    of.events(more)
 }
 
 fn is(event: &Value, kind: &str, phase: &str) -> bool {
@@ -46,9 +29,9 @@ fn a_box_that_goes_and_comes_back_is_one_episode_and_what_stands_is_known_after_
     make_tree(&files, 0);
     let mut home = stage.first_box("home", &files);
     let mut office = stage.joined_box("office", &home);
-    until(&home, |event| is(event, "box_joined", "moment"));
+    home.until_told("box_joined", "moment", |_| true);
     office.kill();
-    let raised = until(&home, |event| is(event, "box_out_of_reach", "raise"));
+    let raised = home.until_told("box_out_of_reach", "raise", |_| true);
     assert_eq!(raised["type"], "warning", "{raised}");
     assert_eq!(raised["subject"]["box"], "office", "{raised}");
     assert_eq!(raised["text"], "office is out of reach", "{raised}");
@@ -69,9 +52,9 @@ fn a_box_that_goes_and_comes_back_is_one_episode_and_what_stands_is_known_after_
         "{at_rest}"
     );
     home.start();
-    until(&home, |event| is(event, "stopped_uncleanly", "moment"));
+    home.until_told("stopped_uncleanly", "moment", |_| true);
     office.start();
-    let cleared = until(&home, |event| is(event, "box_out_of_reach", "clear"));
+    let cleared = home.until_told("box_out_of_reach", "clear", |_| true);
     assert_eq!(cleared["episode"], raised["sequence"], "{cleared}");
     assert_eq!(cleared["type"], "normal", "{cleared}");
     let all = events(&home, &[]);
@@ -133,11 +116,54 @@ fn who_follows_hears_of_a_snapshot_as_it_happens() {
     std::fs::rename(&files, &away).unwrap();
     let failed = home.run(&["snapshot", "--wait"]);
     assert_eq!(failed.status.code(), Some(3), "{failed:?}");
-    let missing = until(&home, |event| is(event, "data_set_missing", "raise"));
+    let missing = home.until_told("data_set_missing", "raise", |_| true);
     assert_eq!(missing["subject"]["data_set"], "files", "{missing}");
     assert_eq!(missing["type"], "failure", "{missing}");
     std::fs::rename(&away, &files).unwrap();
     home.json(&["snapshot", "--wait", "--json"]);
-    until(&home, |event| is(event, "data_set_missing", "clear"));
-    until(&home, |event| is(event, "snapshot_failed", "clear"));
+    home.until_told("data_set_missing", "clear", |_| true);
+    home.until_told("snapshot_failed", "clear", |_| true);
+}
+
+#[test]
+fn a_changed_setting_is_told_on_every_box_with_who_changed_it_from_what_to_what() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 0);
+    let home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    home.succeeds(&["config", "set", "warning_window_days.disk", "90"]);
+    for told_by in [&home, &office] {
+        let told = told_by.until_told("configuration_changed", "moment", |_| true);
+        assert_eq!(told["subject"], "reserve", "{told}");
+        let facts = &told["facts"];
+        assert_eq!(
+            facts["setting"]["text"], "warning_window_days.disk",
+            "{told}"
+        );
+        assert_eq!(
+            (&facts["before"]["text"], &facts["now"]["text"]),
+            (&"30".into(), &"90".into())
+        );
+        assert_eq!(facts["by"]["text"], "home", "{told}");
+    }
+    // One that was off hears of it when it returns; saying the same again is no change.
+    office.stop();
+    home.succeeds(&["config", "set", "sweep_period_days", "60"]);
+    home.succeeds(&["config", "set", "sweep_period_days", "60"]);
+    office.start();
+    office.until_told("configuration_changed", "moment", |event| {
+        let facts = &event["facts"];
+        facts["setting"]["text"] == "sweep_period_days" && facts["by"]["text"] == "home"
+    });
+    for told_by in [&home, &office] {
+        let all = told_by.events(&[]).into_iter();
+        let changes = all.filter(|event| event["kind"] == "configuration_changed");
+        assert_eq!(changes.count(), 2, "{}", told_by.name);
+    }
+    let shown = home.succeeds(&["events"]);
+    assert!(
+        shown.contains("sweep_period_days; from 30 to 60; by home"),
+        "{shown}"
+    );
 }

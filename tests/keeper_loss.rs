@@ -131,6 +131,23 @@ fn what_rots_while_the_keeper_runs_is_found_by_a_sweep_and_fetched_anew() {
     });
     let swept = reserve.office.json(&["sweep", "--now", "--json"]);
     assert_eq!(swept["still_damaged"], 0, "{swept}");
+    // Each chunk is an episode: where it was found, and how it was healed.
+    let office = &reserve.office;
+    let raised = office.until_told("chunk_damaged", "raise", |_| true);
+    assert_eq!(raised["type"], "warning", "{raised}");
+    assert_eq!(
+        raised["facts"]["path"]["text"], "store/seg-000001",
+        "{raised}"
+    );
+    let healed = office.until_told("chunk_damaged", "clear", |event| {
+        event["episode"] == raised["sequence"]
+    });
+    assert_eq!(healed["subject"], raised["subject"], "{healed}");
+    let how = healed["facts"]["reason"]["text"].as_str().unwrap();
+    assert!(how.contains("copy came from another Box"), "{healed}");
+    office.until_told("store_damaged", "clear", |_| true);
+    let standing = office.json(&["status", "--json"])["standing"].clone();
+    assert_eq!(standing.as_array().map(Vec::len), Some(0), "{standing}");
 
     // With nobody left to fetch from, that is said.
     reserve.home.kill();
@@ -171,7 +188,7 @@ fn set_store(keeper: &BoxProcess, store: &str) {
     let (before, after) = config.split_once("[store]\n").unwrap();
     let after = after
         .lines()
-        .filter(|line| !line.contains("_bytes"))
+        .filter(|line| !line.contains("_bytes") && !line.contains("table_chunks"))
         .collect::<Vec<_>>()
         .join("\n");
     fs::write(path, format!("{before}[store]\n{store}\n{after}\n")).unwrap();
@@ -206,6 +223,14 @@ fn a_keeper_with_a_small_capacity_refuses_with_its_figures_and_takes_the_rest_wh
     let mut office = joined_with(&stage, "office", &home, "capacity_bytes = 12000000");
     let _friend = stage.joined_box("friend", &home);
     is_refused(&home, "its disk is full (it keeps ");
+    // Both sides tell it: the keeper that it refused, the author that it was refused.
+    let full = office.until_told("disk_full", "raise", |event| event["subject"] == "itself");
+    assert_eq!(full["type"], "failure", "{full}");
+    office.until_told("disk_nearly_full", "raise", |event| {
+        event["type"] == "warning" && event["subject"] == "itself"
+    });
+    let there = home.until_told("disk_full", "raise", |_| true);
+    assert_eq!(there["subject"]["box"], "office", "{there}");
     let kept = office.json(&["status", "--json"])["store"]["bytes"].as_u64();
     assert!(
         kept <= Some(12_000_000) && kept > Some(6_000_000),
@@ -217,6 +242,56 @@ fn a_keeper_with_a_small_capacity_refuses_with_its_figures_and_takes_the_rest_wh
     home.until(&["status", "--json"], |status| {
         status["safe"] == true && status["copies"] == 2
     });
+    for kind in ["disk_full", "disk_nearly_full"] {
+        office.until_told(kind, "clear", |event| event["subject"] == "itself");
+        home.until_told(kind, "clear", |event| event["subject"]["box"] == "office");
+    }
+}
+
+#[test]
+fn people_are_warned_of_a_disk_a_table_and_a_quota_before_anything_is_refused() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 8);
+    let home = stage.first_box("home", &files);
+    let office = joined_with(&stage, "office", &home, "capacity_bytes = 31000000");
+    let quota = "quota_bytes_per_author = 27500000";
+    let mut friend = joined_with(&stage, "friend", &home, quota);
+    let outcome = home.json(&["snapshot", "--wait", "--json"]);
+    assert_eq!(outcome["protected"], true, "{outcome}");
+    let disk = office.until_told("disk_nearly_full", "raise", |_| true);
+    assert_eq!(
+        (&disk["type"], &disk["subject"]),
+        (&"warning".into(), &"itself".into())
+    );
+    let (used, room) = (
+        &disk["facts"]["bytes"]["number"],
+        &disk["facts"]["room_bytes"]["number"],
+    );
+    assert!(used.as_u64() > Some(20_000_000), "{disk}");
+    assert!(room.as_u64() > Some(100_000), "{disk}");
+    let near = friend.until_told("author_near_quota", "raise", |_| true);
+    assert_eq!(near["subject"]["box"], "home", "{near}");
+    assert_eq!(near["facts"]["bytes_max"]["number"], 27_500_000, "{near}");
+    // How many chunks there are is the reserve's secret: a table that just holds them is made afterwards.
+    let chunks = &friend.json(&["status", "--json"])["store"]["chunks"];
+    let places = chunks.as_u64().unwrap() + 2;
+    friend.stop();
+    set_store(&friend, &format!("{quota}\ntable_chunks = {places}"));
+    friend.start();
+    friend.until_told("table_nearly_full", "raise", |_| true);
+    // The author knows as soon as it asks how much room they have.
+    let of = |name: &'static str| move |event: &Value| event["subject"]["box"] == name;
+    home.until_told("disk_nearly_full", "raise", of("office"));
+    home.until_told("quota_nearly_reached", "raise", of("friend"));
+    home.until_told("table_nearly_full", "raise", of("friend"));
+    for keeper in [&home, &office, &friend] {
+        let failures = keeper.events(&[]).into_iter();
+        let failed: Vec<_> = failures
+            .filter(|event| event["type"] == "failure")
+            .collect();
+        assert!(failed.is_empty(), "nothing was refused: {failed:#?}");
+    }
 }
 
 #[test]
@@ -238,6 +313,11 @@ fn an_author_at_its_quota_is_told_what_it_has_and_may_have_on_both_sides() {
     assert!(kept.as_u64() < Some(9_000_000), "{here}");
     let store = &office.json(&["status", "--json"])["store"];
     assert_eq!(store["quota_bytes"], 9_000_000);
+    let full = office.until_told("author_at_quota", "raise", |_| true);
+    assert_eq!(full["subject"]["box"], "home", "{full}");
+    assert_eq!(full["type"], "failure", "{full}");
+    let there = home.until_told("quota_reached", "raise", |_| true);
+    assert_eq!(there["subject"]["box"], "office", "{there}");
 }
 
 /// A file system of its own for a Box.

@@ -60,6 +60,34 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         (EventKind::CopiesBelowFactor, true) => {
             "there are as many copies as there should be again".into()
         }
+        (EventKind::DiskNearlyFull, false) => format!("the disk of {subject} is nearly full"),
+        (EventKind::DiskNearlyFull, true) => {
+            format!("there is plenty of room on the disk of {subject} again")
+        }
+        (EventKind::TableNearlyFull, false) => {
+            format!("the chunk table of {subject} is nearly full")
+        }
+        (EventKind::TableNearlyFull, true) => {
+            format!("there is plenty of room in the chunk table of {subject} again")
+        }
+        (EventKind::QuotaNearlyReached, false) => {
+            format!("the quota at {subject} is nearly used up")
+        }
+        (EventKind::QuotaNearlyReached, true) => {
+            format!("there is plenty of room in the quota at {subject} again")
+        }
+        (EventKind::AuthorAtQuota, false) => {
+            format!("{subject} has used up its quota on this Box")
+        }
+        (EventKind::AuthorAtQuota, true) => {
+            format!("{subject} has room in its quota on this Box again")
+        }
+        (EventKind::AuthorNearQuota, false) => {
+            format!("{subject} has nearly used up its quota on this Box")
+        }
+        (EventKind::AuthorNearQuota, true) => {
+            format!("{subject} has plenty of room in its quota on this Box again")
+        }
         (EventKind::RetrievalDone, _) => "a retrieval is done".into(),
         (EventKind::RetrievalIncomplete, _) => "a retrieval is NOT complete".into(),
         (EventKind::ConfigurationChanged, _) => "the configuration changed".into(),
@@ -100,6 +128,12 @@ fn facts(event: &Event) -> String {
     if let Some(setting) = event.text(FactName::Setting) {
         said.push(setting.to_owned());
     }
+    if let (Some(before), Some(now)) = (event.text(FactName::Before), event.text(FactName::Now)) {
+        said.push(format!("from {before} to {now}"));
+    }
+    if let Some(by) = event.text(FactName::By) {
+        said.push(format!("by {by}"));
+    }
     if let Some(copies) = number(FactName::Copies) {
         let of = match (number(FactName::FactorMin), number(FactName::Factor)) {
             (Some(least), _) => format!(", {least} at least"),
@@ -109,15 +143,23 @@ fn facts(event: &Event) -> String {
         let s = if copies == 1 { "copy" } else { "copies" };
         said.push(format!("{copies} {s} on other Boxes{of}"));
     }
-    if let Some(count) = number(FactName::Count) {
-        said.push(count.to_string());
+    match (number(FactName::Count), number(FactName::CountMax)) {
+        (Some(count), Some(most)) => said.push(format!("{count} of {most}")),
+        (Some(count), None) => said.push(count.to_string()),
+        (None, _) => {}
     }
     if let Some(files) = number(FactName::Files) {
         let s = if files == 1 { "" } else { "s" };
         said.push(format!("{files} file{s}"));
     }
-    if let Some(bytes) = number(FactName::Bytes) {
-        said.push(humansize::format_size(bytes, humansize::BINARY));
+    let size = |bytes| humansize::format_size(bytes, humansize::BINARY);
+    match (number(FactName::Bytes), number(FactName::BytesMax)) {
+        (Some(bytes), Some(most)) => said.push(format!("{} of {}", size(bytes), size(most))),
+        (Some(bytes), None) => said.push(size(bytes)),
+        (None, _) => {}
+    }
+    if let Some(room) = number(FactName::RoomBytes) {
+        said.push(format!("room for {} more", size(room)));
     }
     if let Some(seconds) = number(FactName::SecondsAhead) {
         said.push(format!("{seconds} seconds ahead"));

@@ -5,8 +5,10 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use heapless::Deque;
 use tokio::sync::Notify;
 
+use super::fullness::Met;
 use super::queue::{Answer, Shared, What, stride_of};
 use super::reading::{Segment, Window};
 use super::refuse::StoreError;
@@ -18,7 +20,7 @@ use crate::format::decode;
 use crate::format::head::SignedHead;
 use crate::format::record::id_of;
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location};
-use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, STORE_FILES_MAX};
+use crate::terms::limits::{BLOCK_BYTES, DAMAGED_TOLD_MAX, FRAME_HEADER_BYTES, STORE_FILES_MAX};
 use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
 use crate::world::{Clock, Disk, World};
 
@@ -40,6 +42,29 @@ pub(super) struct Inner<W: World> {
     /// One reading of everything at a time.
     pub(super) verifying: tokio::sync::Mutex<()>,
     pub(super) damage_seen: Notify,
+    /// The first damaged chunks that nobody was told of.
+    pub(super) damage_found: RefCell<Deque<FoundDamage, DAMAGED_TOLD_MAX>>,
+    /// What was refused for want of room.
+    pub(super) met: Met,
+}
+
+/// A chunk that was found damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundDamage {
+    /// Which.
+    pub id: ChunkId,
+    /// In which segment.
+    pub segment: u32,
+    /// From which byte of it.
+    pub offset: u64,
+}
+
+impl FoundDamage {
+    /// The segment's file, below the Box's state directory.
+    #[must_use]
+    pub fn path(&self) -> String {
+        path_of(self.segment)
+    }
 }
 
 /// What was found under a name.
@@ -64,6 +89,8 @@ impl<W: World> Inner<W> {
             trust: RefCell::default(),
             verifying: tokio::sync::Mutex::new(()),
             damage_seen: Notify::new(),
+            damage_found: RefCell::default(),
+            met: Met::default(),
         }
     }
 
@@ -161,8 +188,22 @@ impl<W: World> Inner<W> {
         state.table.matches(id).take(MATCHES_MAX).collect()
     }
 
-    /// A chunk that is not whole no longer counts. False if the table has it elsewhere, or not at all.
+    /// A chunk that is not whole no longer counts, and is told of by name. False if the table has it elsewhere, or not at all.
     pub(super) fn flag(&self, id: &ChunkId, location: Location) -> bool {
+        let (is_there, is_new) = self.flag_nameless(id, location);
+        if is_new {
+            // More than there are places for are counted.
+            let _ = self.damage_found.borrow_mut().push_back(FoundDamage {
+                id: *id,
+                segment: location.segment(),
+                offset: location.offset(),
+            });
+        }
+        is_there
+    }
+
+    /// The same for a chunk of which only the table's part of the name is known: whether it was there, and not flagged before.
+    pub(super) fn flag_nameless(&self, id: &ChunkId, location: Location) -> (bool, bool) {
         let mut state = self.shared.state.borrow_mut();
         let mut is_new = false;
         let is_there = state.table.update(id, location, |entry| {
@@ -175,7 +216,7 @@ impl<W: World> Inner<W> {
             self.trust.borrow_mut().doubt(location.segment());
             self.damage_seen.notify_one();
         }
-        is_there
+        (is_there, is_new)
     }
 
     /// The chunk of this very name, compared on the disk.

@@ -6,6 +6,7 @@ mod ahead;
 mod ask;
 #[cfg(test)]
 mod damage_tests;
+mod fullness;
 mod heads;
 mod holding;
 mod loading;
@@ -40,6 +41,8 @@ mod verify_tests;
 mod writing;
 
 pub use ask::{Ask, AskError, Keepers, MemberView};
+pub use fullness::{Fullness, Level};
+pub use holding::FoundDamage;
 pub use local::AnyKeeper;
 pub use open::{Damage, DamageKind, OpenReport};
 pub use refuse::StoreError;

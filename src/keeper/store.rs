@@ -100,6 +100,17 @@ impl<W: World> Store<W> {
         id: ChunkId,
         record: Rc<Vec<u8>>,
     ) -> Result<(), StoreError> {
+        let answer = self.keep(author, id, record).await;
+        self.inner().met.note(author, &answer);
+        answer
+    }
+
+    async fn keep(
+        &self,
+        author: PeerKey,
+        id: ChunkId,
+        record: Rc<Vec<u8>>,
+    ) -> Result<(), StoreError> {
         let inner = self.inner();
         let busy = inner.shared.enter();
         let frame_bytes = stride_of(record.len());
@@ -150,6 +161,12 @@ impl<W: World> Store<W> {
 
     /// Which of these are here, found by name on the disk; each yes is a durable claim of the author.
     pub async fn have(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
+        let answer = self.look_for(author, ids).await;
+        self.inner().met.note(author, &answer);
+        answer
+    }
+
+    async fn look_for(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
         let inner = self.inner();
         let busy = inner.shared.enter();
         let who = inner.author(author)?;
@@ -192,6 +209,12 @@ impl<W: World> Store<W> {
 
     /// Keeps a snapshot's head; the caller has checked its signature. One that is here already is fine.
     pub async fn put_head(&self, head: &SignedHead) -> Result<(), StoreError> {
+        let answer = self.keep_head(head).await;
+        self.inner().met.note(head.head.author, &answer);
+        answer
+    }
+
+    async fn keep_head(&self, head: &SignedHead) -> Result<(), StoreError> {
         let inner = self.inner();
         let busy = inner.shared.enter();
         let author = head.head.author;

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::ahead::Ahead;
-use super::holding::Inner;
+use super::holding::{FoundDamage, Inner};
 use super::loading::footer_of;
 use super::open::{Damage, DamageKind};
 use super::queue::stride_of;
@@ -110,6 +110,13 @@ impl<W: World> Store<W> {
         }
         inner.save_trust(1).await;
         Ok(report)
+    }
+
+    /// The first damaged chunks found since this was last asked.
+    #[must_use]
+    pub fn take_damage(&self) -> Vec<FoundDamage> {
+        let mut found = self.inner().damage_found.borrow_mut();
+        std::mem::take(&mut *found).into_iter().collect()
     }
 
     /// Resolves when something was found that is not whole, or was found since this was last asked.
@@ -370,7 +377,7 @@ impl<W: World> Inner<W> {
             listed.is_err()
         });
         for (id, location) in lost {
-            if self.flag(&id, location) {
+            if self.flag_nameless(&id, location).0 {
                 let damage = Damage {
                     segment: number,
                     offset: location.offset(),
@@ -385,7 +392,7 @@ impl<W: World> Inner<W> {
     fn segment_is_missing(&self, number: u32, progress: &SweepProgress, report: &mut SweepReport) {
         let lost = self.shared.state.borrow().table.in_segment(number);
         for (id, location) in &lost {
-            self.flag(id, *location);
+            self.flag_nameless(id, *location);
         }
         self.shared.state.borrow_mut().heads.remove_segment(number);
         self.trust.borrow_mut().doubt(number);

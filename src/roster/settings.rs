@@ -3,13 +3,13 @@
 //! Each setting is a fact of its own, so edits made apart merge setting by setting. What was never said is as usual.
 
 use super::{Roster, RosterError};
-use crate::format::roster::{Retention, Subject, Value};
-use crate::terms::Limitation;
+use crate::format::roster::{Fact, Retention, Subject, Value};
 use crate::terms::limits::{
     EVENT_PERIOD_HOURS_DEFAULT, EVENT_PERIOD_HOURS_MAX, FACTOR_DEFAULT, MEMBERS_MAX,
     SWEEP_PERIOD_DAYS_DEFAULT, SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_DEFAULT,
     WARNING_WINDOW_DAYS_MAX,
 };
+use crate::terms::{Limitation, PeerKey};
 use ed25519_dalek::SigningKey;
 
 /// A setting all Boxes share.
@@ -166,14 +166,23 @@ fn retention_text(kept: &Retention) -> String {
 }
 
 impl Roster {
-    fn said(&self, key: SharedKey) -> Option<&Value> {
+    fn fact(&self, key: SharedKey) -> Option<&Fact> {
         let slot = match key.value("default") {
             Ok(value) => value.slot(),
             Err(_) => return None,
         };
         self.facts
             .get(&(Subject::Reserve, slot))
-            .map(|signed| &signed.fact.value)
+            .map(|signed| &signed.fact)
+    }
+
+    fn said(&self, key: SharedKey) -> Option<&Value> {
+        self.fact(key).map(|fact| &fact.value)
+    }
+
+    /// Who said a setting, if somebody did.
+    fn said_by(&self, key: SharedKey) -> Option<PeerKey> {
+        self.fact(key).map(|fact| fact.signer)
     }
 
     /// The value in force of a setting that is a number.
@@ -250,6 +259,18 @@ impl Roster {
             unit: key.unit(),
             is_said,
         }
+    }
+
+    /// Settings that were said anew since `before`, each as it was, as it is, and who said it.
+    #[must_use]
+    pub fn settings_changed_since(
+        &self,
+        before: &Self,
+    ) -> Vec<(SharedSetting, SharedSetting, Option<PeerKey>)> {
+        let keys = SharedKey::all().into_iter();
+        keys.filter(|key| self.said(*key) != before.said(*key))
+            .map(|key| (before.setting(key), self.setting(key), self.said_by(key)))
+            .collect()
     }
 
     /// Changes a setting for all Boxes; gives it as it was and as it is. What is impossible changes nothing.

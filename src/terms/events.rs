@@ -128,6 +128,16 @@ event_kinds! {
     StoreDamaged = 45, "store_damaged", Failure, Condition;
     /// Chunks have fewer copies than the replication factor; over when they have all of them.
     CopiesBelowFactor = 46, "copies_below_factor", Warning, Condition;
+    /// A keeper's disk will soon have no room for more data.
+    DiskNearlyFull = 47, "disk_nearly_full", Warning, Condition;
+    /// A keeper's chunk table will soon be full.
+    TableNearlyFull = 48, "table_nearly_full", Warning, Condition;
+    /// This Box has used most of its share of a keeper.
+    QuotaNearlyReached = 49, "quota_nearly_reached", Warning, Condition;
+    /// An author used up its share of the keeper that tells it.
+    AuthorAtQuota = 50, "author_at_quota", Failure, Condition;
+    /// An author used most of its share of the keeper that tells it.
+    AuthorNearQuota = 51, "author_near_quota", Warning, Condition;
 
     /// A snapshot's files came back.
     RetrievalDone = 60, "retrieval_done", Normal, Moment;
@@ -210,6 +220,18 @@ fact_names! {
     Setting = 13, "setting";
     /// Whose: a Box's name.
     Author = 14, "author";
+    /// Bytes for which there is still room.
+    RoomBytes = 15, "room_bytes";
+    /// How many there may be.
+    CountMax = 16, "count_max";
+    /// Bytes there may be.
+    BytesMax = 17, "bytes_max";
+    /// A value as it was.
+    Before = 18, "before";
+    /// A value as it is.
+    Now = 19, "now";
+    /// Who did it: a Box's name.
+    By = 20, "by";
 }
 
 #[cfg(test)]

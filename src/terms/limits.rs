@@ -101,6 +101,12 @@ pub const TABLE_SETS_MAX: usize = 4096;
 pub const SWEEP_PERIOD_DAYS: i64 = 30;
 /// Facts about damage that one start or one check tells; the rest is counted.
 pub const DAMAGE_FACTS_MAX: usize = 64;
+/// From here on a limit is nearly met, in percent of what there is; people are warned.
+pub const NEARLY_FULL_PERCENT: u64 = 85;
+/// Below this the warning is over. Lower than where it begins, so that it does not come and go.
+pub const NEARLY_FULL_OVER_PERCENT: u64 = 80;
+/// Damaged chunks that are told of one by one; more are counted.
+pub const DAMAGED_TOLD_MAX: usize = 16;
 /// Heads a keeper remembers: ten years of hourly snapshots of one author.
 pub const HEADS_MAX: usize = 100_000;
 

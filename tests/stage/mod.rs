@@ -187,6 +187,33 @@ impl BoxProcess {
         self.address = line.rsplit(' ').next().map(str::to_owned);
     }
 
+    /// All it told, oldest first.
+    #[track_caller]
+    pub fn events(&self, more: &[&str]) -> Vec<Value> {
+        let told = self.succeeds(&[&["events", "--json"], more].concat());
+        told.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Asks until there is such an event. The keeper tells; nothing here guesses how long it takes, only when to give up.
+    #[track_caller]
+    pub fn until_told(&self, kind: &str, phase: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        let is = |event: &Value| event["kind"] == kind && event["phase"] == phase;
+        for _ in 0..900 {
+            let mut events = self.events(&[]).into_iter();
+            if let Some(found) = events.find(|event| is(event) && is_wanted(event)) {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!(
+            "{kind} {phase} was never told: {:#?}\n{}",
+            self.events(&[]),
+            self.log()
+        );
+    }
+
     /// Where its keeper listens.
     pub fn address(&self) -> &str {
         self.address.as_deref().unwrap()

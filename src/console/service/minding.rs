@@ -10,7 +10,6 @@ use super::Service;
 use crate::console::control::{ProgressView, RoomView, SweepView};
 use crate::console::fault::Fault;
 use crate::console::text::bytes;
-use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
 use crate::format::message::{Refusal, Room};
 use crate::keeper::{Ask, Damage, Keepers, Pace, RemoteKeeper, SweepProgress, SweepReport, Which};
 use crate::session::Session;
@@ -83,9 +82,11 @@ impl<W: World> Service<W> {
     /// Fetches anew what is found damaged, for as long as it takes.
     pub(super) async fn mend_store(self) {
         loop {
+            // At the start too: what stood in the run before may be whole by now.
+            self.tell_damage().await;
             self.store().damage_seen().await;
             let others = self.keepers();
-            self.tell_damage();
+            self.tell_damage().await;
             while self.store().figures().damaged > 0 {
                 self.mend_own_store().await;
                 if self.store().figures().damaged > 0 {
@@ -93,20 +94,7 @@ impl<W: World> Service<W> {
                     clock.within(MEND_AGAIN, others.changed()).await;
                 }
             }
-            self.tell_damage();
         }
-    }
-
-    /// What is damaged now; what the start found stays where it is.
-    fn tell_damage(&self) {
-        let damaged = self.store().figures().damaged + self.0.damaged_at_start;
-        let count = EventFact::new(FactName::Count, damaged);
-        self.reporter().settle(
-            damaged > 0,
-            EventKind::StoreDamaged,
-            Subject::Itself,
-            &[count],
-        );
     }
 
     async fn mend_own_store(&self) {
@@ -155,6 +143,7 @@ impl<W: World> Service<W> {
         let took = self.world().clock().now().since(began);
         tell(&report);
         let damaged = self.store().figures().damaged;
+        self.tell_damage().await;
         self.mend_own_store().await;
         let still_damaged = self.store().figures().damaged;
         Ok(SweepView {
@@ -179,6 +168,7 @@ impl<W: World> Service<W> {
             self.0.protection.borrow_mut().disproven(peer);
         }
         self.0.rooms.borrow_mut().insert(peer, room);
+        self.tell_room(peer, &room);
     }
 
     /// What a peer said of its room.

@@ -4,6 +4,7 @@
 //! world, so the simulated one runs the same composition; only `process` and `control` are of this machine.
 
 mod control;
+mod damage;
 mod directory;
 mod events;
 mod find;
@@ -11,6 +12,7 @@ mod gate;
 mod guests;
 mod job;
 mod leaving;
+mod limits;
 mod listing;
 mod mending;
 mod minding;

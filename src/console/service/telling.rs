@@ -1,6 +1,7 @@
 //! What the service sees, said as events: snapshots, refusals, who belongs.
 
 use super::Service;
+use super::views::name_of;
 use crate::author::{SnapshotError, SnapshotReport};
 use crate::dispatcher::{EventFact, EventKind, FactName, Reporter, Subject};
 use crate::format::message::Refusal;
@@ -141,6 +142,16 @@ impl<W: World> Service<W> {
                 reporter.tell(EventKind::BoxJoined, subject, &[]);
             }
         }
+        for (was, is, by) in after.settings_changed_since(before) {
+            let by = by.map(|by| name_of(after, by)).unwrap_or_default();
+            let facts = [
+                EventFact::new(FactName::Setting, is.key.as_str()),
+                EventFact::new(FactName::Before, was.value.as_str()),
+                EventFact::new(FactName::Now, is.value.as_str()),
+                EventFact::new(FactName::By, by.as_str()),
+            ];
+            reporter.tell(EventKind::ConfigurationChanged, Subject::Reserve, &facts);
+        }
         for member in after.former() {
             if before.member(&member.key).is_some() {
                 let kind = match member.removed {
@@ -149,6 +160,7 @@ impl<W: World> Service<W> {
                 };
                 reporter.tell(kind, Subject::Peer(member.key), &[]);
                 self.tell_refusal(member.key, None);
+                self.forget_room(member.key);
             }
         }
     }

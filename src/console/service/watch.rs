@@ -33,6 +33,7 @@ impl<W: World> Service<W> {
             before = now;
             self.watch_peers(&mut away, now.moment);
             self.watch_copies(&mut few, now.moment).await;
+            self.watch_limits().await;
             self.wait_for_news().await;
         }
     }

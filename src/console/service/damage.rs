@@ -1,0 +1,46 @@
+//! Damage in this Box's own store, told: the first damaged chunks each as an episode of its own, from what was found to how it was
+//! healed, and all of it by number.
+
+use super::Service;
+use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
+use crate::terms::limits::DAMAGED_TOLD_MAX;
+use crate::world::World;
+
+impl<W: World> Service<W> {
+    /// What was found since this was last asked, what is whole again, and how much is damaged now. What the start found stays where it is.
+    pub(super) async fn tell_damage(&self) {
+        let reporter = self.reporter();
+        let kind = EventKind::ChunkDamaged;
+        for found in self.store().take_damage() {
+            if reporter.subjects_of(kind).len() >= DAMAGED_TOLD_MAX {
+                break;
+            }
+            let path = found.path();
+            let reason = format!("what stands at byte {} is not what was kept", found.offset);
+            let facts = [
+                EventFact::new(FactName::Path, path.as_str()),
+                EventFact::new(FactName::Reason, reason.as_str()),
+            ];
+            reporter.raise(kind, Subject::Chunk(found.id), &facts);
+        }
+        // What stood in an earlier run too: the disk decides, not a memory.
+        for subject in reporter.subjects_of(kind) {
+            let Subject::Chunk(id) = subject else {
+                continue;
+            };
+            if let Ok(Some(_)) = self.store().get(id).await {
+                let how = "a whole copy came from another Box and was written anew";
+                let how = [EventFact::new(FactName::Reason, how)];
+                reporter.clear(kind, &subject, &how);
+            }
+        }
+        let damaged = self.store().figures().damaged + self.0.damaged_at_start;
+        let count = EventFact::new(FactName::Count, damaged);
+        reporter.settle(
+            damaged > 0,
+            EventKind::StoreDamaged,
+            Subject::Itself,
+            &[count],
+        );
+    }
+}
