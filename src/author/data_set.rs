@@ -39,6 +39,8 @@ pub(super) struct TakenSet<D: Disk> {
     pub seen: Seen,
     /// What is remembered of it.
     pub accepted: AcceptedSet,
+    /// When the walk began that its index comes from.
+    pub began: Stamp,
     /// Why it is in the snapshot as it was before.
     pub held: Option<SmolStr>,
     /// Whether what packs hold is to be told anew.
@@ -199,6 +201,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
                 label,
                 taken: self.started,
             },
+            began: self.started,
             held: None,
             has_moved,
             databases,
@@ -279,6 +282,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
                 files: totals.files,
                 ..accepted.clone()
             },
+            began: before.began,
             held: Some(reason.into()),
             has_moved: false,
             databases: 0,

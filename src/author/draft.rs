@@ -101,6 +101,12 @@ pub enum MadePiece {
     Hole(u64),
 }
 
+/// The `ctime` of an entry that is not surely all of the thing: nothing on disk is taken for it, so the next walk reads it again.
+pub const TO_READ_AGAIN: Stamp = Stamp {
+    seconds: 0,
+    nanos: 0,
+};
+
 impl Draft {
     /// A draft with a thing's attributes. `device` is the data set's: links are only told apart on one file system.
     #[must_use]

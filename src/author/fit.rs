@@ -146,7 +146,7 @@ async fn look<W: World, K: Keepers>(
         let bytes = weight(&stat);
         match old.filter(is_file) {
             None => new += bytes,
-            Some(old) if may_be_taken_over(&old, &stat, common.started, common.trust) => {}
+            Some(old) if may_be_taken_over(&old, &stat, before.began, common.trust) => {}
             Some(old) => {
                 changed += bytes;
                 grown += bytes.saturating_sub(old.file_bytes().unwrap_or(bytes));

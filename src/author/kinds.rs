@@ -1,6 +1,6 @@
 //! Taking what is not a file: directories, symbolic links, pipes, devices. And what is told of attributes that stay behind.
 
-use super::draft::{Draft, Made};
+use super::draft::{Draft, Made, TO_READ_AGAIN};
 use super::walk::joined;
 use crate::terms::Stamp;
 use crate::terms::limits::{PATH_BYTES_MAX, SETTLED_SECONDS};
@@ -12,12 +12,12 @@ pub(super) async fn take<T: Tree>(
     base: &[u8],
     path: &[u8],
     (stat, device): (&Stat, u64),
-    (old, started): (Option<Draft>, Stamp),
+    (old, began): (Option<Draft>, Stamp),
     tell: &mut impl FnMut(&[u8], &str),
 ) -> Option<Draft> {
     if let Some(mut old) = old
         && kind_of(&old) == Some(stat.kind)
-        && is_untouched(&old, stat, started)
+        && is_untouched(&old, stat, began)
     {
         old.mark(stat, device);
         return Some(old);
@@ -43,29 +43,30 @@ pub(super) async fn take<T: Tree>(
         FileKind::File | FileKind::Socket => return None,
     };
     let mut draft = Draft::new(path.to_vec(), stat, device, what);
-    draft.xattrs = xattrs(tree, base, path, tell).await;
+    take_xattrs(tree, base, &mut draft, tell).await;
     Some(draft)
 }
 
-/// The extended attributes of what stands at a path; those that stay behind are told.
-pub(super) async fn xattrs<T: Tree>(
+/// Adds a thing's extended attributes to its draft; those that stay behind are told.
+pub(super) async fn take_xattrs<T: Tree>(
     tree: &T,
     base: &[u8],
-    path: &[u8],
+    draft: &mut Draft,
     tell: &mut impl FnMut(&[u8], &str),
-) -> Vec<crate::world::Xattr> {
-    let found = match tree.xattrs(&joined(base, path)).await {
-        Ok(found) => found,
+) {
+    match tree.xattrs(&joined(base, &draft.path)).await {
+        Ok(found) => {
+            for reason in left_out(&found) {
+                tell(&draft.path, &reason);
+            }
+            draft.xattrs = found.kept;
+        }
         Err(reason) => {
             let reason = format!("its extended attributes could not be read: {reason}");
-            tell(path, &reason);
-            return Vec::new();
+            tell(&draft.path, &reason);
+            draft.ctime = TO_READ_AGAIN;
         }
-    };
-    for reason in left_out(&found) {
-        tell(path, &reason);
     }
-    found.kept
 }
 
 /// A sentence for each attribute that stays behind.
@@ -76,16 +77,19 @@ pub(super) fn left_out(xattrs: &Xattrs) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// Whether nothing of a thing has changed since its entry was made: a change of attributes moves `ctime` as well.
-pub(super) fn is_untouched(old: &Draft, stat: &Stat, started: Stamp) -> bool {
+/// Whether nothing of a thing has changed since its entry was made: a change of attributes moves `ctime` as well. `began` is when the
+/// walk did that made the entry. Clocks of file systems tick slowly: a change in the moment it was read leaves the same times, so
+/// what was young then is looked at once more.
+pub(super) fn is_untouched(old: &Draft, stat: &Stat, began: Stamp) -> bool {
     let settled = Stamp {
         seconds: stat.ctime.seconds.saturating_add(SETTLED_SECONDS),
         ..stat.ctime
     };
-    old.mtime == stat.mtime
+    old.ctime != TO_READ_AGAIN
+        && old.mtime == stat.mtime
         && old.ctime == stat.ctime
         && old.inode == stat.inode
-        && settled <= started
+        && settled <= began
 }
 
 const fn kind_of(draft: &Draft) -> Option<FileKind> {

@@ -6,6 +6,7 @@
 //! Memory: one place for each of its files, at most [`FILES_MAX`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 
 use super::draft::Draft;
 use super::error::SnapshotError;
@@ -28,6 +29,8 @@ pub(super) struct Database {
     pub dir: Vec<u8>,
     /// Its own files in path order.
     pub files: VecDeque<(Vec<u8>, Stat, Held)>,
+    /// Those that could not be read, and why.
+    pub unread: Vec<(Vec<u8>, String)>,
     /// Whether all of them are of one moment.
     pub is_settled: bool,
 }
@@ -167,6 +170,7 @@ pub(super) async fn read<W: World, K: Keepers>(
             files.insert(name.clone(), (*stat, Held::AsItWas));
         }
     }
+    let mut unread: BTreeMap<Vec<u8>, String> = BTreeMap::new();
     let mut is_settled = false;
     for _ in 0..ROUNDS_MAX {
         let mut is_whole = true;
@@ -184,10 +188,12 @@ pub(super) async fn read<W: World, K: Keepers>(
                     continue;
                 }
                 match read_one(means, reader, &joined(dir, name)).await? {
-                    Some(drafts) => {
+                    Ok(drafts) => {
+                        unread.remove(name);
                         files.insert(name.clone(), (*stat, Held::Read(drafts)));
                     }
-                    None => {
+                    Err(reason) => {
+                        unread.insert(name.clone(), reason.to_string());
                         files.remove(name);
                         is_whole &= *role == Role::Note;
                     }
@@ -200,6 +206,8 @@ pub(super) async fn read<W: World, K: Keepers>(
         is_settled = is_whole && is_same(&listing, &after);
         listing = after;
         files.retain(|name, _| listing.contains_key(name));
+        // What is gone meanwhile was the database's own doing.
+        unread.retain(|name, _| listing.contains_key(name));
         if is_settled {
             break;
         }
@@ -211,16 +219,20 @@ pub(super) async fn read<W: World, K: Keepers>(
     Ok(Some(Database {
         dir: dir.to_vec(),
         files,
+        unread: unread
+            .into_iter()
+            .map(|(name, reason)| (joined(dir, &name), reason))
+            .collect(),
         is_settled,
     }))
 }
 
-/// One file's drafts. Its start as it is now is enough: what is written to it meanwhile stands behind. `None` if it is gone.
+/// One file's drafts. Its start as it is now is enough: what is written to it meanwhile stands behind.
 async fn read_one<W: World, K: Keepers>(
     means: &Means<'_, W, K>,
     reader: &mut Reader,
     path: &[u8],
-) -> Result<Option<Vec<Draft>>, SnapshotError> {
+) -> Result<Result<Vec<Draft>, io::Error>, SnapshotError> {
     let mut drafts = Vec::new();
     let taken = reader
         .read(means, path, async |draft, _| {
@@ -229,8 +241,8 @@ async fn read_one<W: World, K: Keepers>(
         })
         .await?;
     Ok(match taken {
-        Taken::Whole | Taken::Changed => Some(drafts),
-        Taken::Cut(_) | Taken::Failed(_) => None,
+        Taken::Whole | Taken::Changed => Ok(drafts),
+        Taken::Cut(reason) | Taken::Failed(reason) => Err(reason),
     })
 }
 

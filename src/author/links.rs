@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::draft::{Draft, Made, MadePiece, Ref};
+use super::draft::{Draft, Made, MadePiece, Ref, TO_READ_AGAIN};
 use super::read::same_contents;
 use crate::world::Stat;
 
@@ -55,6 +55,10 @@ impl Links {
             return;
         }
         let at = place(stat);
+        if draft.ctime == TO_READ_AGAIN {
+            self.forget(at);
+            return;
+        }
         if number == 0 {
             self.forget(at);
             let known = Known {

@@ -1,6 +1,6 @@
 //! Small files on their way into packs: read in batches, put where their bytes lie already or into the open pack.
 
-use super::draft::{Made, Ref};
+use super::draft::{Made, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::{Before, Gather, Means, Small, Trouble};
 use super::kinds::left_out;
@@ -9,7 +9,7 @@ use super::report::add;
 use super::sizes::Sizes;
 use super::walk::joined;
 use crate::keeper::Keepers;
-use crate::terms::{Kind, Stamp};
+use crate::terms::Kind;
 use crate::world::{FileKind, Tree, Whole, World};
 
 /// Times a changing small file is read again.
@@ -69,8 +69,7 @@ impl<W: World> Gather<'_, W> {
                     if !same_contents(&seen, stat) || stat.size != whole.bytes.len() as u64 {
                         let reason = "it changed while it was read; taken with its last read";
                         self.tell(path, reason.to_owned(), true);
-                        // Torn bytes are never taken over as unchanged: no file has this time.
-                        stat.ctime = Stamp::default();
+                        stat.ctime = TO_READ_AGAIN;
                     }
                     add(&means.progress.bytes_read, whole.bytes.len() as u64);
                     self.pack_file(means, number, whole, before).await?;
@@ -124,10 +123,7 @@ impl<W: World> Gather<'_, W> {
             draft.has_holes = whole.has_holes;
             draft.xattrs = whole.xattrs.kept;
             self.waiting_bytes += draft.xattr_bytes();
-            let is_torn = whole.stat.ctime == Stamp::default();
-            if !is_torn {
-                self.links.learn(draft, &whole.stat);
-            }
+            self.links.learn(draft, &whole.stat);
         }
         if ends_pack(&name, plain.len(), self.pack.len(), &means.sizes) {
             self.close_pack(means).await?;

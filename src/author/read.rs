@@ -7,7 +7,7 @@
 use std::io;
 
 use super::cut::Cutter;
-use super::draft::{Draft, Made, MadePiece, Ref};
+use super::draft::{Draft, Made, MadePiece, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::Means;
 use super::kinds::left_out;
@@ -111,6 +111,7 @@ impl Reader {
                 Err(reason) => {
                     let reason = format!("its extended attributes could not be read: {reason}");
                     self.left_out.push(reason);
+                    model.ctime = TO_READ_AGAIN;
                 }
             }
             let mut emit = async |draft: Draft| emit(draft, &before).await;
@@ -138,6 +139,7 @@ impl Reader {
                     return Ok(Taken::Failed(reason));
                 }
                 made.hole(before.size - made.reach);
+                model.ctime = TO_READ_AGAIN;
                 made.finish(&model, bytes, self.sizes.entry_pieces_max, &mut emit)
                     .await?;
                 return Ok(Taken::Cut(reason));
@@ -148,6 +150,9 @@ impl Reader {
                 } else {
                     bytes = made.reach;
                 }
+            }
+            if !is_still || is_short {
+                model.ctime = TO_READ_AGAIN;
             }
             made.finish(&model, bytes, self.sizes.entry_pieces_max, &mut emit)
                 .await?;

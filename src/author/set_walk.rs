@@ -107,11 +107,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                 Step::Unread { path, reason } if path.is_empty() => {
                     return Err(NotTaken::Held(reason.to_string()));
                 }
-                Step::Unread { path, reason } => {
-                    if !self.is_of_database(&path) {
-                        self.notes.unread(&path, &reason.to_string());
-                    }
-                }
+                Step::Unread { path, reason } => self.notes.unread(&path, &reason.to_string()),
                 Step::Found { path, stat } => self.take(path, stat).await?,
             }
             self.gather.settle(&self.means).await?;
@@ -180,7 +176,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             | FileKind::CharDevice
             | FileKind::BlockDevice => {
                 let old = self.before.find(&path).await;
-                let (of, before) = ((&stat, device), (old, self.common.started));
+                let (of, before) = ((&stat, device), (old, self.before.began));
                 let (tree, base) = (self.common.world.tree(), self.means.base);
                 let notes = &mut self.notes;
                 let mut tell = |path: &[u8], reason: &str| notes.unread(path, reason);
@@ -200,7 +196,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         add(&self.means.progress.bytes, stat.size);
         let old = self.before.find(&path).await;
         match old {
-            Some(old) if self.may_take_over(&old, &stat) => {
+            Some(old) if self.may_take_over(&old, &stat) && self.is_whole(&old).await => {
                 self.files_reused += 1;
                 self.take_over(old, &stat).await
             }
@@ -209,16 +205,34 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
     }
 
     fn may_take_over(&self, old: &Draft, stat: &Stat) -> bool {
-        may_be_taken_over(old, stat, self.common.started, self.common.trust)
+        may_be_taken_over(old, stat, self.before.began, self.common.trust)
             && !old.refs().any(|chunk| self.means.known.is_sparse(&chunk))
+    }
+
+    /// Whether a file was read to its end when its entry was made. Where that went wrong, the last part says so.
+    async fn is_whole(&self, first: &Draft) -> bool {
+        let mut is_continued = is_continued(first);
+        if !is_continued {
+            return true;
+        }
+        let mut ahead = self.before.clone();
+        while is_continued {
+            let Some(part) = ahead.next_part(&first.path).await else {
+                return false;
+            };
+            if part.ctime != first.ctime {
+                return false;
+            }
+            is_continued = self::is_continued(&part);
+        }
+        true
     }
 
     /// Goes on with all parts of a file whose contents are taken over.
     async fn take_over(&mut self, mut draft: Draft, stat: &Stat) -> Result<(), SnapshotError> {
         loop {
             draft.mark(stat, self.means.device);
-            let is_continued = matches!(draft.what, Made::Pieces { last: false, .. });
-            let path = is_continued.then(|| draft.path.clone());
+            let path = is_continued(&draft).then(|| draft.path.clone());
             self.gather.push(draft);
             self.gather.settle(&self.means).await?;
             let Some(path) = path else {
@@ -252,7 +266,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             let (tree, base) = (self.common.world.tree(), self.means.base);
             let notes = &mut self.notes;
             let mut tell = |path: &[u8], reason: &str| notes.unread(path, reason);
-            draft.xattrs = kinds::xattrs(tree, base, &draft.path, &mut tell).await;
+            kinds::take_xattrs(tree, base, &mut draft, &mut tell).await;
             self.gather.push(draft);
             return Ok(());
         }
@@ -358,12 +372,12 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         }
         // Looks ahead in the previous index without moving in it.
         let mut ahead = self.before.clone();
-        let (trust, started) = (self.common.trust, self.common.started);
+        let (trust, began) = (self.common.trust, self.before.began);
         let known = self.means.known;
         let is_as_it_was = async |path: &[u8], stat: &Stat| {
             let old = ahead.find(path).await;
             old.is_some_and(|old| {
-                may_be_taken_over(&old, stat, started, trust)
+                may_be_taken_over(&old, stat, began, trust)
                     && !old.refs().any(|chunk| known.is_sparse(&chunk))
             })
         };
@@ -373,6 +387,9 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             return Ok(false);
         };
         self.databases += 1;
+        for (path, reason) in &database.unread {
+            self.notes.unread(path, reason);
+        }
         if !database.is_settled {
             self.notes.has_changed = true;
             let why = "a database that was written to all the while; it may not open, or miss its last changes";
@@ -419,13 +436,13 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
     }
 }
 
-/// Whether a file is as it was, so that its contents need not be read.
-pub(super) fn may_be_taken_over(
-    old: &Draft,
-    stat: &Stat,
-    started: Stamp,
-    trust: &Trust<'_>,
-) -> bool {
+/// Whether more parts of the same file follow.
+const fn is_continued(draft: &Draft) -> bool {
+    matches!(draft.what, Made::Pieces { last: false, .. })
+}
+
+/// Whether a file is as it was, so that its contents need not be read. `began`: when the walk did that made the entry.
+pub(super) fn may_be_taken_over(old: &Draft, stat: &Stat, began: Stamp, trust: &Trust<'_>) -> bool {
     let (bytes, is_in_parts) = match &old.what {
         Made::Empty => (0, false),
         Made::Packed { bytes, .. } => (*bytes, false),
@@ -442,5 +459,5 @@ pub(super) fn may_be_taken_over(
         && old
             .refs()
             .all(|chunk| !trust.distrusted.contains(&chunk.id));
-    bytes == stat.size && kinds::is_untouched(old, stat, started) && is_trusted
+    bytes == stat.size && kinds::is_untouched(old, stat, began) && is_trusted
 }

@@ -14,6 +14,7 @@ use super::draft::{Draft, Made};
 use super::index::MadePage;
 use crate::format::index::{Page, path_order};
 use crate::format::{decode_file, encode_file};
+use crate::terms::Stamp;
 use crate::world::Disk;
 
 const DIR: &str = "author";
@@ -25,6 +26,8 @@ struct List {
     generation: u64,
     parts: u32,
     files: u64,
+    /// When the walk began that it comes from.
+    began: Stamp,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -61,6 +64,8 @@ pub struct ShelfReader<D: Disk> {
     pub gone: u64,
     /// Their lengths, those of a database's own files included.
     pub gone_bytes: u64,
+    /// When the walk began that the previous index comes from: what changed later, it may not have seen.
+    pub began: Stamp,
     /// Whether something was there but could not be used: everything from there on is read again.
     pub is_damaged: bool,
 }
@@ -80,6 +85,7 @@ impl<D: Disk> ShelfReader<D> {
         Self {
             disk,
             name,
+            began: list.map_or_else(Stamp::default, |list| list.began),
             list,
             part: 0,
             pages: Vec::new().into_iter(),
@@ -294,7 +300,7 @@ impl<D: Disk> ShelfWriter<D> {
     }
 
     /// Makes this generation the one that is read next time, and removes the previous one.
-    pub async fn commit(mut self, files: u64) -> io::Result<()> {
+    pub async fn commit(mut self, files: u64, began: Stamp) -> io::Result<()> {
         if !self.pages.is_empty() {
             self.flush().await?;
         }
@@ -302,6 +308,7 @@ impl<D: Disk> ShelfWriter<D> {
             generation: self.generation,
             parts: self.parts,
             files,
+            began,
         };
         self.disk
             .replace_small(&format!("{DIR}/{}", self.name), &encode_file(&list), false)

@@ -255,7 +255,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         let has_moved = sets.iter().any(|set| set.has_moved);
         for set in sets {
             // It only saves reading: the snapshot stands without it.
-            if let Err(error) = set.shelf.commit(set.manifest.files).await {
+            if let Err(error) = set.shelf.commit(set.manifest.files, set.began).await {
                 tracing::warn!(%error, "this Box's own index could not be kept: the next snapshot reads everything");
             }
         }

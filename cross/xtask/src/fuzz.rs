@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::steps::{Outcome, Steps, cargo_has, output, root, run as run_program, target_dir};
+use crate::steps::{Outcome, Steps, cargo_has, output, root, target_dir};
 
 /// What to run and for how long.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,28 +87,47 @@ fn fuzz(target: &str, seconds: u32) -> Result<Outcome> {
     fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
     let seeds = root().join("tests/fuzz/corpus").join(target);
     // `cargo` by name: rustup understands +nightly, the cargo that runs this does not.
-    run_program(
-        Command::new("cargo")
-            .current_dir(root())
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .args([
-                "+nightly",
-                "fuzz",
-                "run",
-                "--fuzz-dir",
-                "tests/fuzz",
-                target,
-            ])
-            .args([&found, &seeds])
-            .arg("--")
-            .arg(format!("-max_total_time={seconds}"))
-            .args([
-                "-max_len=8192",
-                "-timeout=10",
-                "-print_final_stats=1",
-                "-verbosity=0",
-            ]),
-    )
+    let ran = Command::new("cargo")
+        .current_dir(root())
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .args([
+            "+nightly",
+            "fuzz",
+            "run",
+            "--fuzz-dir",
+            "tests/fuzz",
+            target,
+        ])
+        .args([&found, &seeds])
+        .arg("--")
+        .arg(format!("-max_total_time={seconds}"))
+        .args([
+            "-max_len=8192",
+            "-timeout=10",
+            "-print_final_stats=1",
+            "-verbosity=0",
+        ])
+        .output()
+        .context("cargo could not be started")?;
+    let told = String::from_utf8_lossy(&ran.stderr);
+    if !ran.status.success() {
+        eprint!("{told}");
+        return Ok(Outcome::Failed(format!("it ended with {}", ran.status)));
+    }
+    match executions(&told) {
+        Some(count) if count > 0 => Ok(Outcome::PassedWith(format!("{count} executions"))),
+        Some(_) | None => {
+            eprint!("{told}");
+            Ok(Outcome::Failed("nothing was executed".to_owned()))
+        }
+    }
+}
+
+/// How many inputs libFuzzer says it tried.
+fn executions(told: &str) -> Option<u64> {
+    told.lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
+        .and_then(|count| count.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -126,6 +145,14 @@ mod tests {
         assert_eq!(Choice::parse(&["--seconds", "many"]), None);
         assert_eq!(Choice::parse(&["--seconds", "0"]), None);
         assert_eq!(Choice::parse(&["--forever"]), None);
+    }
+
+    #[test]
+    fn executions_are_what_libfuzzer_says() {
+        let told =
+            "Done 7 runs\nstat::number_of_executed_units: 123456\nstat::new_units_added: 9\n";
+        assert_eq!(executions(told), Some(123_456));
+        assert_eq!(executions("error: no such target"), None);
     }
 
     #[test]

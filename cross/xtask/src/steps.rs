@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 pub enum Outcome {
     /// It ran and found nothing wrong.
     Passed,
+    /// It ran, found nothing wrong, and has something to tell.
+    PassedWith(String),
     /// It ran and found something wrong.
     Failed(String),
     /// It could not run here.
@@ -22,6 +24,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passed => f.write_str("passed"),
+            Self::PassedWith(what) => write!(f, "passed: {what}"),
             Self::Failed(why) => write!(f, "FAILED: {why}"),
             Self::Skipped(why) => write!(f, "skipped, because {why}"),
         }

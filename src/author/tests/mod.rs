@@ -6,6 +6,7 @@ mod house;
 mod kinds;
 mod known;
 mod open_file;
+mod second_look;
 mod street;
 pub mod world;
 
@@ -235,7 +236,6 @@ fn a_shelf_that_breaks_off_anywhere_even_inside_a_file_costs_only_reading() {
     run(async {
         let house = House::furnished(2, (2, 2));
         let mut read_before = 0;
-        let mut all_read_again = 0;
         for part in 0.. {
             let first = house.take().await.expect("taken");
             let name = {
@@ -252,11 +252,8 @@ fn a_shelf_that_breaks_off_anywhere_even_inside_a_file_costs_only_reading() {
             let second = house.take().await.expect("taken");
             assert!(second.is_protected());
             assert!(second.files_reused < second.files);
-            all_read_again += u64::from(second.files_reused == 0);
             assert_eq!(house.contents(&second), house.expected());
         }
-        // Broken at the very start, and at least once inside a file.
-        assert!(all_read_again >= 2, "{all_read_again}");
         assert!(read_before > 0);
     });
 }

@@ -28,6 +28,10 @@ impl TreeFile for OpenFile {
             return (Err(denied()), into);
         };
         let from = usize::try_from(offset).expect("small").min(bytes.len());
+        let broken = self.files.0.broken_from.borrow().get(&self.path).copied();
+        if broken.is_some_and(|broken| from >= broken) {
+            return (Err(io::Error::other("a broken sector")), into);
+        }
         // Short reads are legal, so they are made.
         let len = bytes_max.min(bytes.len() - from).min(1000);
         let read = &self.files.0.bytes_read;
@@ -36,7 +40,7 @@ impl TreeFile for OpenFile {
         (Ok(len), into)
     }
     async fn xattrs(&self) -> io::Result<Xattrs> {
-        Ok(self.files.xattrs_of(&self.path))
+        self.files.xattrs_of(&self.path)
     }
     async fn next_data(&self, offset: u64, least: u64) -> io::Result<Option<(u64, u64)>> {
         let Ok((Thing::File(bytes), _)) = self.files.at(&self.path) else {

@@ -25,6 +25,7 @@ pub struct Small {
     pub tree: Files,
     pub disk: SmallDisk,
     pub entropy: Counter,
+    pub clock: Still,
 }
 
 impl World for Small {
@@ -44,7 +45,7 @@ impl World for Small {
         &NoNet
     }
     fn clock(&self) -> &Still {
-        &Still
+        &self.clock
     }
     fn entropy(&self) -> &Counter {
         &self.entropy
@@ -54,8 +55,15 @@ impl World for Small {
     }
 }
 
-#[derive(Clone, Copy)]
-pub struct Still;
+/// Stands still; the wall's is set by hand, in seconds.
+#[derive(Clone)]
+pub struct Still(pub Rc<Cell<i64>>);
+
+impl Default for Still {
+    fn default() -> Self {
+        Self(Rc::new(Cell::new(1_000_000)))
+    }
+}
 
 impl Clock for Still {
     fn now(&self) -> Moment {
@@ -63,7 +71,7 @@ impl Clock for Still {
     }
     fn wall(&self) -> Stamp {
         Stamp {
-            seconds: 1_000_000,
+            seconds: self.0.get(),
             nanos: 0,
         }
     }
@@ -133,6 +141,10 @@ pub struct FilesInner {
     pub xattrs: RefCell<BTreeMap<Vec<u8>, Xattrs>>,
     /// Bytes of large files that were read.
     pub bytes_read: Cell<u64>,
+    /// Files of which nothing can be read from a place on.
+    pub broken_from: RefCell<BTreeMap<Vec<u8>, usize>>,
+    /// Things whose extended attributes cannot be read.
+    pub mute: RefCell<Vec<Vec<u8>>>,
     /// Reads after which a file at this path is touched once more.
     pub restless: RefCell<BTreeMap<Vec<u8>, u32>>,
 }
@@ -234,9 +246,19 @@ impl Files {
         }
     }
 
-    pub fn xattrs_of(&self, path: &[u8]) -> Xattrs {
+    pub fn xattrs_of(&self, path: &[u8]) -> io::Result<Xattrs> {
+        if self.0.mute.borrow().iter().any(|mute| mute == path) {
+            return Err(denied());
+        }
         let xattrs = self.0.xattrs.borrow();
-        xattrs.get(path).cloned().unwrap_or_default()
+        Ok(xattrs.get(path).cloned().unwrap_or_default())
+    }
+
+    /// Replaces what a file holds, and nothing it says of itself.
+    pub fn swap(&self, path: &str, bytes: Vec<u8>) {
+        let mut things = self.0.things.borrow_mut();
+        let (thing, _) = things.get_mut(path.as_bytes()).expect("it is there");
+        *thing = Thing::File(Rc::new(bytes));
     }
 
     pub fn remove(&self, path: &str) {
@@ -307,7 +329,7 @@ impl Tree for Files {
     }
     async fn xattrs(&self, path: &TreePath) -> io::Result<Xattrs> {
         self.at(path)?;
-        Ok(self.xattrs_of(path))
+        self.xattrs_of(path)
     }
     async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>> {
         match self.at(path)?.0 {
@@ -337,7 +359,7 @@ impl Tree for Files {
                 Thing::File(bytes) => Ok(Whole {
                     stat,
                     bytes: bytes[..bytes.len().min(bytes_max)].to_vec(),
-                    xattrs: self.xattrs_of(&path),
+                    xattrs: self.xattrs_of(&path)?,
                     has_holes: stat.blocks * 512 < stat.size,
                 }),
                 Thing::Dir | Thing::Link(_) | Thing::Special(_) | Thing::Locked(_) => Err(denied()),
