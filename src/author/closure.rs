@@ -65,6 +65,17 @@ pub struct Placement {
     pub factor: u8,
 }
 
+/// The manifest of a snapshot, from whoever has it.
+pub async fn manifest_of<K: Keepers>(
+    keepers: &K,
+    keyring: &Keyring,
+    head: &SignedHead,
+) -> Result<Manifest, CatchUpError> {
+    let closure = Closure::new(keepers, keyring, head);
+    let bytes = closure.fetch(head.head.manifest, Kind::Manifest).await?;
+    Ok(Manifest::decode(&bytes)?)
+}
+
 /// Parts of indexes that were walked through: snapshots of one author share most of theirs. Bounded; forgets when it is full.
 #[derive(Debug, Default)]
 pub struct Seen(BTreeSet<ChunkId>);

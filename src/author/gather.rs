@@ -97,6 +97,8 @@ pub(super) struct Small {
     pub(super) path: Vec<u8>,
     pub(super) stat: Stat,
     pub(super) before: Before,
+    /// What stands in if it cannot be read.
+    pub(super) old: Option<Box<Draft>>,
 }
 
 /// A data set on its way.
@@ -169,7 +171,7 @@ impl<'a, W: World> Gather<'a, W> {
     }
 
     /// Adds a small file that is to be read with others.
-    pub fn push_small(&mut self, draft: Draft, stat: Stat, before: Before) {
+    pub fn push_small(&mut self, draft: Draft, stat: Stat, before: Before, old: Option<Draft>) {
         let number = self.left + self.waiting.len() as u64;
         let path = draft.path.clone();
         self.batch.push(Small {
@@ -177,6 +179,7 @@ impl<'a, W: World> Gather<'a, W> {
             path,
             stat,
             before,
+            old: old.map(Box::new),
         });
         self.batch_bytes += stat.size;
         self.push(draft);

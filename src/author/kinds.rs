@@ -1,9 +1,12 @@
 //! Taking what is not a file: directories, symbolic links, pipes, devices. And what is told of attributes that stay behind.
 
+use std::io;
+
 use super::draft::{Draft, Made, TO_READ_AGAIN};
+use super::untouched::is_untouched;
 use super::walk::joined;
 use crate::terms::Stamp;
-use crate::terms::limits::{PATH_BYTES_MAX, SETTLED_SECONDS};
+use crate::terms::limits::PATH_BYTES_MAX;
 use crate::world::{FileKind, Stat, Tree, Xattrs};
 
 /// A thing that is no file, as it goes into the index, or why it does not.
@@ -69,27 +72,22 @@ pub(super) async fn take_xattrs<T: Tree>(
     }
 }
 
+/// Whether this says that something is there but cannot be read; what is gone is gone.
+pub(super) fn is_unreadable(reason: &io::Error) -> bool {
+    reason.kind() != io::ErrorKind::NotFound
+}
+
+/// What is told of something that could not be read and was there before.
+pub(super) fn as_it_was(reason: &io::Error) -> String {
+    format!("it is in the snapshot as it was before, since it could not be read: {reason}")
+}
+
 /// A sentence for each attribute that stays behind.
 pub(super) fn left_out(xattrs: &Xattrs) -> impl Iterator<Item = String> + '_ {
     xattrs.left_out.iter().map(|(name, why)| {
         let name = String::from_utf8_lossy(name);
         format!("its extended attribute {name} was left out: {why}")
     })
-}
-
-/// Whether nothing of a thing has changed since its entry was made: a change of attributes moves `ctime` as well. `began` is when the
-/// walk did that made the entry. Clocks of file systems tick slowly: a change in the moment it was read leaves the same times, so
-/// what was young then is looked at once more.
-pub(super) fn is_untouched(old: &Draft, stat: &Stat, began: Stamp) -> bool {
-    let settled = Stamp {
-        seconds: stat.ctime.seconds.saturating_add(SETTLED_SECONDS),
-        ..stat.ctime
-    };
-    old.ctime != TO_READ_AGAIN
-        && old.mtime == stat.mtime
-        && old.ctime == stat.ctime
-        && old.inode == stat.inode
-        && settled <= began
 }
 
 const fn kind_of(draft: &Draft) -> Option<FileKind> {

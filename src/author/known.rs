@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::draft::Ref;
+use super::draft::{Draft, Made, Ref};
 use crate::format::keys::DataKeys;
 use crate::terms::ChunkId;
 use crate::terms::limits::BLOCK_BYTES;
@@ -133,7 +133,7 @@ impl Identity {
     }
 
     /// Of a file in the index.
-    pub(super) fn of_draft(draft: &super::draft::Draft) -> Option<Self> {
+    pub(super) fn of_draft(draft: &Draft) -> Option<Self> {
         Some(Self {
             inode: draft.inode,
             size: draft.file_bytes()?,
@@ -298,8 +298,14 @@ impl<'a, D: Disk> Known<'a, D> {
         self.find(short(&identity.name(keys))).await.is_some()
     }
 
+    /// Whether a file lies in a pack of which less than half lives. Only packs are counted: of a chunk of a larger file the count of
+    /// its slot says nothing.
+    pub(super) fn is_in_sparse_pack(&self, file: &Draft) -> bool {
+        matches!(&file.what, Made::Packed { pack: Some(pack), .. } if self.is_sparse(pack))
+    }
+
     /// Whether less than half of a pack was alive in the last snapshot: what lives is packed anew then.
-    pub fn is_sparse(&self, pack: &Ref) -> bool {
+    fn is_sparse(&self, pack: &Ref) -> bool {
         self.open.as_ref().is_some_and(|open| {
             let alive = u64::from(open.alive[slot(&pack.id)]);
             pack.plain_bytes > 0 && alive > 0 && 2 * alive < u64::from(pack.plain_bytes)

@@ -26,6 +26,7 @@ mod links;
 mod numbers;
 mod packing;
 mod read;
+mod recall;
 mod replicate;
 mod report;
 mod seal;
@@ -33,6 +34,7 @@ mod set_walk;
 mod shelf;
 mod sizes;
 mod snapshot;
+mod untouched;
 mod walk;
 
 #[cfg(test)]

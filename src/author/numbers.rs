@@ -140,6 +140,33 @@ pub struct Seen {
     pub rewritten: u64,
 }
 
+/// What keepers know of the last accepted snapshot, when this Box itself remembers none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recalled {
+    /// There was none.
+    Nothing,
+    /// There was one; what it held cannot be had now.
+    Unknown,
+    /// Its data sets with their files.
+    Sets(Vec<(SmolStr, u64)>),
+}
+
+/// What is lost against what others remember. A data set that this Box does not have counts as well: who goes on for another
+/// Box may have forgotten one.
+#[must_use]
+pub fn loss_since(recalled: &Recalled, now: &[(AcceptedSet, Seen)]) -> Option<Loss> {
+    let is_lost = match recalled {
+        Recalled::Nothing => false,
+        Recalled::Unknown => true,
+        Recalled::Sets(before) => before.iter().any(|(name, files)| {
+            let here = now.iter().find(|(set, _)| set.name == *name);
+            let left = here.map_or(0, |(set, _)| set.files);
+            (left == 0 && *files > 0) || is_much(files.saturating_sub(left), *files, 10)
+        }),
+    };
+    is_lost.then_some(Loss::Gone)
+}
+
 /// Few enough to be an evening's work of tidying, whatever part of the whole.
 const FEW: u64 = 20;
 

@@ -1,9 +1,11 @@
 //! Small files on their way into packs: read in batches, put where their bytes lie already or into the open pack.
 
-use super::draft::{Made, Ref, TO_READ_AGAIN};
+use std::io;
+
+use super::draft::{Draft, Made, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::{Before, Gather, Means, Small, Trouble};
-use super::kinds::left_out;
+use super::kinds::{as_it_was, is_unreadable, left_out};
 use super::read::same_contents;
 use super::report::add;
 use super::sizes::Sizes;
@@ -37,6 +39,7 @@ impl<W: World> Gather<'_, W> {
                 path,
                 stat: mut seen,
                 before,
+                old,
             } = small;
             let mut tries = 0;
             // Unchanged since the listing, or between two reads: then the bytes are those of one moment.
@@ -55,9 +58,10 @@ impl<W: World> Gather<'_, W> {
             }
             let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
             match answer {
-                Err(reason) => self.drop_at(at, path, reason.to_string()),
+                Err(reason) => self.stand_in(at, path, &reason, old),
                 Ok(whole) if whole.stat.kind != FileKind::File => {
-                    self.drop_at(at, path, "it is no longer a file".to_owned());
+                    let reason = io::Error::new(io::ErrorKind::NotFound, "it is no longer a file");
+                    self.stand_in(at, path, &reason, None);
                 }
                 Ok(mut whole) => {
                     // What grew out of a pack since it was listed gives its start, and is named.
@@ -87,11 +91,25 @@ impl<W: World> Gather<'_, W> {
         });
     }
 
-    fn drop_at(&mut self, at: usize, path: Vec<u8>, reason: String) {
+    /// A file that cannot be read is in the snapshot as it was before, if it was; one that is gone is not.
+    fn stand_in(&mut self, at: usize, path: Vec<u8>, reason: &io::Error, old: Option<Box<Draft>>) {
+        let old = old.filter(|_| is_unreadable(reason));
+        let told = if old.is_some() {
+            as_it_was(reason)
+        } else {
+            reason.to_string()
+        };
         if let Some(draft) = self.waiting.get_mut(at) {
-            draft.what = Made::Dropped;
+            match old {
+                Some(mut old) => {
+                    old.ctime = TO_READ_AGAIN;
+                    self.waiting_bytes += old.xattr_bytes();
+                    *draft = *old;
+                }
+                None => draft.what = Made::Dropped,
+            }
         }
-        self.tell(path, reason, false);
+        self.tell(path, told, false);
     }
 
     /// Finds a place for a small file: where its plaintext lies already, or in the open pack.

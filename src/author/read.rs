@@ -88,7 +88,8 @@ impl Reader {
             let before = match file.stat().await {
                 Ok(stat) if stat.kind == crate::world::FileKind::File => stat,
                 Ok(_) => {
-                    return Ok(Taken::Failed(io::Error::other("it is no longer a file")));
+                    let reason = io::Error::new(io::ErrorKind::NotFound, "it is no longer a file");
+                    return Ok(Taken::Failed(reason));
                 }
                 Err(reason) => return Ok(Taken::Failed(reason)),
             };

@@ -1,10 +1,11 @@
 //! The walk of a data set beside the previous index: each thing taken over or read, the ground looked at from time to time.
 
+use std::io;
 use std::time::Duration;
 
 use super::asked::DataSetConfig;
 use super::data_set::{Common, NotTaken, Notes};
-use super::draft::{Draft, Made};
+use super::draft::{Draft, Made, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::footing::Footing;
 use super::gather::{Before, Gather, Means, Moves};
@@ -14,11 +15,11 @@ use super::leveldb::{self, Database, Held};
 use super::read::{Reader, Taken};
 use super::report::add;
 use super::shelf::ShelfReader;
-use super::snapshot::Trust;
+use super::untouched::{is_continued, may_be_taken_over};
 use super::walk::{Step, Walk};
 use crate::format::index::path_order;
 use crate::keeper::Keepers;
-use crate::terms::{ChunkId, Stamp};
+use crate::terms::ChunkId;
 use crate::world::{Clock, FileKind, Moment, Stat, World};
 
 /// The ground is looked at again after so many steps, or
@@ -107,7 +108,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                 Step::Unread { path, reason } if path.is_empty() => {
                     return Err(NotTaken::Held(reason.to_string()));
                 }
-                Step::Unread { path, reason } => self.notes.unread(&path, &reason.to_string()),
+                Step::Unread { path, reason } => self.stand_in(&path, &reason).await?,
                 Step::Found { path, stat } => self.take(path, stat).await?,
             }
             self.gather.settle(&self.means).await?;
@@ -206,24 +207,24 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
 
     fn may_take_over(&self, old: &Draft, stat: &Stat) -> bool {
         may_be_taken_over(old, stat, self.before.began, self.common.trust)
-            && !old.refs().any(|chunk| self.means.known.is_sparse(&chunk))
+            && !self.means.known.is_in_sparse_pack(old)
     }
 
     /// Whether a file was read to its end when its entry was made. Where that went wrong, the last part says so.
     async fn is_whole(&self, first: &Draft) -> bool {
-        let mut is_continued = is_continued(first);
-        if !is_continued {
+        let mut goes_on = is_continued(first);
+        if !goes_on {
             return true;
         }
         let mut ahead = self.before.clone();
-        while is_continued {
+        while goes_on {
             let Some(part) = ahead.next_part(&first.path).await else {
                 return false;
             };
             if part.ctime != first.ctime {
                 return false;
             }
-            is_continued = self::is_continued(&part);
+            goes_on = is_continued(&part);
         }
         true
     }
@@ -275,7 +276,9 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         }
         if stat.size <= self.means.sizes.small_file_bytes_max as u64 {
             let draft = Draft::new(path, &stat, device, Made::ToRead);
-            self.gather.push_small(draft, stat, before);
+            let whole = |old: &Draft| !is_continued(old);
+            let old = old.filter(|old| whole(old) && self.is_trusted(old));
+            self.gather.push_small(draft, stat, before, old);
             return Ok(());
         }
         if old.is_none()
@@ -306,7 +309,8 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         for reason in self.reader.left_out.drain(..) {
             self.notes.unread(&path, &reason);
         }
-        self.moves.rewritten += u64::from(old.is_some() && !has_kept_some);
+        let is_read = !matches!(taken, Taken::Failed(_));
+        self.moves.rewritten += u64::from(is_read && old.is_some() && !has_kept_some);
         match taken {
             Taken::Whole => {}
             Taken::Changed => {
@@ -319,9 +323,51 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                 let reason = format!("its end could not be read and stands as zeros: {reason}");
                 self.notes.unread(&path, &reason);
             }
-            Taken::Failed(reason) => self.notes.unread(&path, &reason.to_string()),
+            Taken::Failed(reason) => match old {
+                Some(old) if kinds::is_unreadable(&reason) && self.is_trusted(&old) => {
+                    self.notes.unread(&path, &kinds::as_it_was(&reason));
+                    self.push_as_it_was(old).await?;
+                    while let Some(part) = self.before.next_part(&path).await {
+                        self.push_as_it_was(part).await?;
+                    }
+                }
+                Some(_) | None => self.notes.unread(&path, &reason.to_string()),
+            },
         }
         Ok(())
+    }
+
+    /// What cannot be looked at, and all below it, is in the snapshot as it was before.
+    async fn stand_in(&mut self, path: &[u8], reason: &io::Error) -> Result<(), SnapshotError> {
+        let mut stands = false;
+        if kinds::is_unreadable(reason) {
+            while let Some(old) = self.before.next_within(path).await {
+                if self.is_trusted(&old) {
+                    stands = true;
+                    self.push_as_it_was(old).await?;
+                }
+            }
+        }
+        let told = if stands {
+            kinds::as_it_was(reason)
+        } else {
+            reason.to_string()
+        };
+        self.notes.unread(path, &told);
+        Ok(())
+    }
+
+    /// Whether keepers have, as far as is known, what an entry is made of.
+    fn is_trusted(&self, old: &Draft) -> bool {
+        let trust = self.common.trust;
+        old.refs()
+            .all(|chunk| !trust.distrusted.contains(&chunk.id))
+    }
+
+    async fn push_as_it_was(&mut self, mut old: Draft) -> Result<(), SnapshotError> {
+        old.ctime = TO_READ_AGAIN;
+        self.gather.push(old);
+        self.gather.settle(&self.means).await
     }
 
     /// Takes what was read under another name of this file; false if that is to be read.
@@ -377,8 +423,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         let is_as_it_was = async |path: &[u8], stat: &Stat| {
             let old = ahead.find(path).await;
             old.is_some_and(|old| {
-                may_be_taken_over(&old, stat, began, trust)
-                    && !old.refs().any(|chunk| known.is_sparse(&chunk))
+                may_be_taken_over(&old, stat, began, trust) && !known.is_in_sparse_pack(&old)
             })
         };
         let found = leveldb::read(&self.means, self.reader, dir, is_as_it_was).await?;
@@ -434,30 +479,4 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             }
         }
     }
-}
-
-/// Whether more parts of the same file follow.
-const fn is_continued(draft: &Draft) -> bool {
-    matches!(draft.what, Made::Pieces { last: false, .. })
-}
-
-/// Whether a file is as it was, so that its contents need not be read. `began`: when the walk did that made the entry.
-pub(super) fn may_be_taken_over(old: &Draft, stat: &Stat, began: Stamp, trust: &Trust<'_>) -> bool {
-    let (bytes, is_in_parts) = match &old.what {
-        Made::Empty => (0, false),
-        Made::Packed { bytes, .. } => (*bytes, false),
-        Made::Pieces { bytes, last, .. } => (*bytes, !*last),
-        Made::Dir
-        | Made::Symlink(_)
-        | Made::Fifo
-        | Made::Device { .. }
-        | Made::ToRead
-        | Made::Dropped => return false,
-    };
-    let is_trusted = trust.is_total
-        && (!is_in_parts || trust.distrusted.is_empty())
-        && old
-            .refs()
-            .all(|chunk| !trust.distrusted.contains(&chunk.id));
-    bytes == stat.size && kinds::is_untouched(old, stat, began) && is_trusted
 }

@@ -134,6 +134,27 @@ impl<D: Disk> ShelfReader<D> {
         self.take()
     }
 
+    /// The next entry at a path or below it. What stands before it is passed by.
+    pub async fn next_within(&mut self, path: &[u8]) -> Option<Draft> {
+        loop {
+            self.load().await?;
+            let entry = self.page.entries.get(self.at)?;
+            let below = entry.path.strip_prefix(path);
+            let is_within = below.is_some_and(|rest| {
+                rest.is_empty() || path.is_empty() || rest.first() == Some(&b'/')
+            });
+            if is_within {
+                return self.take();
+            }
+            if path_order(&entry.path, path) != Ordering::Less {
+                return None;
+            }
+            self.gone += u64::from(is_first_of_file(entry));
+            self.gone_bytes = self.gone_bytes.saturating_add(bytes_of(entry));
+            self.at += 1;
+        }
+    }
+
     /// The next entry of all, whatever its path.
     pub async fn next(&mut self) -> Option<Draft> {
         self.load().await?;

@@ -20,15 +20,16 @@ use super::known::Known;
 use super::known_build;
 use super::numbers::{self, State};
 use super::read::Reader;
+use super::recall::recall;
 use super::replicate::{LOST_MAX, Replicator};
-use super::report::{KeeperShare, Phase, Progress, SnapshotReport};
+use super::report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 use super::seal::Sealer;
 use crate::format::encode;
 use crate::format::head::{Head, Manifest, SignedHead};
 use crate::keeper::{Ask, AskError, Keepers};
 use crate::terms::limits::DATA_SETS_MAX;
 use crate::terms::{ChunkId, HeadHash, Kind, SnapshotNumber, Stamp};
-use crate::world::{Clock, Entropy, World};
+use crate::world::{Clock, Disk, Entropy, World};
 
 /// Whatever `changed` says, keepers that may help are asked again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -159,11 +160,23 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if let Some(warning) = &warning {
             tracing::warn!("{warning}");
         }
-        let mut sets = Vec::new();
+        let (mut sets, mut absent) = (Vec::new(), Vec::new());
         for config in data_sets {
             let before = state.accepted.iter().find(|set| set.name == config.name);
             let means = (&mut reader, &mut dense);
-            sets.push(common.take(means, config, before).await?);
+            match common.take(means, config, before).await {
+                Ok(set) => sets.push(set),
+                // One that was never taken has nothing to lose; the others are not to wait for it.
+                Err(SnapshotError::DataSetMissing { name, reason }) if before.is_none() => {
+                    absent.push((name, reason));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if sets.is_empty()
+            && let Some((name, reason)) = absent.pop()
+        {
+            return Err(SnapshotError::DataSetMissing { name, reason });
         }
         if let Some(set) = sets
             .iter()
@@ -196,9 +209,12 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if let Some(last) = last {
             state.looked = Some(taken_at);
             state.store(disk).await?;
-            let mut report = self.report(last, &mut sets, warning);
+            let mut report = self.report(last, &mut sets, absent, warning);
             report.is_unchanged = true;
             self.hand_out(&mut report).await?;
+            // What was read because it was young need not be read at every look.
+            sets.retain(|set| set.files_reused < set.manifest.files);
+            put_on_shelf(sets).await;
             return Ok(Ok(report));
         }
 
@@ -206,13 +222,16 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             .iter()
             .map(|set| (set.accepted.clone(), set.seen))
             .collect();
+        let known = self.heads().await;
         state.pending = if self.options.accept_loss {
             None
+        } else if state.accepted.is_empty() {
+            let recalled = recall(self.keepers, self.identity, &known).await;
+            numbers::loss_since(&recalled, &now)
         } else {
             numbers::loss(&state, &now)
         };
         let fresh = self.world.entropy().bytes();
-        let known = self.heads().await;
         let next = numbers::next(state.last().as_ref(), &known, fresh);
         let manifest = Manifest {
             author: self.identity.peer(),
@@ -250,15 +269,10 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         state.store(disk).await?;
 
         self.progress.phase.set(Phase::Publishing);
-        let mut report = self.report(head, &mut sets, warning);
+        let mut report = self.report(head, &mut sets, absent, warning);
         self.hand_out(&mut report).await?;
         let has_moved = sets.iter().any(|set| set.has_moved);
-        for set in sets {
-            // It only saves reading: the snapshot stands without it.
-            if let Err(error) = set.shelf.commit(set.manifest.files, set.began).await {
-                tracing::warn!(%error, "this Box's own index could not be kept: the next snapshot reads everything");
-            }
-        }
+        put_on_shelf(sets).await;
         if has_moved && let Err(error) = known_build::tell(self.world, keys, data_sets).await {
             tracing::warn!(%error, "what is in packs could not be noted: a renamed small file will be stored again");
         }
@@ -284,6 +298,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         &self,
         head: SignedHead,
         sets: &mut [TakenSet<W::Disk>],
+        absent: Vec<(SmolStr, String)>,
         warning: Option<String>,
     ) -> SnapshotReport {
         let outcome = self.out.outcome();
@@ -306,6 +321,14 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             report.add_unread(std::mem::take(&mut set.unread));
             report.add_skipped(std::mem::take(&mut set.skipped));
         }
+        let absent = absent.into_iter().map(|(data_set, reason)| Unread {
+            data_set,
+            path: Vec::new(),
+            reason: format!("it is not in the snapshot: {reason}").into(),
+        });
+        let absent: Vec<_> = absent.collect();
+        report.unread_count += absent.len() as u64;
+        report.add_unread(absent);
         report
     }
 
@@ -376,6 +399,15 @@ async fn catch_up_reachable<K: Keepers>(
         }
     }
     pass
+}
+
+/// Keeps the indexes of data sets for the next walk. They only save reading: the snapshot stands without them.
+async fn put_on_shelf<D: Disk>(sets: Vec<TakenSet<D>>) {
+    for set in sets {
+        if let Err(error) = set.shelf.commit(set.manifest.files, set.began).await {
+            tracing::warn!(%error, "this Box's own index could not be kept: the next snapshot reads everything");
+        }
+    }
 }
 
 /// Brings keepers up to date until the snapshot is protected, or until none that may still come can make it so.

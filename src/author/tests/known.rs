@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::world::SmallDisk;
-use crate::author::draft::Ref;
+use super::world::{Files, SmallDisk};
+use crate::author::draft::{Draft, Made, MadePiece, Ref};
 use crate::author::known::{Known, PATH, Place};
 use crate::author::known_build::KnownBuilder;
 use crate::terms::ChunkId;
@@ -20,6 +20,22 @@ fn place(number: u32) -> Place {
         reused: true,
     };
     Place::of_small(&name(number), pack, number % 100 * 100, 90)
+}
+
+fn of(what: Made) -> Draft {
+    let files = Files::default();
+    files.file("/d", *b"");
+    let (_, stat) = files.at(b"/d").expect("it is there");
+    Draft::new(b"d".to_vec(), &stat, 5, what)
+}
+
+fn packed(pack: Ref) -> Draft {
+    of(Made::Packed {
+        bytes: 90,
+        name: name(0),
+        pack: Some(pack),
+        offset: 0,
+    })
 }
 
 async fn build(disk: &SmallDisk, many: u32, run_max: usize) {
@@ -65,8 +81,16 @@ async fn a_pack_is_sparse_when_less_than_half_of_it_is_alive() {
     // Pack 0 has all of its hundred files, pack 1 has forty.
     build(&disk, 140, 1000).await;
     let known = Known::open(disk.clone(), &nobody, true).await;
-    assert!(!known.is_sparse(&place(0).pack));
-    assert!(known.is_sparse(&place(100).pack));
+    assert!(!known.is_in_sparse_pack(&packed(place(0).pack)));
+    assert!(known.is_in_sparse_pack(&packed(place(100).pack)));
+    // A piece of a large file may fall on the slot of a sparse pack.
+    let pieces = Made::Pieces {
+        bytes: 10_000,
+        part: 0,
+        last: true,
+        pieces: vec![MadePiece::Data(place(100).pack, 10_000)],
+    };
+    assert!(!known.is_in_sparse_pack(&of(pieces)));
     assert_eq!(known.small(&name(100), 90).await, None);
     let distrusted = BTreeSet::from([place(0).pack.id]);
     let known = Known::open(disk, &distrusted, true).await;

@@ -3,7 +3,7 @@
 use super::house::{House, bytes, run};
 use super::world::Thing;
 use crate::author::SnapshotReport;
-use crate::world::Xattrs;
+use crate::world::{FileKind, Xattrs};
 
 fn told<'a>(report: &'a SnapshotReport, path: &str) -> Option<&'a str> {
     let of_path = report
@@ -119,5 +119,83 @@ fn a_table_of_a_database_that_cannot_be_read_is_named() {
             "{:?}",
             report.unread
         );
+    });
+}
+
+#[test]
+fn what_cannot_be_read_any_more_stays_as_it_was() {
+    run(async {
+        let house = House::new(2, (2, 2));
+        let tree = &house.world.tree;
+        tree.file("/d/small", bytes("small", 0, 100));
+        tree.file("/d/large", bytes("large", 0, 20_000));
+        tree.add("/d/dir", Thing::Dir);
+        tree.file("/d/dir/in it", bytes("in it", 0, 100));
+        house.take().await.expect("taken");
+        let before = house.expected();
+        tree.add("/d/small", Thing::Locked(FileKind::File));
+        tree.add("/d/dir", Thing::Locked(FileKind::Dir));
+        tree.change("/d/large", |stat| stat.mtime.nanos += 1);
+        let broken = b"/d/large".to_vec();
+        tree.0.broken_from.borrow_mut().insert(broken, 0);
+        let report = house.take().await.expect("taken");
+        assert_eq!(house.contents(&report), before);
+        assert_eq!(report.unread_count, 3, "{:?}", report.unread);
+        for path in ["small", "large", "dir"] {
+            assert!(told(&report, path).is_some_and(|reason| reason.contains("as it was before")));
+        }
+        let again = house.take().await.expect("taken");
+        assert_eq!((again.unread_count, house.contents(&again)), (3, before));
+        // What is gone is gone.
+        for path in ["/d/small", "/d/large", "/d/dir", "/d/dir/in it"] {
+            tree.remove(path);
+        }
+        let after = house.take().await.expect("taken");
+        assert_eq!(house.contents(&after), house.expected());
+        assert_eq!(after.unread_count, 0);
+    });
+}
+
+#[test]
+fn a_box_that_remembers_nothing_does_not_make_an_empty_directory_the_newest() {
+    run(async {
+        let house = House::furnished(2, (2, 2));
+        let first = house.take().await.expect("taken");
+        assert!(first.head.head.accepted);
+        let things = house.world.tree.0.things.borrow().clone();
+        // A new Box goes on for this one; its directory is still empty.
+        house.world.disk.0.borrow_mut().clear();
+        house
+            .world
+            .tree
+            .0
+            .things
+            .borrow_mut()
+            .retain(|path, _| path == b"/d");
+        for _ in 0..2 {
+            let empty = house.take().await.expect("taken");
+            assert!(!empty.head.head.accepted, "it waits for a person");
+        }
+        house.world.tree.0.things.borrow_mut().extend(things);
+        let back = house.take().await.expect("taken");
+        assert!(back.head.head.accepted, "all of it is back");
+        assert_eq!(house.contents(&back), house.expected());
+    });
+}
+
+#[test]
+fn a_data_set_that_was_never_there_does_not_stop_the_others() {
+    run(async {
+        let mut house = House::new(2, (2, 2));
+        house.world.tree.file("/d/file", *b"text");
+        house.more.push("unplugged");
+        let report = house.take().await.expect("taken");
+        assert!(report.is_protected());
+        assert_eq!(report.unread_count, 1);
+        assert_eq!(report.unread[0].data_set, "unplugged");
+        house.world.tree.add("/unplugged", Thing::Dir);
+        house.world.tree.file("/unplugged/film", *b"film");
+        let both = house.take().await.expect("taken");
+        assert_eq!((both.unread_count, both.files), (0, 2));
     });
 }

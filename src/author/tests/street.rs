@@ -198,16 +198,16 @@ impl Ask for Clerk {
     }
     async fn heads(
         &self,
-        _: Option<PeerKey>,
-        _: SnapshotNumber,
+        author: Option<PeerKey>,
+        after: SnapshotNumber,
     ) -> Result<Vec<SignedHead>, AskError> {
         let shop = self.shop().await?;
-        let newest = shop
-            .heads
-            .borrow()
-            .iter()
-            .max_by_key(|head| head.head.number)
-            .cloned();
+        let heads = shop.heads.borrow();
+        if let Some(author) = author {
+            let asked = |head: &&SignedHead| head.head.author == author && head.head.number > after;
+            return Ok(heads.iter().filter(asked).cloned().collect());
+        }
+        let newest = heads.iter().max_by_key(|head| head.head.number).cloned();
         Ok(newest.into_iter().collect())
     }
 }
