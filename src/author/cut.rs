@@ -31,8 +31,8 @@ impl Cutter {
         }
     }
 
-    /// How long the piece at the start of `bytes` is, where `bytes` reaches to the file's end or at least the largest
-    /// piece far. Not 0 unless `bytes` is empty.
+    /// How long the piece at the start of `bytes` is, if `bytes` reaches to the file's end or at least the largest piece far.
+    /// If it does not, a piece shorter than all of `bytes` is as good; one as long may go on. Not 0 unless `bytes` is empty.
     #[must_use]
     pub fn cut(&self, bytes: &[u8]) -> usize {
         let (min, average, max) = self.sizes;
@@ -93,6 +93,20 @@ mod tests {
             cuts(&Cutter::new(1, &sizes), &bytes),
             cuts(&Cutter::new(2, &sizes), &bytes)
         );
+    }
+
+    #[test]
+    fn a_cut_before_the_end_of_what_is_seen_is_final() {
+        let cutter = Cutter::new(11, &Sizes::small());
+        let bytes = bytes(1 << 15);
+        for start in (0..bytes.len() - 4096).step_by(509) {
+            let whole = cutter.cut(&bytes[start..]);
+            for seen in (1..4096).step_by(37) {
+                let part = cutter.cut(&bytes[start..start + seen]);
+                assert!(part == whole || part == seen, "{start}, {seen}: {part}");
+                assert!(seen > whole || part == seen, "{start}, {seen}: {part}");
+            }
+        }
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::walk::joined;
 use crate::keeper::Keepers;
 use crate::world::{Stat, Tree, TreeFile, World};
 
-/// Bytes of the one buffer files are read through.
-const BUFFER_BYTES: usize = 3 << 20;
+/// Bytes of the one buffer files are read through: the longest piece, and some more.
+const BUFFER_BYTES: usize = 5 << 19;
 /// Times a changing file is read again.
 const AGAIN_MAX: u32 = 2;
 /// Parts of a file whose pieces are held until its end is seen.
@@ -215,7 +215,9 @@ impl Reader {
         let mut offset = start;
         let mut is_end = start >= end;
         loop {
-            while !is_end && self.buffer.len() - at < self.sizes.cut_bytes_max {
+            // A cut before the end of what is here is where it would be however much followed; at the end, more must be seen.
+            let mut len = self.cutter.cut(&self.buffer[at..]);
+            while !is_end && len == self.buffer.len() - at && len < self.sizes.cut_bytes_max {
                 if at > 0 {
                     self.buffer.drain(..at);
                     at = 0;
@@ -234,11 +236,11 @@ impl Reader {
                     }
                     Err(reason) => return Ok(Err(reason)),
                 }
+                len = self.cutter.cut(&self.buffer[at..]);
             }
             if at == self.buffer.len() {
                 return Ok(Ok(()));
             }
-            let len = self.cutter.cut(&self.buffer[at..]);
             let plain = &self.buffer[at..at + len];
             at += len;
             if is_zeros(plain) {

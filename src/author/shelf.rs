@@ -1,7 +1,7 @@
 //! The previous snapshot's index, kept on this Box so that unchanged files need not be read.
 //!
-//! It is a cache: when it is missing or damaged, everything is read again, and that is all. It lies as parts of about a
-//! mebibyte under a generation number, and a list file that names the generation; the list is replaced last, so a power
+//! It is a cache: when it is missing or damaged, everything is read again, and that is all. It lies as parts of about half
+//! a mebibyte under a generation number, and a list file that names the generation; the list is replaced last, so a power
 //! cut leaves the old shelf or the new one. Memory: one part while reading, one while writing.
 
 use std::io;

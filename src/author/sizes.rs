@@ -51,7 +51,7 @@ impl Default for Sizes {
             node_children_min: limits::NODE_CHILDREN_MIN,
             node_children_average: limits::NODE_CHILDREN_AVERAGE,
             node_children_max: limits::NODE_CHILDREN_MAX,
-            shelf_part_bytes: 1 << 20,
+            shelf_part_bytes: 1 << 19,
         }
     }
 }

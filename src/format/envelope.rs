@@ -11,8 +11,27 @@ const MAGIC: &[u8; 4] = b"RSVF";
 /// Version byte, then postcard.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION])
+    let mut bytes = Vec::with_capacity(1 + encoded_bytes(value));
+    bytes.push(VERSION);
+    behind(bytes, value)
+}
+
+fn behind<T: Serialize>(bytes: Vec<u8>, value: &T) -> Vec<u8> {
+    postcard::to_extend(value, bytes)
         .expect("our records have known lengths and memory is the only sink")
+}
+
+/// How long a record's postcard is: a buffer that grew to it by doubling could take three times as much for a moment.
+fn encoded_bytes<T: Serialize>(value: &T) -> usize {
+    struct Count(usize);
+    impl Extend<u8> for Count {
+        fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
+            self.0 += bytes.into_iter().count();
+        }
+    }
+    postcard::to_extend(value, Count(0))
+        .expect("our records have known lengths and nothing is stored")
+        .0
 }
 
 /// Reads what [`encode`] wrote; trailing bytes are refused.
@@ -33,8 +52,10 @@ pub fn decode<T: DeserializeOwned>(record: &'static str, bytes: &[u8]) -> Result
 /// A small state file: magic, what [`encode`] gives, CRC-32 of all before (little-endian).
 #[must_use]
 pub fn encode_file<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(encode(value));
+    let mut bytes = Vec::with_capacity(MAGIC.len() + 1 + encoded_bytes(value) + 4);
+    bytes.extend(MAGIC);
+    bytes.push(VERSION);
+    let mut bytes = behind(bytes, value);
     let sum = crc32fast::hash(&bytes);
     bytes.extend(sum.to_le_bytes());
     bytes

@@ -17,7 +17,7 @@ use crate::terms::limits::{RECORD_BYTES_MAX, TABLE_LOAD_PERCENT_MAX, TABLE_SLOT_
 
 /// Bytes of a name in the table.
 pub const PREFIX_BYTES: usize = 12;
-/// Spare slots behind the last home: at a load of 0.8 a run of chunks is far shorter.
+/// Spare slots behind the last home: even in a full table a run of chunks is far shorter.
 const SPARE_SLOTS: usize = 1024;
 const LENGTH_MASK: u32 = (1 << 22) - 1;
 const DAMAGED: u32 = 1 << 22;
@@ -63,8 +63,9 @@ impl Table {
     pub fn new(chunks_max: usize) -> Self {
         let homes = (chunks_max * 100).div_ceil(TABLE_LOAD_PERCENT_MAX).max(1);
         Self {
-            // Zeroed memory that nobody touched costs nothing yet: a nearly empty table is nearly free.
-            slots: vec![[0; TABLE_SLOT_BYTES]; homes + SPARE_SLOTS],
+            // Zeroed by the system: what nobody touched costs nothing yet, so a nearly empty table is nearly free. (A `vec!` of
+            // arrays this long writes its zeros.)
+            slots: bytemuck::zeroed_vec(homes + SPARE_SLOTS),
             homes,
             chunks: 0,
             chunks_max,

@@ -94,7 +94,7 @@ pub const TABLE_SLOT_BYTES: usize = 24;
 /// Chunks a keeper has room for unless told otherwise: one TiB of average chunks.
 pub const TABLE_CHUNKS_DEFAULT: usize = 1_000_000;
 /// The fullest a table may get, in percent; beyond it the search grows long.
-pub const TABLE_LOAD_PERCENT_MAX: usize = 80;
+pub const TABLE_LOAD_PERCENT_MAX: usize = 90;
 /// Different sets of authors (or holders) that the chunks of a table may have; five Boxes make at most 32.
 pub const TABLE_SETS_MAX: usize = 4096;
 /// Everything a keeper holds is read again within this many days, unless the reserve says otherwise.
@@ -119,7 +119,7 @@ pub const MESSAGE_BYTES_MAX: usize = 48 << 10;
 /// Names in one question to a keeper.
 pub const ASK_IDS_MAX: usize = 1024;
 /// Bodies that may be on their way in, of all peers together.
-pub const RECEIVE_POOL_BYTES: usize = 10 << 20;
+pub const RECEIVE_POOL_BYTES: usize = 7 << 20;
 /// What one peer may send before it gets credit again.
 pub const RECEIVE_CREDIT_BYTES: u32 = 5 << 20;
 /// Sealed bytes an author holds that no keeper has acknowledged yet.

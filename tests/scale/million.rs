@@ -214,3 +214,52 @@ fn put_and_get(home: &BoxProcess, callers: &[BoxProcess]) {
         .await;
     });
 }
+
+/// The most an author's Box may take with a full table: some room is left below what is promised.
+const AUTHOR_KIB_MAX: u64 = 60 << 10;
+/// The most a Box may take that keeps a few hundred chunks.
+const SMALL_KEEPER_KIB_MAX: u64 = 40 << 10;
+
+#[test]
+fn a_box_with_a_full_table_protects_thousands_of_files_and_media_with_memory_to_spare() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    for number in 0..6_000 {
+        let dir = files.join(format!("notes/{:02}", number / 200));
+        std::fs::create_dir_all(&dir).unwrap();
+        let text = format!("note {number} ").repeat(40 + number % 300);
+        std::fs::write(
+            dir.join(format!("a note of which there are many, {number}")),
+            text,
+        )
+        .unwrap();
+    }
+    for number in 0..12 {
+        let name = format!("photo {number}.jpg");
+        std::fs::write(files.join(&name), super::stage::noise(&name, 5_000_000)).unwrap();
+    }
+    let mut home = stage.first_box("home", &files);
+    let office = stage.joined_box("office", &home);
+    home.kill();
+    let store = home.dir.join("store");
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    for number in 1..=SEGMENTS {
+        forge_segment(&store, number);
+    }
+    forge_marks(&store);
+    home.start();
+    home.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().cloned().unwrap_or_default();
+        peers.len() == 2 && peers.iter().all(|peer| peer["connected"] == true)
+    });
+    let taken = home.json(&["snapshot", "--wait", "--json"]);
+    assert_eq!(taken["protected"], true, "{taken}");
+    home.json(&["snapshot", "--wait", "--json"]);
+    let status = caller::store_of(&home);
+    println!("peaks: {} and {} KiB", home.peak_kib(), office.peak_kib());
+    assert_eq!(status["chunks"], SEGMENTS * SEGMENT_CHUNKS, "{status}");
+    assert!(home.peak_kib() <= AUTHOR_KIB_MAX, "{} KiB", home.peak_kib());
+    let small = office.peak_kib();
+    assert!(small <= SMALL_KEEPER_KIB_MAX, "{small} KiB");
+}

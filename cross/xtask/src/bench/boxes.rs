@@ -164,6 +164,8 @@ impl Drop for BoxProcess<'_> {
 pub struct Reserve<'a> {
     stage: &'a Stage,
     boxes: Vec<BoxProcess<'a>>,
+    /// Which of them gets files back.
+    retriever: usize,
 }
 
 impl<'a> Reserve<'a> {
@@ -188,9 +190,31 @@ impl<'a> Reserve<'a> {
             one.start()?;
             boxes.push(one);
         }
-        let reserve = Self { stage, boxes };
+        let reserve = Self {
+            stage,
+            boxes,
+            retriever: 0,
+        };
         reserve.until_connected()?;
         Ok(reserve)
+    }
+
+    /// Has the author's Box keep as many chunks as its table has room for.
+    pub fn fill_author(&mut self, divisor: u32) -> Result<()> {
+        super::million::fill(self.stage, &mut self.boxes[0], divisor)?;
+        self.until_connected()
+    }
+
+    /// Takes a new Box in, which is the one that gets files back from now on.
+    pub fn newcomer(&mut self, program: &'a Path) -> Result<()> {
+        let mut new = BoxProcess::new(self.stage, program, "new");
+        super::stage::remove(&new.dir())?;
+        new.join(&self.boxes[0])?;
+        new.configure(None)?;
+        new.start()?;
+        self.boxes.push(new);
+        self.retriever = self.boxes.len() - 1;
+        self.until_connected()
     }
 
     fn until_connected(&self) -> Result<()> {
@@ -252,11 +276,11 @@ impl<'a> Reserve<'a> {
         Ok(Some(cost))
     }
 
-    /// Gets the author's files back, on the author's Box, from the other one.
+    /// Gets the author's files back, on the author's Box unless there is a new one, from the others.
     pub fn retrieve(&self, to: &Path) -> Result<Cost> {
         let to = to.to_string_lossy();
         let arguments = ["retrieve", "--author", "author", "--to", &to, "--json"];
-        let (cost, told) = self.measured(0, &arguments)?;
+        let (cost, told) = self.measured(self.retriever, &arguments)?;
         if told["failed_count"] != 0 {
             bail!("not everything came back: {told}");
         }

@@ -1,7 +1,7 @@
 //! The corpora of the benchmark: which files, how long, and what version 2 changes in them.
 //!
 //! MEDIA is 402 files no compressor can shorten, 3,048 MiB. SMALL is 40,000 of half a KiB to 16 KiB in 400 directories,
-//! SMALL10 ten times as many. Everything comes from names, so two runs measure the same bytes.
+//! SMALL10 ten times as many, MIXED 200,000 of them and 1.5 GiB of media. Everything comes from names, so two runs measure the same bytes.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -26,6 +26,8 @@ const SMALL_FILES_A_DIRECTORY: usize = 100;
 /// The shortest, and how often it doubles up to the longest.
 const SMALL_BYTES_MIN: f64 = 512.0;
 const SMALL_DOUBLINGS: f64 = 5.0;
+/// Where the text is.
+const TEXT: &str = "notes";
 /// Bytes put into the middle of a file that changes.
 const INSERTED_BYTES: u64 = 100;
 /// Bytes made at a time.
@@ -40,6 +42,8 @@ pub enum Corpus {
     Small,
     /// Ten times as many.
     Small10,
+    /// Half of MEDIA and half of SMALL10: what a Box has to hold its memory with.
+    Mixed,
 }
 
 impl Corpus {
@@ -49,6 +53,7 @@ impl Corpus {
             Self::Media => "MEDIA",
             Self::Small => "SMALL",
             Self::Small10 => "SMALL10",
+            Self::Mixed => "MIXED",
         }
     }
 
@@ -58,6 +63,11 @@ impl Corpus {
             Self::Media => media(divisor),
             Self::Small => small(SMALL_FILES, divisor),
             Self::Small10 => small(SMALL_FILES * 10, divisor),
+            Self::Mixed => {
+                let mut files = small(SMALL_FILES * 5, divisor);
+                files.extend(media(divisor * 2));
+                files
+            }
         };
         Plan {
             is_media: self == Self::Media,
@@ -139,7 +149,7 @@ fn small(count: usize, divisor: u32) -> Vec<Planned> {
             let bytes = SMALL_BYTES_MIN * (SMALL_DOUBLINGS * dice.unit()).exp2();
             Planned {
                 path: format!(
-                    "notes/{:04}/{number:06}.{}",
+                    "{TEXT}/{:04}/{number:06}.{}",
                     number / SMALL_FILES_A_DIRECTORY,
                     ending[dice.index(3)]
                 )
@@ -243,7 +253,8 @@ impl Maker {
         let told = || format!("{} cannot be written", path.display());
         fs::create_dir_all(dir).with_context(told)?;
         let name = file.path.to_string_lossy();
-        let Some(language) = &self.language else {
+        let is_text = file.path.starts_with(TEXT);
+        let Some(language) = self.language.as_ref().filter(|_| is_text) else {
             let mut out = File::create(&path).with_context(told)?;
             let mut dice = Dice::new(&name);
             let mut piece = vec![0; PIECE_BYTES];

@@ -92,6 +92,23 @@ pub fn full_box<'a>(stage: &'a Stage, program: &'a Path, divisor: u32) -> Result
     super::stage::remove(&full.dir())?;
     full.init(&data)?;
     full.start()?;
+    fill(stage, &mut full, divisor)?;
+    let told = run(stage, "status", &full.order(&["status", "--json"])).or_else(|_| {
+        // A Box with nothing protected ends with status 3.
+        let order = full.order(&["status", "--json"]);
+        super::measure::run_all(stage, "status", &[order], &[3])
+            .and_then(|mut all| all.pop().context("one"))
+    })?;
+    let status: Value = serde_json::from_str(&told.stdout)?;
+    if status["store"]["chunks"] != CHUNKS / divisor || status["store"]["damaged"] != 0 {
+        bail!("the keeper does not see all chunks: {}", status["store"]);
+    }
+    full.stop();
+    Ok(full)
+}
+
+/// Puts a store of a million chunks (divided) in the place of a Box's own, and starts it.
+pub fn fill(stage: &Stage, full: &mut BoxProcess<'_>, divisor: u32) -> Result<()> {
     full.stop();
     let store = full.dir().join("store");
     super::stage::remove(&store)?;
@@ -108,19 +125,7 @@ pub fn full_box<'a>(stage: &'a Stage, program: &'a Path, divisor: u32) -> Result
         }
     }
     rustix::fs::sync();
-    full.start()?;
-    let told = run(stage, "status", &full.order(&["status", "--json"])).or_else(|_| {
-        // A Box with nothing protected ends with status 3.
-        let order = full.order(&["status", "--json"]);
-        super::measure::run_all(stage, "status", &[order], &[3])
-            .and_then(|mut all| all.pop().context("one"))
-    })?;
-    let status: Value = serde_json::from_str(&told.stdout)?;
-    if status["store"]["chunks"] != CHUNKS / divisor || status["store"]["damaged"] != 0 {
-        bail!("the keeper does not see all chunks: {}", status["store"]);
-    }
-    full.stop();
-    Ok(full)
+    full.start().map(drop)
 }
 
 /// One more start.

@@ -47,7 +47,7 @@ struct Choice {
     /// Everything at a tenth of its size, once instead of three times: minutes, for a first look.
     #[arg(long)]
     quick: bool,
-    /// With 400,000 small files too.
+    /// With 400,000 small files, and what memory 200,000 and 1.5 GiB of media take, too.
     #[arg(long)]
     full: bool,
     /// Only these rows, for example media-first,small-unchanged,idle.
@@ -190,14 +190,16 @@ fn room(rows: &[Row], divisor: u32) -> u64 {
             return 0;
         }
         // The files, a store, and either another store or what comes back; stores may hold a little more than they were given.
-        let copies = if works.contains(&Work::Retrieve) || works.contains(&Work::Protected) {
+        let copies = if works.contains(&Work::Memory) {
+            4
+        } else if works.contains(&Work::Retrieve) || works.contains(&Work::Protected) {
             3
         } else {
             2
         };
         corpus.plan(divisor).disk_bytes() * (copies * 21) / 20
     };
-    let most = [Corpus::Media, Corpus::Small, Corpus::Small10]
+    let most = [Corpus::Media, Corpus::Small, Corpus::Small10, Corpus::Mixed]
         .into_iter()
         .map(of)
         .max();
@@ -211,9 +213,7 @@ impl Choice {
 
     fn rows(&self) -> Result<Vec<Row>> {
         if self.only.is_empty() {
-            let all = ROWS
-                .into_iter()
-                .filter(|row| self.full || row.corpus != Some(Corpus::Small10));
+            let all = ROWS.into_iter().filter(|row| self.full || !row.is_long());
             return Ok(all.collect());
         }
         let named = |key: &String| {

@@ -17,6 +17,8 @@ pub enum Work {
     Retrieve,
     /// Protected on two other Boxes.
     Protected,
+    /// The same, unchanged again, and back on a new Box, while the author's own chunk table is full.
+    Memory,
     /// A keeper with a million chunks starts.
     Start,
     /// A keeper has nothing to do.
@@ -40,7 +42,7 @@ const fn row(corpus: Corpus, work: Work) -> Row {
 }
 
 /// All rows, in the order of the table.
-pub const ROWS: [Row; 14] = [
+pub const ROWS: [Row; 15] = [
     row(Corpus::Media, Work::First),
     row(Corpus::Media, Work::Unchanged),
     row(Corpus::Media, Work::Changed),
@@ -53,6 +55,7 @@ pub const ROWS: [Row; 14] = [
     row(Corpus::Small, Work::Retrieve),
     row(Corpus::Small10, Work::First),
     row(Corpus::Small10, Work::Unchanged),
+    row(Corpus::Mixed, Work::Memory),
     Row {
         corpus: None,
         work: Work::Start,
@@ -64,6 +67,11 @@ pub const ROWS: [Row; 14] = [
 ];
 
 impl Row {
+    /// Whether it is left out unless asked for.
+    pub fn is_long(self) -> bool {
+        matches!(self.corpus, Some(Corpus::Small10 | Corpus::Mixed))
+    }
+
     /// Its name on the command line and in JSON.
     pub fn key(self) -> String {
         let work = match self.work {
@@ -73,6 +81,7 @@ impl Row {
             Work::Verify => "verify",
             Work::Retrieve => "retrieve",
             Work::Protected => "protected",
+            Work::Memory => "memory",
             Work::Start => "start",
             Work::Idle => "idle",
         };
@@ -91,6 +100,7 @@ impl Row {
             Work::Verify => "every byte verified",
             Work::Retrieve => "retrieved",
             Work::Protected => "protected on two other Boxes",
+            Work::Memory => "a full table, two other Boxes and a new one",
             Work::Start => "a keeper starts with a million chunks",
             Work::Idle => "a keeper with a small table and nothing to do",
         };
@@ -154,6 +164,7 @@ pub fn targets(row: Row) -> Vec<(Measure, Bound)> {
         (Some(Corpus::Media), Work::Protected) => {
             vec![(Wall, AtMostOfAll(10.0)), (Cpu, AtMostOfAll(18.0)), MEMORY]
         }
+        (Some(Corpus::Mixed), Work::Memory) => vec![MEMORY],
         (Some(Corpus::Small | Corpus::Small10), Work::First) => small_first,
         (Some(Corpus::Small | Corpus::Small10), Work::Unchanged) => {
             vec![(Wall, Times(1.0, "bupstash")), MEMORY]

@@ -50,7 +50,7 @@ pub struct Bench<'a> {
 impl Bench<'_> {
     /// All of it. An error only if somebody interrupts or the disk cannot be used; what fails in a row stands in the table.
     pub fn run(&mut self) -> Result<()> {
-        for corpus in [Corpus::Media, Corpus::Small, Corpus::Small10] {
+        for corpus in [Corpus::Media, Corpus::Small, Corpus::Small10, Corpus::Mixed] {
             let works = self.works(Some(corpus));
             if !works.is_empty() {
                 self.corpus(corpus, &works)?;
@@ -89,7 +89,7 @@ impl Bench<'_> {
         self.stage.go_on()?;
         let changes = plan.changes();
         for name in &self.missing {
-            for work in works.iter().filter(|work| **work != Work::Protected) {
+            for work in works.iter().filter(|work| !is_ours(**work)) {
                 let row = Row {
                     corpus: Some(corpus),
                     work: *work,
@@ -104,6 +104,9 @@ impl Bench<'_> {
             }
             if works.contains(&Work::Protected) {
                 self.protected(corpus, number)?;
+            }
+            if works.contains(&Work::Memory) {
+                self.memory(corpus, number)?;
             }
         }
         remove(&data)
@@ -124,7 +127,7 @@ impl Bench<'_> {
         who: Option<usize>,
         changes: &Changes,
     ) -> Result<()> {
-        if works.iter().all(|work| *work == Work::Protected) {
+        if works.iter().all(|work| is_ours(*work)) {
             return Ok(());
         }
         let name = who.map_or(OURS, |who| self.found[who].peer.name);
@@ -253,6 +256,45 @@ impl Bench<'_> {
         remove(&self.stage.path("peer"))
     }
 
+    /// A Box whose chunk table is full protects all of it on two others, looks again, and a new Box gets it back: the peak of all.
+    fn memory(&mut self, corpus: Corpus, number: u32) -> Result<()> {
+        let row = Row {
+            corpus: Some(corpus),
+            work: Work::Memory,
+        };
+        let data = self.stage.path("data");
+        eprintln!("{}, run {number}: {OURS} with a full table", corpus.name());
+        self.settle()?;
+        let measured = |stage, program: &PathBuf, divisor| -> Result<Cost> {
+            let mut reserve = Reserve::found(stage, program, &data, 2, None)?;
+            reserve.fill_author(divisor)?;
+            let mut cost = reserve.snapshot()?;
+            let again = reserve.snapshot()?;
+            reserve.newcomer(program)?;
+            let to = stage.empty("came-back")?;
+            let back = reserve.retrieve(&to)?;
+            compare(&data, &to)?;
+            remove(&to)?;
+            for more in [again, back] {
+                cost.wall_s += more.wall_s;
+                cost.parts.extend(more.parts);
+            }
+            Ok(cost)
+        };
+        let cost = measured(self.stage, &self.program, self.divisor);
+        self.note(row, OURS, cost)?;
+        for place in [
+            "came-back",
+            "box-author",
+            "box-other",
+            "box-third",
+            "box-new",
+        ] {
+            remove(&self.stage.path(place))?;
+        }
+        Ok(())
+    }
+
     fn starts(&mut self) -> Result<()> {
         let row = Row {
             corpus: None,
@@ -296,6 +338,11 @@ impl Bench<'_> {
         self.table.add(row, who, cost.map_err(failed));
         Ok(())
     }
+}
+
+/// Rows that no single store of a peer's can be measured with.
+fn is_ours(work: Work) -> bool {
+    matches!(work, Work::Protected | Work::Memory)
 }
 
 /// As it stands in the table: one line.
