@@ -3,6 +3,7 @@
 use serde_bytes::ByteBuf;
 
 use crate::format::index::{Content, Entry, Page, Piece, What};
+use crate::format::keys::PlainName;
 use crate::terms::{ChunkId, Stamp};
 use crate::world::{FileKind, Stat, Xattr};
 
@@ -69,7 +70,7 @@ pub enum Made {
         /// Length.
         bytes: u64,
         /// The plaintext's name under the lookup key.
-        name: [u8; 32],
+        name: PlainName,
         /// The pack; `None` while it is still open.
         pack: Option<Ref>,
         /// Where in it.

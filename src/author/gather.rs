@@ -18,7 +18,7 @@ use super::seal::Sealer;
 use super::shelf::ShelfWriter;
 use super::sizes::Sizes;
 use crate::format::index::Child;
-use crate::format::keys::DataKeys;
+use crate::format::keys::{DataKeys, PlainName};
 use crate::keeper::Keepers;
 use crate::terms::{ChunkId, Kind};
 use crate::world::{Stat, World};
@@ -75,7 +75,7 @@ pub enum Before {
     /// No file.
     Nothing,
     /// A small file whose plaintext had this name.
-    Small([u8; 32]),
+    Small(PlainName),
     /// Some other file.
     Other,
 }
@@ -111,7 +111,7 @@ pub struct Gather<'a, W: World> {
     pub(super) batch: Vec<Small>,
     pub(super) batch_bytes: u64,
     pub(super) pack: Vec<u8>,
-    pub(super) places: BTreeMap<[u8; 32], u32>,
+    pub(super) places: BTreeMap<PlainName, u32>,
     pages: PageBuilder,
     tree: TreeBuilder,
     shelf: ShelfWriter<W::Disk>,

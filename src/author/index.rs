@@ -291,7 +291,7 @@ mod tests {
             2 => Made::Empty,
             3 => Made::Packed {
                 bytes: 1,
-                name: [1; 32],
+                name: [1; 16],
                 pack: Some(chunk(number % 7)),
                 offset: 1_000_000,
             },

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use super::draft::{Draft, Made, Ref};
 use crate::format::keys::DataKeys;
+pub(super) use crate::format::keys::PlainName as Name;
 use crate::terms::ChunkId;
 use crate::terms::limits::BLOCK_BYTES;
 use crate::world::{Disk, DiskFile, Stat};
@@ -28,8 +29,6 @@ pub(super) const PACK_SLOTS: usize = 1 << 15;
 pub(super) const FILTER_WORDS: usize = 1 << 16;
 const BODY_BYTES: usize = BLOCK_BYTES - HEAD_BYTES;
 
-/// A plaintext's name, shortened: 128 bits under a secret key.
-pub(super) type Name = [u8; 16];
 
 /// Where a small file's bytes are; or, with no bytes, that a large file with this identity was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +44,9 @@ pub struct Place {
 
 impl Place {
     /// Of a small file with this plaintext's name.
-    pub(super) fn of_small(name: &[u8; 32], pack: Ref, offset: u32, bytes: u32) -> Self {
+    pub(super) fn of_small(name: &Name, pack: Ref, offset: u32, bytes: u32) -> Self {
         Self {
-            name: short(name),
+            name: *name,
             pack,
             offset,
             bytes,
@@ -57,7 +56,7 @@ impl Place {
     /// That a large file with this identity was there.
     pub(super) fn of_large(keys: &DataKeys, identity: Identity) -> Self {
         Self {
-            name: short(&identity.name(keys)),
+            name: identity.name(keys),
             pack: Ref {
                 id: ChunkId([0; 32]),
                 sealed_bytes: 0,
@@ -109,12 +108,6 @@ impl Place {
     }
 }
 
-fn short(name: &[u8; 32]) -> Name {
-    let mut short = [0; 16];
-    short.copy_from_slice(&name[..16]);
-    short
-}
-
 /// What stays the same when a large file is renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -141,7 +134,7 @@ impl Identity {
         })
     }
 
-    fn name(&self, keys: &DataKeys) -> [u8; 32] {
+    fn name(&self, keys: &DataKeys) -> Name {
         let mut bytes = b"a file by its identity".to_vec();
         bytes.extend(self.inode.to_le_bytes());
         bytes.extend(self.size.to_le_bytes());
@@ -284,8 +277,8 @@ impl<'a, D: Disk> Known<'a, D> {
     }
 
     /// Where a small file with this plaintext's name lies already.
-    pub async fn small(&self, name: &[u8; 32], bytes: usize) -> Option<Place> {
-        let place = self.find(short(name)).await?;
+    pub async fn small(&self, name: &Name, bytes: usize) -> Option<Place> {
+        let place = self.find(*name).await?;
         let fits = place.bytes as usize == bytes
             && u64::from(place.offset) + u64::from(place.bytes)
                 <= u64::from(place.pack.plain_bytes);
@@ -295,7 +288,7 @@ impl<'a, D: Disk> Known<'a, D> {
 
     /// Whether a large file of this identity was there under any name.
     pub(super) async fn large(&self, keys: &DataKeys, identity: Identity) -> bool {
-        self.find(short(&identity.name(keys))).await.is_some()
+        self.find(identity.name(keys)).await.is_some()
     }
 
     /// Whether a file lies in a pack of which less than half lives. Only packs are counted: of a chunk of a larger file the count of

@@ -10,6 +10,7 @@ use super::read::same_contents;
 use super::report::add;
 use super::sizes::Sizes;
 use super::walk::joined;
+use crate::format::keys::PlainName;
 use crate::keeper::Keepers;
 use crate::terms::Kind;
 use crate::world::{FileKind, Tree, Whole, World};
@@ -152,12 +153,14 @@ impl<W: World> Gather<'_, W> {
     async fn place<K: Keepers>(
         &mut self,
         means: &Means<'_, W, K>,
-        name: [u8; 32],
+        name: PlainName,
         plain: &[u8],
         is_new_path: bool,
     ) -> Result<Made, SnapshotError> {
         let bytes = plain.len() as u64;
-        if let Some(offset) = self.places.get(&name) {
+        if let Some(offset) = self.places.get(&name)
+            && self.pack[*offset as usize..].starts_with(plain)
+        {
             return Ok(Made::Packed {
                 bytes,
                 name,
@@ -233,7 +236,7 @@ impl<W: World> Gather<'_, W> {
 }
 
 /// Whether a pack ends after this file. The files themselves decide, so that the packs behind a change are as they were.
-fn ends_pack(name: &[u8; 32], file_bytes: usize, pack_bytes: usize, sizes: &Sizes) -> bool {
+fn ends_pack(name: &PlainName, file_bytes: usize, pack_bytes: usize, sizes: &Sizes) -> bool {
     let draw = u32::from_le_bytes([name[0], name[1], name[2], name[3]]);
     let mean = sizes.pack_bytes_max as u64 * 3 / 8;
     pack_bytes >= sizes.pack_bytes_max / 2 && (u64::from(draw) * mean) >> 32 < file_bytes as u64

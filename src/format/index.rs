@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::keys::PlainName;
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{
     ENTRY_CHUNKS_MAX, NODE_CHILDREN_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, PATH_BYTES_MAX,
@@ -87,7 +88,7 @@ pub enum Content {
     /// In a pack, among other small files.
     Packed {
         /// The plaintext's name under the lookup key.
-        name: [u8; 32],
+        name: PlainName,
         /// Which of the page's chunks.
         chunk: u32,
         /// Where in the pack's plaintext.
@@ -387,7 +388,7 @@ mod tests {
             entries: vec![file(
                 "a",
                 Content::Packed {
-                    name: [0; 32],
+                    name: [0; 16],
                     chunk: 0,
                     offset: 0,
                 },

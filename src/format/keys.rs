@@ -27,6 +27,10 @@ pub struct NetworkKeys {
     pub mac: [u8; 32],
 }
 
+/// What plaintext is called within a reserve: 128 bits under a secret key. Among 2^32 files two that differ share a name with a
+/// chance of 2^-64, and nobody without the key can look for such two.
+pub type PlainName = [u8; 16];
+
 /// What lets a Box read and write contents.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct DataKeys {
@@ -81,8 +85,12 @@ impl DataKeys {
 
     /// Names plaintext within this reserve: equal plaintext, equal name; useless to anybody without the key.
     #[must_use]
-    pub fn lookup_name(&self, plaintext: &[u8]) -> [u8; 32] {
-        *blake3::keyed_hash(&self.lookup, plaintext).as_bytes()
+    pub fn lookup_name(&self, plaintext: &[u8]) -> PlainName {
+        let name = blake3::keyed_hash(&self.lookup, plaintext);
+        *name
+            .as_bytes()
+            .first_chunk()
+            .expect("a hash is longer than a name")
     }
 }
 

@@ -10,6 +10,7 @@ use serde_bytes::ByteBuf;
 use super::{FetchError, RetrieveError, Source};
 use crate::format::head::DataSet;
 use crate::format::index::{Child, Content, Entry, Node, Page, Piece, What, path_order};
+use crate::format::keys::PlainName;
 use crate::terms::{ChunkId, Kind};
 
 /// Where a cursor is.
@@ -271,7 +272,7 @@ pub(super) const fn goes_on(entry: &Entry) -> bool {
 /// Names the bytes of a file: what a small one is called in the index, or a hash of the names of a large one's chunks.
 pub(super) struct Naming {
     bytes: u64,
-    small: Option<[u8; 32]>,
+    small: Option<PlainName>,
     hasher: blake3::Hasher,
 }
 
@@ -283,7 +284,7 @@ impl Naming {
         };
         let small = match content {
             Content::Packed { name, .. } => Some(*name),
-            Content::Empty => Some([0; 32]),
+            Content::Empty => Some([0; 16]),
             Content::Pieces { .. } => None,
         };
         let mut naming = Self {
@@ -314,7 +315,14 @@ impl Naming {
     pub(super) fn end(self) -> Contents {
         Contents {
             bytes: self.bytes,
-            name: self.small.unwrap_or(*self.hasher.finalize().as_bytes()),
+            name: match self.small {
+                Some(small) => {
+                    let mut name = [0; 32];
+                    name[..small.len()].copy_from_slice(&small);
+                    name
+                }
+                None => *self.hasher.finalize().as_bytes(),
+            },
         }
     }
 }

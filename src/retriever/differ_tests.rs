@@ -68,7 +68,7 @@ fn named(path: &str, name: u8, source: &MockSource) -> Draft {
         ..
     } = &mut draft.entry.what
     {
-        *place = [name; 32];
+        *place = [name; 16];
     }
     draft
 }

@@ -6,15 +6,20 @@ use super::world::{Files, SmallDisk};
 use crate::author::draft::{Draft, Made, MadePiece, Ref};
 use crate::author::known::{Known, PATH, Place};
 use crate::author::known_build::KnownBuilder;
+use crate::format::keys::PlainName;
 use crate::terms::ChunkId;
 
-fn name(number: u32) -> [u8; 32] {
+fn hash(number: u32) -> [u8; 32] {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
+}
+
+fn name(number: u32) -> PlainName {
+    *hash(number).first_chunk().expect("it is shorter")
 }
 
 fn place(number: u32) -> Place {
     let pack = Ref {
-        id: ChunkId(name(number / 100 + 1_000_000)),
+        id: ChunkId(hash(number / 100 + 1_000_000)),
         sealed_bytes: 77,
         plain_bytes: 10_000,
         reused: true,

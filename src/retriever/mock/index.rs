@@ -127,7 +127,7 @@ pub(in crate::retriever) fn empty(path: &str) -> Draft {
 
 pub(in crate::retriever) fn packed(path: &str, pack: ChunkId, offset: u32, bytes: u64) -> Draft {
     let content = Content::Packed {
-        name: [0; 32],
+        name: [0; 16],
         chunk: 0,
         offset,
     };
