@@ -29,7 +29,6 @@ pub(super) const PACK_SLOTS: usize = 1 << 15;
 pub(super) const FILTER_WORDS: usize = 1 << 16;
 const BODY_BYTES: usize = BLOCK_BYTES - HEAD_BYTES;
 
-
 /// Where a small file's bytes are; or, with no bytes, that a large file with this identity was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
