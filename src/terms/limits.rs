@@ -123,7 +123,7 @@ pub const RECEIVE_POOL_BYTES: usize = 7 << 20;
 /// What one peer may send before it gets credit again.
 pub const RECEIVE_CREDIT_BYTES: u32 = 5 << 20;
 /// Sealed bytes an author holds that no keeper has acknowledged yet.
-pub const SEND_WINDOW_BYTES: usize = 5 << 20;
+pub const SEND_WINDOW_BYTES: usize = 4 << 20;
 /// Requests one peer may have open with us.
 pub const REQUESTS_OPEN_MAX: usize = 256;
 /// Headers of the requests one peer may have open with us, in KiB: they are not in the pool, so that a question never waits

@@ -215,8 +215,13 @@ fn put_and_get(home: &BoxProcess, callers: &[BoxProcess]) {
     });
 }
 
-/// The most an author's Box may take with a full table: some room is left below what is promised.
-const AUTHOR_KIB_MAX: u64 = 62 << 10;
+/// The most an author's Box may take with a full table: some room is left below what is promised, but for an unoptimised
+/// program, of which twice as much is in memory.
+const AUTHOR_KIB_MAX: u64 = if cfg!(debug_assertions) {
+    64 << 10
+} else {
+    60 << 10
+};
 /// The most a Box may take that keeps a few hundred chunks.
 const SMALL_KEEPER_KIB_MAX: u64 = 40 << 10;
 
