@@ -183,7 +183,7 @@ impl Entry {
     }
 }
 
-fn is_box(dir: &Path) -> Result<bool, Fault> {
+pub(super) fn is_box(dir: &Path) -> Result<bool, Fault> {
     if !dir.exists() {
         return Ok(false);
     }

@@ -11,7 +11,7 @@ use serde_bytes::ByteArray;
 use super::at_rest::AtRest;
 use super::cli::{self, NamedPath};
 use super::control::{PeerView, SnapshotView, StatusView};
-use super::entry::{Entry, missing};
+use super::entry::{Entry, is_box, missing};
 use super::fault::{Exit, Fault};
 use super::service::{self, has_fast_aes, peer_view, session_suite, snapshot_view};
 use super::{events, text};
@@ -143,11 +143,12 @@ pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
             .await
             .map_err(|error| told(&error))
     });
+    // The sheet was made by us a moment ago. It stays if its words may be a Box's, also if making the Box was told as failed.
     if !matches!(founded, Ok(Founded::New(_)))
-        && let Some(sheet) = &entry.sheet
+        && let Some(path) = &entry.sheet
+        && (is_empty(path) || !is_box(dir).unwrap_or(true))
     {
-        // It is empty and was made by us a moment ago.
-        let _ = std::fs::remove_file(sheet);
+        let _ = std::fs::remove_file(path);
     }
     match founded? {
         Founded::New(_) => text::tell(&format!(
@@ -158,6 +159,10 @@ pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
         )),
     }
     done(dir, &name, args.print)
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|sheet| sheet.len() == 0)
 }
 
 pub(super) fn done(dir: &Path, name: &str, how: cli::Print) -> Result<Exit, Fault> {

@@ -280,10 +280,9 @@ impl Config {
     }
 
     pub(super) async fn load_text(disk: &impl Disk) -> Result<String, RosterError> {
-        let file = CONFIG_FILE;
-        let bytes = read(disk, file)
+        let bytes = read(disk, CONFIG_FILE)
             .await?
-            .ok_or(RosterError::Missing { file })?;
+            .ok_or(RosterError::NoConfig)?;
         text_of(bytes)
     }
 }

@@ -205,6 +205,7 @@ pub(super) async fn settle(
 #[cfg(test)]
 mod tests {
     use super::super::memory_disk::{Counting, MemoryDisk};
+    use super::super::{Invitations, prepare_join};
     use super::*;
 
     fn founding(name: &str) -> Founding {
@@ -287,6 +288,50 @@ mod tests {
             disk.files
                 .borrow_mut()
                 .insert(file.into(), before[file].clone());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_box_that_lost_its_identity_is_no_empty_place() {
+        let disk = MemoryDisk::new();
+        init(&disk, &Counting::default(), founding("home"), |_| Ok(()))
+            .await
+            .expect("new");
+        let segment = ("store/seg-000000001".to_owned(), (vec![1], false));
+        disk.files.borrow_mut().extend([segment]);
+        disk.files.borrow_mut().remove("identity");
+        let before = disk.files.borrow().clone();
+        let is_told = |error: RosterError| matches!(error, RosterError::Missing { file } if file == "identity");
+        let again = init(&disk, &Counting::default(), founding("home"), |_| Ok(())).await;
+        assert!(again.is_err_and(is_told));
+        let joined = prepare_join(&disk, &Counting::default()).await;
+        assert!(joined.is_err_and(is_told));
+        assert!(LoadedBox::load(&disk).await.is_err_and(is_told));
+        assert_eq!(*disk.files.borrow(), before);
+    }
+
+    #[tokio::test]
+    async fn a_missing_configuration_is_written_anew_not_joined_anew() {
+        let disk = MemoryDisk::new();
+        init(&disk, &Counting::default(), founding("home"), |_| Ok(()))
+            .await
+            .expect("new");
+        disk.files.borrow_mut().remove("box.toml");
+        let told = LoadedBox::load(&disk)
+            .await
+            .err()
+            .expect("told")
+            .to_string();
+        assert!(told.contains("name =") && !told.contains("join"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_list_of_tickets_stops_nobody() {
+        let disk = MemoryDisk::new();
+        for bytes in [&b""[..], b"nonsense"] {
+            let file = (bytes.to_vec(), false);
+            disk.files.borrow_mut().insert("tickets".to_owned(), file);
+            assert!(Invitations::load(&disk).await.is_ok());
         }
     }
 

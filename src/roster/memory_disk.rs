@@ -92,8 +92,10 @@ impl Disk for MemoryDisk {
     async fn buffer(&self) -> NoBuffer {
         NoBuffer
     }
-    async fn list(&self, _: &str) -> io::Result<Vec<String>> {
-        unsupported()
+    async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let files = self.files.borrow();
+        let below = |path: &String| Some(path.strip_prefix(dir)?.strip_prefix('/')?.to_owned());
+        Ok(files.keys().filter_map(below).collect())
     }
     async fn make_dir(&self, _: &str) -> io::Result<()> {
         unsupported()

@@ -52,6 +52,8 @@ pub(crate) const SECRETS_FILE: &str = "secrets";
 pub(crate) const ROSTER_FILE: &str = "roster";
 pub(crate) const TICKETS_FILE: &str = "tickets";
 pub(crate) const JOINING_FILE: &str = "joining";
+/// Where the other rooms of a Box that was started have files.
+const WORK_DIRS: [&str; 3] = ["store", "author", "events"];
 
 /// Why the roster's files could not be read, written or changed.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,11 @@ pub enum RosterError {
         /// Which.
         file: &'static str,
     },
+    /// The directory is a Box, but a person's part of it is gone.
+    #[error(
+        "box.toml is missing from the Box's directory; nothing was changed. Restore it, or write one: `name = \"…\"` is enough to start with, and `reserve data add` names what it protects"
+    )]
+    NoConfig,
     /// A file's bytes are not what they should be.
     #[error(
         "the file {file} is damaged ({cause}); nothing was changed. Restore it from a copy, or take this Box in anew with `reserve join` in an empty directory"
@@ -145,9 +152,10 @@ pub struct LoadedBox {
 impl LoadedBox {
     /// Reads the Box's files. Changes nothing.
     pub async fn load(disk: &impl Disk) -> Result<Self, RosterError> {
-        let identity = Identity::load(disk, IDENTITY_FILE)
-            .await?
-            .ok_or(RosterError::NotABox)?;
+        let Some(identity) = Identity::load(disk, IDENTITY_FILE).await? else {
+            is_initialised(disk).await?;
+            return Err(RosterError::NotABox);
+        };
         Ok(Self {
             config: Config::load(disk).await?,
             identity,
@@ -157,10 +165,25 @@ impl LoadedBox {
     }
 }
 
-/// Whether the directory is a Box.
+/// Whether the directory is a Box. One that was a Box and lost its identity is an error, not an empty place: its secrets and what
+/// it keeps for others are still there, and nobody may write over them.
 pub async fn is_initialised(disk: &impl Disk) -> Result<bool, RosterError> {
     let bytes = read(disk, IDENTITY_FILE).await?.map(Zeroizing::new);
-    Ok(bytes.is_some())
+    if bytes.is_some() {
+        return Ok(true);
+    }
+    for dir in WORK_DIRS {
+        let names = disk.list(dir).await.map_err(|cause| RosterError::Disk {
+            file: dir,
+            deed: "listed",
+            cause,
+        })?;
+        if !names.is_empty() {
+            let file = IDENTITY_FILE;
+            return Err(RosterError::Missing { file });
+        }
+    }
+    Ok(false)
 }
 
 pub(crate) async fn read(
