@@ -215,15 +215,15 @@ impl<W: World, S: Source> Work<W, S> {
             let Some(dir) = next else {
                 return;
             };
-            let Some((attributes, differs)) = dir.attributes else {
-                continue;
-            };
             // One in which not all is done keeps the rights in which the same command can go on.
             if self.is_over() {
                 continue;
             }
             let path = path_below(dir.parent.as_deref(), &dir.name);
             self.sweep(&path).await;
+            let Some((attributes, differs)) = dir.attributes else {
+                continue;
+            };
             let done = self.world.tree().set(&self.root, &path, attributes).await;
             let mut report = self.report.borrow_mut();
             report.dirs += 1;

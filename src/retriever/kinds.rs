@@ -8,6 +8,7 @@ use super::files::{IN_NO_DIR, OpenDir, Work, after_set};
 use super::links::{Print, Role, Turn, print_of};
 use super::report::Differs;
 use crate::format::index::{Entry, Page, What};
+use crate::terms::Stamp;
 use crate::world::{Attributes, FileKind, Tree, World};
 
 /// What an entry wants set, and what of it cannot be.
@@ -23,6 +24,18 @@ pub(super) fn given(entry: &Entry) -> (Attributes, Differs) {
             .collect(),
     };
     (attributes, Differs::default())
+}
+
+/// What an entry is, as the target tells it.
+const fn kind_of(what: &What) -> FileKind {
+    match what {
+        What::Dir => FileKind::Dir,
+        What::File { .. } => FileKind::File,
+        What::Symlink { .. } => FileKind::Symlink,
+        What::Fifo => FileKind::Fifo,
+        What::Device { is_block: true, .. } => FileKind::BlockDevice,
+        What::Device { .. } => FileKind::CharDevice,
+    }
 }
 
 /// What is to be done for an entry's name.
@@ -62,19 +75,18 @@ impl<W: World, S: Source> Work<W, S> {
             Name::Waits(_) => None,
             Name::Done => return,
         };
-        if !self.make_way(dir, &place).await {
+        if !self
+            .make_way(dir, &place, (kind_of(&entry.what), entry.mtime))
+            .await
+        {
             return;
         }
         let (tree, root) = (self.world.tree(), &self.root);
         let made = match &entry.what {
             What::Symlink { target } => tree.make_symlink(root, &place, target).await,
             What::Fifo => tree.make_special(root, &place, FileKind::Fifo, 0).await,
-            What::Device { is_block, rdev } => {
-                let kind = if *is_block {
-                    FileKind::BlockDevice
-                } else {
-                    FileKind::CharDevice
-                };
+            What::Device { rdev, .. } => {
+                let kind = kind_of(&entry.what);
                 tree.make_special(root, &place, kind, *rdev).await
             }
             What::Dir | What::File { .. } => return,
@@ -125,23 +137,35 @@ impl<W: World, S: Source> Work<W, S> {
             What::File { .. } => Counted::File(bytes),
         };
         let role = self.links.role(print);
-        self.take_role(role, print, place, counted).await
+        let like = (kind_of(&entry.what), entry.mtime);
+        self.take_role(role, print, place, (counted, like)).await
     }
 
     /// The same, once the first name is no longer on its way.
-    pub(super) async fn name_after(&self, print: Print, place: &[u8], bytes: u64) -> Name {
+    pub(super) async fn name_after(
+        &self,
+        print: Print,
+        place: &[u8],
+        (bytes, mtime): (u64, Stamp),
+    ) -> Name {
         let role = self.links.settled_role(print).await;
-        self.take_role(role, print, place, Counted::File(bytes))
-            .await
+        let file = (Counted::File(bytes), (FileKind::File, mtime));
+        self.take_role(role, print, place, file).await
     }
 
-    async fn take_role(&self, role: Role, print: Print, place: &[u8], counted: Counted) -> Name {
+    async fn take_role(
+        &self,
+        role: Role,
+        print: Print,
+        place: &[u8],
+        (counted, (kind, mtime)): (Counted, (FileKind, Stamp)),
+    ) -> Name {
         let first = match role {
             Role::First(turn) => return Name::Make(Some(turn)),
             Role::Waits => return Name::Waits(print),
             Role::Link(first) => first,
         };
-        if !self.may_be_made(place).await {
+        if !self.may_be_made(place, kind, mtime).await {
             if matches!(counted, Counted::File(_)) {
                 self.progress.update(|progress| progress.files += 1);
             }

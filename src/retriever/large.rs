@@ -10,11 +10,11 @@ use std::rc::Rc;
 use super::Source;
 use super::files::{IN_NO_DIR, OpenDir, Work, after_name};
 use super::links::Turn;
-use super::present::Place;
+use super::present::{Place, Sought};
 use super::unfinished::{Going, PART_BYTES_MIN, PART_NOTED_EVERY_BYTES};
 use crate::format::index::Piece;
 use crate::terms::{ChunkId, Kind};
-use crate::world::{Attributes, NotSet, Tree, TreeFile, World};
+use crate::world::{Attributes, FileKind, NotSet, Tree, TreeFile, World};
 
 /// What is to be made of a file that comes in pieces.
 pub(super) struct Plan {
@@ -123,10 +123,12 @@ impl<W: World, S: Source> LargeFile<W, S> {
         let made = if !dir.usable {
             Err(IN_NO_DIR.to_owned())
         } else {
-            match work
-                .place_of(&path, plan.bytes, plan.attributes.mtime)
-                .await
-            {
+            let sought = Sought {
+                kind: FileKind::File,
+                bytes: Some(plan.bytes),
+                mtime: plan.attributes.mtime,
+            };
+            match work.place_of(&path, sought).await {
                 Place::Free => {
                     let opened = work.open_large(&path, is_kept).await;
                     let opened = opened.map_err(|error| work.words_for(&error));

@@ -47,7 +47,8 @@ impl<W: World, S: Source> Rebuild<'_, W, S> {
         }
         if let Name::Waits(print) = named {
             // All pieces of the first name are on their way: its end was met.
-            named = self.work.name_after(print, &place, bytes).await;
+            let like = (bytes, attributes.mtime);
+            named = self.work.name_after(print, &place, like).await;
         }
         let file = match named {
             Name::Make(turn) => {

@@ -196,9 +196,8 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
             self.work.world.spawn(async move {
                 for (print, pack, mut file) in small.waiting {
                     let place = file.dir.path_of(&file.name);
-                    if let Name::Make(turn) =
-                        work.name_after(print, &place, file.bytes as u64).await
-                    {
+                    let like = (file.bytes as u64, file.attributes.mtime);
+                    if let Name::Make(turn) = work.name_after(print, &place, like).await {
                         file.turn = turn;
                         work.write_small(pack, vec![file]).await;
                     }
@@ -337,8 +336,13 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
     /// The data set's own directory.
     async fn open_root(&mut self, entry: &Entry) -> Result<(), RetrieveError> {
         // A directory that a person filled before keeps its own attributes.
-        let theirs = self.base.is_empty() && self.work.existing.is_theirs();
-        let attributes = (!theirs).then(|| given(entry));
+        let wanted = given(entry);
+        let theirs = if self.base.is_empty() {
+            self.work.existing.is_theirs()
+        } else {
+            self.work.is_theirs(self.base, Some(&wanted.0)).await
+        };
+        let attributes = (!theirs).then_some(wanted);
         let dir = self.make_base(attributes).await;
         self.dirs.push(dir);
         Ok(())
@@ -391,13 +395,15 @@ impl<'r, W: World, S: Source> Rebuild<'r, W, S> {
         attributes: Option<(Attributes, Differs)>,
     ) {
         let place = dir.path_of(name);
+        let wanted = attributes.as_ref().map(|(wanted, _)| wanted);
+        let is_theirs = dir.usable && self.work.is_theirs(&place, wanted).await;
         let usable = if dir.usable {
             self.make_dir(&place).await
         } else {
             self.work.fail(&place, IN_NO_DIR);
             false
         };
-        let attributes = attributes.filter(|_| usable);
+        let attributes = attributes.filter(|_| usable && !is_theirs);
         let finished = &self.work.finished;
         let opened = OpenDir::new(finished, Some(dir.clone()), name, usable, attributes);
         self.dirs.push(opened);

@@ -1,6 +1,6 @@
 //! Restores that end early and are gone on with.
 
-use super::{Bench, file};
+use super::{Bench, MTIME_BASE, file};
 use crate::format::head::DataSet;
 use crate::retriever::RetrieveError;
 use crate::retriever::mock::{Draft, Thing, data_set, dir, empty, link, packed, pages, part};
@@ -129,6 +129,7 @@ fn after_a_restart_of_the_machine_what_was_not_durable_is_fetched_again() {
 fn another_selection_is_not_gone_on_with_and_a_stop_is() {
     let bench = Bench::default();
     let set = many(&bench);
+    let pack = bench.keep(b"pack 0000 ".repeat(10).to_vec());
     bench.progress.stop();
     let ended = bench.try_with(vec![set.clone()], |_| ());
     assert!(
@@ -136,10 +137,12 @@ fn another_selection_is_not_gone_on_with_and_a_stop_is() {
         "{ended:?}"
     );
     bench.later();
+    // An earlier run gave it its name, and a power cut took its bytes.
     let mut state = bench.world.tree.0.borrow_mut();
-    state
-        .things
-        .insert(b"f000-0".to_vec(), Thing::File(Vec::new()));
+    let cut = b"f000-0".to_vec();
+    state.things.insert(cut.clone(), Thing::File(Vec::new()));
+    let attributes = state.attributes.entry(cut).or_default();
+    attributes.mtime = packed("f000-0", pack, 0, 10).entry.mtime;
     drop(state);
     let bench = Bench {
         world: bench.world.clone(),
@@ -153,7 +156,6 @@ fn another_selection_is_not_gone_on_with_and_a_stop_is() {
         matches!(other, Err(RetrieveError::TargetOfAnother(_))),
         "{other:?}"
     );
-    // What stands there with another length is no file of this snapshot, whoever made it.
     let report = bench.restore(vec![set]);
     assert!(report.is_complete() && report.files == 1001, "{report:?}");
     assert_eq!(bench.thing("f000-0"), file(b"pack 0000 "));
@@ -174,4 +176,35 @@ fn what_was_missing_comes_back_when_the_same_is_asked_for_again() {
     assert!(report.is_complete(), "{report:?}");
     assert_eq!((report.kept, bench.source.fetched(Kind::Data)), (991, 1));
     assert_eq!(bench.note(), None);
+}
+
+#[test]
+fn what_a_person_edited_between_two_runs_stays_and_is_told() {
+    let bench = Bench::default();
+    let set = many(&bench);
+    let pack = bench.keep(b"pack 0042 ".repeat(10).to_vec());
+    bench.source.lose(pack);
+    let report = bench.restore(vec![set.clone()]);
+    assert_eq!((report.failed_count, report.stayed_count), (10, 0));
+    bench.later();
+    bench.source.0.borrow_mut().missing.clear();
+    let mut state = bench.world.tree.0.borrow_mut();
+    for (path, thing) in [
+        ("f000-0", Thing::File(b"mine by now".to_vec())),
+        ("g", Thing::Link(b"elsewhere".to_vec())),
+        ("f042-3", Thing::File(b"pasted from memory".to_vec())),
+    ] {
+        state.things.insert(path.into(), thing);
+        let attributes = state.attributes.entry(path.into()).or_default();
+        attributes.mtime.seconds = MTIME_BASE + 172_800;
+    }
+    drop(state);
+    let report = bench.restore(vec![set]);
+    assert_eq!((report.failed_count, report.stayed_count), (0, 3));
+    let stayed: Vec<&[u8]> = report.stayed.iter().map(Vec::as_slice).collect();
+    assert_eq!(stayed, [&b"f000-0"[..], b"f042-3", b"g"]);
+    assert_eq!(bench.thing("f000-0"), file(b"mine by now"));
+    assert_eq!(bench.thing("g"), Some(Thing::Link(b"elsewhere".to_vec())));
+    assert_eq!(bench.thing("f042-3"), file(b"pasted from memory"));
+    assert_eq!(bench.thing("f042-4"), file(b"pack 0042 "));
 }

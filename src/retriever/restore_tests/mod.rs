@@ -462,3 +462,33 @@ fn a_target_with_things_in_it_is_left_alone_unless_told_otherwise() {
         (file(b"new"), file(b"new"))
     );
 }
+
+#[test]
+fn a_directory_that_was_there_keeps_its_rights_and_is_told() {
+    let bench = Bench::default();
+    let mut state = bench.world.tree.0.borrow_mut();
+    for name in ["private", "same"] {
+        state.things.insert(name.into(), Thing::Dir);
+    }
+    drop(state);
+    let mode_of = |name: &str, mode: u32| {
+        let mut state = bench.world.tree.0.borrow_mut();
+        let attributes = state.attributes.entry(name.into()).or_default();
+        (attributes.mode, attributes.uid, attributes.gid) = (mode, 1000, 100);
+    };
+    let same = dir("same");
+    mode_of("private", 0o700);
+    mode_of("same", same.entry.mode);
+    let drafts = [dir(""), dir("new"), dir("private"), same];
+    let set = data_set(&bench.source, "photos", &pages(&drafts, 9), 16);
+    let report = bench
+        .try_with(vec![set], |wishes| wishes.into_nonempty = true)
+        .expect("a good snapshot");
+    assert_eq!(report.stayed, [b"private"]);
+    let state = bench.world.tree.0.borrow();
+    assert_eq!(state.attributes[b"private".as_slice()].mode, 0o700);
+    assert_eq!(
+        state.attributes[b"new".as_slice()].mode,
+        drafts[1].entry.mode
+    );
+}
