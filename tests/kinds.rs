@@ -138,10 +138,20 @@ fn what_an_ordinary_user_may_not_read_is_named_and_the_rest_comes_back() {
     stage.as_user(|| {
         fs::create_dir_all(files.join("locked dir")).unwrap();
         fs::write(files.join("locked dir/inside"), "not seen").unwrap();
-        for (name, bytes) in [("locked", 10), ("locked large", 1_000_000), ("open", 10)] {
+        for (name, bytes) in [
+            ("locked", 10),
+            ("locked large", 1_000_000),
+            ("open", 10),
+            ("locked \x1b]0;here\x07", 10),
+        ] {
             fs::write(files.join(name), noise(name, bytes)).unwrap();
         }
-        for name in ["locked", "locked large", "locked dir"] {
+        for name in [
+            "locked",
+            "locked large",
+            "locked dir",
+            "locked \x1b]0;here\x07",
+        ] {
             fs::set_permissions(files.join(name), fs::Permissions::from_mode(0o000)).unwrap();
         }
     });
@@ -151,8 +161,14 @@ fn what_an_ordinary_user_may_not_read_is_named_and_the_rest_comes_back() {
     assert_eq!(status, Some(3), "{report}");
     let unread = report["unread"].as_array().unwrap();
     let named: Vec<_> = unread.iter().map(|one| one[0].as_str().unwrap()).collect();
-    assert_eq!(report["unread_count"], 3, "{report}");
-    for name in ["locked", "locked large", "locked dir"] {
+    assert_eq!(report["unread_count"], 4, "{report}");
+    // No name does anything to a terminal.
+    for name in [
+        "locked",
+        "locked large",
+        "locked dir",
+        "locked \\x1b]0;here\\x07",
+    ] {
         assert!(named.iter().any(|told| told.ends_with(name)), "{named:?}");
     }
     let to = stage.path("came-back");

@@ -61,4 +61,15 @@ fn a_box_takes_snapshots_by_itself_and_soon_after_it_was_off() {
     home.until(&["status", "--json"], |status| {
         status["latest"]["number"] == 2 && status["safe"] == true
     });
+
+    // A mistyped line stops what is due, so it is no longer safe, and somebody is told; corrected, it goes on.
+    let right = fs::read_to_string(&config).unwrap();
+    fs::write(&config, right.replace("every_minutes", "evry_minutes")).unwrap();
+    let status = home.until(&["status", "--json"], |status| status["safe"] == false);
+    let said = status["sentence"].as_str().unwrap();
+    assert!(said.contains("NOT taken: box.toml"), "{said}");
+    let events = home.succeeds(&["events", "--json"]);
+    assert!(events.contains("snapshot_failed"), "{events}");
+    fs::write(&config, right).unwrap();
+    home.until(&["status", "--json"], |status| status["safe"] == true);
 }

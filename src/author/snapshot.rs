@@ -266,9 +266,10 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         }
         state.contents = Some(contents);
         state.looked = Some(taken_at);
+        // From here on it is too late to end it: what is remembered goes out with the next look.
+        self.progress.phase.set(Phase::Publishing);
         state.store(disk).await?;
 
-        self.progress.phase.set(Phase::Publishing);
         let mut report = self.report(head, &mut sets, absent, warning);
         self.hand_out(&mut report).await?;
         let has_moved = sets.iter().any(|set| set.has_moved);

@@ -9,7 +9,7 @@ use super::client::{Client, NoService};
 use super::control::{Reply, Want};
 use super::fault::{Exit, Fault};
 use super::progress::Progress;
-use super::{jobs, screen, setup, text};
+use super::{interrupt, jobs, screen, setup, text};
 
 pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
     Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
@@ -75,6 +75,10 @@ pub fn snapshot(dir: &Path, args: &Snapshot) -> Result<Exit, Fault> {
 /// `reserve sweep`
 pub fn sweep(dir: &Path, args: &Sweep) -> Result<Exit, Fault> {
     let mut following = call(dir, Want::Sweep {})?;
+    interrupt::says(
+        "The sweep goes on without this command.\n  `reserve sweep --now` again shows how far it is; `reserve status` says what was found."
+            .to_owned(),
+    );
     let mut bar = Progress::begin("reading again", None);
     let end = loop {
         match following.reply() {

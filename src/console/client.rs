@@ -11,11 +11,18 @@ use super::fault::Fault;
 
 /// How long a keeper that somebody started a moment ago may take to take the lock.
 const STARTING: Duration = Duration::from_secs(1);
+/// How long one that runs may take to answer what it knows by itself.
+const ANSWERING: Duration = Duration::from_secs(30);
 /// How long one that holds the lock may take to open its store.
 const OPENING: Duration = Duration::from_secs(120);
 
+/// Whether a keeper holds the directory. Only looks: it makes no file, and does not stand in the way of one that starts.
 fn is_locked(dir: &Path) -> bool {
-    super::service::lock(dir).is_err_and(|fault| fault.what.starts_with("another keeper"))
+    let Ok(file) = std::fs::File::open(dir.join(super::service::LOCK)) else {
+        return false;
+    };
+    let shared = rustix::fs::FlockOperation::NonBlockingLockShared;
+    rustix::fs::flock(&file, shared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 /// A call that was made.
@@ -65,6 +72,14 @@ impl Client {
     /// Calls the service of a Box.
     pub fn call(dir: &Path, want: Want) -> Result<Self, NoService> {
         let stream = connect(dir)?;
+        // One that stands still still has its socket.
+        let is_known = matches!(
+            want,
+            Want::Status {} | Want::Peers {} | Want::Jobs {} | Want::SetConfig { .. }
+        );
+        stream
+            .set_read_timeout(is_known.then_some(ANSWERING))
+            .map_err(|error| NoService::Fault(lost(&error)))?;
         let mut client = Self {
             reader: BufReader::with_capacity(64 << 10, stream),
         };
@@ -112,6 +127,16 @@ impl Client {
 }
 
 fn lost(error: &std::io::Error) -> Fault {
+    if error.kind() == std::io::ErrorKind::WouldBlock {
+        return Fault::new(
+            format!(
+                "the keeper runs but has not answered for {} seconds",
+                ANSWERING.as_secs()
+            ),
+            "Nothing was changed.",
+            "It may be stopped, or its disk hangs: see its log and restart it.",
+        );
+    }
     Fault::new(
         format!("the connection to the keeper was lost: {error}"),
         "What it acknowledged before is safe.",

@@ -55,7 +55,7 @@ pub enum Want {
         /// Which.
         job: u64,
     },
-    /// Follow a job to its end, or (`until_published`) until its snapshot can be retrieved.
+    /// Follow a job until its snapshot is protected, or cannot be.
     Follow {
         /// Which.
         job: u64,

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::cli;
@@ -15,7 +15,7 @@ use crate::retriever::{
     Changes, DiffTotals, Difference, DiskKind, DiskThing, OnDisk, diff, diff_with,
 };
 use crate::terms::Stamp;
-use crate::world::uring::{self, Uring};
+use crate::world::uring::{self, ShortPath, Uring};
 
 /// Runs the command.
 pub fn run(dir: &Path, args: &cli::Diff) -> Result<Exit, Fault> {
@@ -124,6 +124,9 @@ fn line(
         Difference::Removed => writeln!(out, "- {name}"),
         Difference::Changed(changes) => writeln!(out, "~ {name}  ({})", words(*changes).join(", ")),
         Difference::Renamed { from } => writeln!(out, "> {name}  (was {})", shown(from)),
+        Difference::Unknown { entries: 1, why } => {
+            writeln!(out, "? {name}  (cannot be compared: {why})")
+        }
         Difference::Unknown { entries, why } => {
             writeln!(
                 out,
@@ -201,23 +204,26 @@ impl Disk {
         })
     }
 
-    fn whole(&self, path: &[u8]) -> PathBuf {
+    /// However long the path is.
+    fn whole(&self, path: &[u8]) -> std::io::Result<ShortPath> {
         if path.is_empty() {
-            return self.root.clone();
+            return ShortPath::of(&self.root);
         }
-        self.root.join(OsStr::from_bytes(path))
+        ShortPath::of(&self.root.join(OsStr::from_bytes(path)))
     }
 
     fn thing(&mut self, path: Vec<u8>) -> DiskThing {
-        let whole = self.whole(&path);
-        // The directory itself may be reached through a link.
-        let found = if path.is_empty() {
-            fs::metadata(&whole)
-        } else {
-            fs::symlink_metadata(&whole)
-        };
-        let meta = match found {
-            Ok(meta) => meta,
+        let found = self.whole(&path).and_then(|whole| {
+            // The directory itself may be reached through a link.
+            let meta = if path.is_empty() {
+                fs::metadata(&whole)
+            } else {
+                fs::symlink_metadata(&whole)
+            };
+            Ok((meta?, whole))
+        });
+        let (meta, whole) = match found {
+            Ok(found) => found,
             Err(error) => {
                 return DiskThing {
                     path,
@@ -235,6 +241,13 @@ impl Disk {
         } else if meta.is_symlink() {
             fs::read_link(&whole)
                 .map(|target| DiskKind::Symlink(target.into_os_string().into_vec()))
+        } else if meta.file_type().is_fifo() {
+            Ok(DiskKind::Fifo)
+        } else if meta.file_type().is_block_device() || meta.file_type().is_char_device() {
+            Ok(DiskKind::Device {
+                is_block: meta.file_type().is_block_device(),
+                rdev: meta.rdev(),
+            })
         } else {
             Ok(DiskKind::Other)
         };
@@ -289,7 +302,7 @@ impl OnDisk for Disk {
         options
             .read(true)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        options.open(self.whole(path))
+        options.open(self.whole(path)?)
     }
 
     fn read(&self, mut file: &fs::File, into: &mut [u8], offset: u64) -> std::io::Result<usize> {

@@ -87,7 +87,11 @@ async fn list(opened: &Opened, args: &cli::Ls) -> Result<Exit, Fault> {
             "Nothing was changed.",
             "See with `reserve peers` that all Boxes are in reach, then repeat the command.",
         )
-        .exit(Exit::Damaged)
+        .exit(if error.is_usage() {
+            Exit::Usage
+        } else {
+            Exit::Damaged
+        })
     })?;
     let flushed = out.flush();
     match failed.map_or(flushed, Err) {

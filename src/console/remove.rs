@@ -8,7 +8,7 @@ use super::control::{LeavingView, RemovedView, Reply, Want};
 use super::fault::{Exit, Fault};
 use super::progress::Progress;
 use super::recover::still_readable;
-use super::text;
+use super::{interrupt, text};
 
 /// `reserve remove`
 pub fn run(dir: &Path, args: &Remove) -> Result<Exit, Fault> {
@@ -18,6 +18,10 @@ pub fn run(dir: &Path, args: &Remove) -> Result<Exit, Fault> {
         forced: args.even_if_copies_are_lost,
     };
     let mut following = Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))?;
+    interrupt::says(format!(
+        "It goes on without this command.\n  `reserve remove {}` again shows how far it is.",
+        args.name
+    ));
     let mut bar = Progress::begin(
         if args.lost {
             "shutting out"

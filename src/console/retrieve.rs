@@ -51,6 +51,9 @@ pub struct RetrieveOutcome {
     pub failed: Vec<(String, String)>,
     /// How many.
     pub failed_count: u64,
+    /// How many of them are paths that the snapshot does not have.
+    #[serde(default)]
+    pub absent_count: u64,
     /// Things with an attribute the caller may not set: path and which, bounded.
     pub not_set: Vec<(String, String)>,
     /// How many.
@@ -88,8 +91,10 @@ pub fn run(dir: &Path, args: &cli::Retrieve) -> Result<Exit, Fault> {
     } else {
         text::print(&told(&outcome, &args.to))?;
     }
-    Ok(if outcome.failed_count > 0 {
+    Ok(if outcome.failed_count > outcome.absent_count {
         Exit::Damaged
+    } else if outcome.absent_count > 0 {
+        Exit::Failed
     } else {
         Exit::Done
     })
@@ -186,7 +191,8 @@ async fn restored(
     bar.end();
     done.map_err(|error| {
         let unchanged = "Files that stand under their final names are whole; nothing outside the target was touched.";
-        Fault::from_sentence(&error.to_string(), unchanged, "Repeat the command.")
+        let fault = Fault::from_sentence(&error.to_string(), unchanged, "Repeat the command.");
+        if error.is_usage() { fault.exit(Exit::Usage) } else { fault }
     })
 }
 
@@ -227,6 +233,7 @@ fn outcome(
             .map(|(path, why)| (shown(path), why.clone()))
             .collect(),
         failed_count: report.failed_count,
+        absent_count: report.absent_count,
         not_set: not_set
             .take(LISTED_MAX)
             .map(|(path, how)| (shown(path), differs(how)))
@@ -250,7 +257,7 @@ fn differs(how: &retriever::Differs) -> String {
     let xattrs = how.xattrs.iter();
     parts
         .map(|(_, what)| (*what).to_owned())
-        .chain(xattrs.map(|name| String::from_utf8_lossy(name).into_owned()))
+        .chain(xattrs.map(|name| shown(name)))
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -263,6 +270,7 @@ fn told(outcome: &RetrieveOutcome, to: &Path) -> String {
         bytes,
         failed,
         failed_count,
+        absent_count,
         not_set,
         not_set_count,
         stayed,
@@ -270,20 +278,25 @@ fn told(outcome: &RetrieveOutcome, to: &Path) -> String {
         ..
     } = outcome;
     let mut lines = vec![format!(
-        "{files} files, {} of {} (snapshot {}, number {}) are in {}.",
+        "{}, {} of {} (snapshot {}, number {}) {} in {}.",
+        text::count(*files, "file", "files"),
         text::bytes(*bytes),
         snapshot.author,
         snapshot.id,
         snapshot.number,
+        if *files == 1 { "is" } else { "are" },
         to.display()
     )];
     if *kept > 0 {
         lines.push(format!("{kept} of them had come back before."));
     }
     if *failed_count > 0 {
-        lines.push(format!(
-            "{failed_count} things did NOT come back (the same command tries again for them):"
-        ));
+        let things = text::count(*failed_count, "thing", "things");
+        lines.push(if failed_count == absent_count {
+            format!("{things} asked for {} not in this snapshot (`reserve ls` shows what is):", if *failed_count == 1 { "is" } else { "are" })
+        } else {
+            format!("{things} did NOT come back (the same command tries again for what could not be had):")
+        });
         lines.extend(
             failed
                 .iter()
@@ -293,7 +306,8 @@ fn told(outcome: &RetrieveOutcome, to: &Path) -> String {
     }
     if *not_set_count > 0 {
         lines.push(format!(
-            "{not_set_count} things have attributes you may not set:"
+            "{} with attributes you may not set:",
+            text::count(*not_set_count, "thing", "things")
         ));
         lines.extend(
             not_set
@@ -304,7 +318,8 @@ fn told(outcome: &RetrieveOutcome, to: &Path) -> String {
     }
     if *stayed_count > 0 {
         lines.push(format!(
-            "{stayed_count} things of the same name were there before and stayed as they are:"
+            "{} of the same name there before, changed since or not from this snapshot, which stay as they are:",
+            text::count(*stayed_count, "thing", "things")
         ));
         lines.extend(stayed.iter().take(5).map(|path| format!("  {path}")));
     }

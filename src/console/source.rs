@@ -138,6 +138,8 @@ struct Inner {
     waiting: RefCell<BTreeMap<u32, Answer>>,
     tag: Cell<u32>,
     bytes: Cell<u64>,
+    /// Why nothing is answered any more.
+    ended: RefCell<Option<String>>,
 }
 
 /// Chunks from this Box's keeper.
@@ -152,11 +154,14 @@ impl SocketSource {
             waiting: RefCell::default(),
             tag: Cell::new(0),
             bytes: Cell::new(0),
+            ended: RefCell::default(),
         }));
         let inner = Rc::downgrade(&source.0);
         world.spawn(async move {
             let why = answers(reader, &inner).await;
             if let Some(inner) = inner.upgrade() {
+                // Nobody reads any more, so nobody may ask either.
+                *inner.ended.borrow_mut() = Some(why.clone());
                 for (_, waiting) in std::mem::take(&mut *inner.waiting.borrow_mut()) {
                     // Whoever asked has gone: fine.
                     let _ = waiting.send(Err(FetchError::Ended(why.clone())));
@@ -216,6 +221,9 @@ async fn answers(mut reader: OwnedReadHalf, inner: &std::rc::Weak<Inner>) -> Str
 
 impl Source for SocketSource {
     async fn fetch(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, FetchError> {
+        if let Some(why) = self.0.ended.borrow().clone() {
+            return Err(FetchError::Ended(why));
+        }
         let tag = self.0.tag.get();
         self.0.tag.set(tag.wrapping_add(1));
         let (answer, answered) = oneshot::channel();

@@ -8,11 +8,16 @@ use serde::Serialize;
 use super::control::{PeerView, RoomView, SnapshotOutcome, SnapshotView, SweepView};
 use super::fault::Fault;
 
-/// Prints on standard output. A reader that went away or a full disk is an error like others, not a panic.
+/// Prints on standard output. A reader that went away has seen enough; a full disk is an error like others, not a panic.
 pub fn print(text: &str) -> Result<(), Fault> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
+        // Whoever reads has seen enough.
+        .or_else(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(error),
+        })
         .map_err(|error| {
             Fault::new(
                 format!("standard output cannot be written: {error}"),
@@ -35,6 +40,20 @@ pub fn tell(text: &str) {
 /// Bytes as people read them.
 pub fn bytes(bytes: u64) -> String {
     humansize::format_size(bytes, humansize::BINARY)
+}
+
+/// A number of things, with the word that fits it.
+pub fn count(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
+/// The same for what something was done to.
+fn was(number: u64, one: &str) -> String {
+    if number == 1 {
+        format!("1 {one} was")
+    } else {
+        format!("{number} {one}s were")
+    }
 }
 
 /// How old something is, in the largest unit that says it; `None` if it lies ahead.
@@ -189,13 +208,17 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
     } = outcome;
     let mut text = if outcome.protected {
         format!(
-            "Snapshot {} (number {}) is protected: {copies} copies on other Boxes.",
-            snapshot.id, snapshot.number
+            "Snapshot {} (number {}) is protected: {} on other Boxes.",
+            snapshot.id,
+            snapshot.number,
+            count(u64::from(*copies), "copy", "copies")
         )
     } else {
         format!(
-            "Snapshot {} (number {}) is NOT protected yet: {copies} copies on other Boxes, {factor_min} are the minimum.",
-            snapshot.id, snapshot.number
+            "Snapshot {} (number {}) is NOT protected yet: {} on other Boxes, {factor_min} are the minimum.",
+            snapshot.id,
+            snapshot.number,
+            count(u64::from(*copies), "copy", "copies")
         )
     };
     let _ = write!(
@@ -238,11 +261,7 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
         }
     }
     if outcome.skipped > 0 {
-        let _ = write!(
-            text,
-            "\n  {} sockets, pipes or devices were left out",
-            outcome.skipped
-        );
+        let _ = write!(text, "\n  {} left out", was(outcome.skipped, "socket"));
     }
     text
 }

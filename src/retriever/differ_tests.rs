@@ -355,3 +355,61 @@ fn files_on_a_disk_are_read_only_where_length_and_time_do_not_tell() {
         "{all:?}"
     );
 }
+
+#[test]
+fn pipes_and_devices_are_known_and_below_what_cannot_be_looked_into_nothing_is_told_to_be_gone() {
+    let source = MockSource::default();
+    let special = |path: &str, what: What| {
+        let mut draft = empty(path);
+        draft.entry.what = what;
+        draft
+    };
+    let disk = |rdev| What::Device {
+        is_block: true,
+        rdev,
+    };
+    let drafts = [
+        dir(""),
+        dir("closed"),
+        named("closed/a", 1, &source),
+        dir("closed/b"),
+        named("closed/b/c", 2, &source),
+        named("gone", 3, &source),
+        special("other disk", disk(9)),
+        special("pipe", What::Fifo),
+        special("same disk", disk(7)),
+    ];
+    let set = set(&source, &drafts, 3);
+    let of = |draft: &Draft, kind| DiskThing {
+        kind,
+        mode: draft.entry.mode,
+        owner: (draft.entry.uid, draft.entry.gid),
+        mtime: draft.entry.mtime,
+        path: draft.entry.path.to_vec(),
+    };
+    let device = DiskKind::Device {
+        is_block: true,
+        rdev: 7,
+    };
+    let things = vec![
+        of(&drafts[0], Ok(DiskKind::Dir)),
+        of(&drafts[1], Err("permission denied".into())),
+        of(&drafts[6], Ok(device.clone())),
+        of(&drafts[7], Ok(DiskKind::Fifo)),
+        of(&drafts[8], Ok(device)),
+    ];
+    let mut lines = Vec::new();
+    let totals = run(diff_with(
+        (&source, &manifest(vec![set])),
+        &mut Things(things, BTreeMap::new()),
+        false,
+        |path, difference| {
+            lines.push((path.to_vec(), word(difference)));
+            true
+        },
+    ));
+    let totals = totals.expect("a good index");
+    assert_eq!((totals.removed, totals.changed, totals.unknown), (1, 1, 4));
+    let paths: Vec<&[u8]> = lines.iter().map(|(path, _)| path.as_slice()).collect();
+    assert_eq!(paths, [&b"closed"[..], b"gone", b"other disk"], "{lines:?}");
+}

@@ -8,7 +8,7 @@ use std::io;
 
 use super::cursor::{At, Cursor, Stretch, Taken, goes_on};
 use super::differ::{Changes, DiffTotals, Difference, Held};
-use super::selection::placed;
+use super::selection::{lies_below, placed};
 use super::{FetchError, RetrieveError, Source};
 use crate::format::head::{DataSet, Manifest};
 use crate::format::index::{What, path_order};
@@ -26,7 +26,16 @@ pub enum DiskKind {
     File(u64),
     /// A symbolic link to this.
     Symlink(Vec<u8>),
-    /// Anything else.
+    /// A named pipe.
+    Fifo,
+    /// A device.
+    Device {
+        /// Whether it is one of blocks.
+        is_block: bool,
+        /// Which.
+        rdev: u64,
+    },
+    /// Anything else: no snapshot has it.
     Other,
 }
 
@@ -70,6 +79,7 @@ pub async fn diff_with<S: Source, D: OnDisk>(
         source,
         reads_all,
         next: disk.next(),
+        blind: None,
     };
     // The directory that is compared is nobody's when several data sets lie in it.
     if several
@@ -97,6 +107,14 @@ struct Comparing<'c, S> {
     source: &'c S,
     reads_all: bool,
     next: Option<DiskThing>,
+    blind: Option<Blind>,
+}
+
+/// A directory on the disk that cannot be looked into: what of the snapshot lies in it is neither there nor gone.
+struct Blind {
+    path: Vec<u8>,
+    why: String,
+    entries: u64,
 }
 
 impl<S: Source> Comparing<'_, S> {
@@ -131,11 +149,15 @@ impl<S: Source> Comparing<'_, S> {
                 Some(At::Entry(_)) => {
                     let Some(taken) = cursor.take() else { break };
                     let path = place(set, base, &taken);
+                    self.leave_blind(Some(&path), held);
                     while let Some(thing) = &self.next
                         && path_order(&thing.path, &path) == Ordering::Less
                         && !held.is_over
                     {
-                        held.add(&thing.path, Difference::Added, None);
+                        // A data set that is a single file has a directory of its name around it.
+                        if thing.path != base || thing.kind != Ok(DiskKind::Dir) {
+                            held.add(&thing.path, Difference::Added, None);
+                        }
                         self.next = disk.next();
                     }
                     let here = self.next.take_if(|thing| thing.path == path);
@@ -147,12 +169,27 @@ impl<S: Source> Comparing<'_, S> {
                 }
             }
         }
+        self.leave_blind(None, held);
         Ok(())
+    }
+
+    /// Tells of the directory that could not be looked into, once nothing more lies in it.
+    fn leave_blind(
+        &mut self,
+        next: Option<&[u8]>,
+        held: &mut Held<impl FnMut(&[u8], &Difference) -> bool>,
+    ) {
+        let lies_in = |blind: &Blind| next.is_some_and(|path| lies_below(path, &blind.path));
+        if let Some(blind) = self.blind.take_if(|blind| !lies_in(blind)) {
+            let why = FetchError::Told(blind.why);
+            let entries = blind.entries;
+            held.add(&blind.path, Difference::Unknown { entries, why }, None);
+        }
     }
 
     /// One entry, with all that goes on with it, and what stands there.
     async fn pair<D: OnDisk>(
-        &self,
+        &mut self,
         cursor: &mut Cursor<'_, S>,
         mut taken: Taken,
         path: Vec<u8>,
@@ -206,7 +243,20 @@ impl<S: Source> Comparing<'_, S> {
                 _ => break,
             }
         }
+        let is_blind = here.as_ref().is_some_and(|thing| thing.kind.is_err())
+            && matches!(taken.entry.what, What::Dir);
         match (changes, unknown) {
+            (None, _) if self.blind.is_some() => {
+                let blind = self.blind.as_mut();
+                blind.into_iter().for_each(|blind| blind.entries += 1);
+            }
+            (Some(_), Some(why)) if is_blind => {
+                self.blind = Some(Blind {
+                    path,
+                    why,
+                    entries: 1,
+                });
+            }
             (None, _) => held.add(&path, Difference::Removed, None),
             (Some(changes), None) if changes == Changes::default() => {}
             (Some(changes), None) => held.add(&path, Difference::Changed(changes), None),
@@ -232,6 +282,14 @@ impl<S: Source> Comparing<'_, S> {
             (What::Symlink { target }, Ok(DiskKind::Symlink(here))) => {
                 (false, target.as_slice() != here.as_slice())
             }
+            (What::Fifo, Ok(DiskKind::Fifo)) => (false, false),
+            (
+                What::Device { is_block, rdev },
+                Ok(DiskKind::Device {
+                    is_block: block_here,
+                    rdev: here,
+                }),
+            ) if is_block == block_here => (false, rdev != here),
             _ => (true, false),
         };
         let is_link = matches!(entry.what, What::Symlink { .. });

@@ -127,6 +127,8 @@ pub struct RetrieveReport {
     pub failed: Vec<(Vec<u8>, String)>,
     /// How many there are; entries of a lost index page are counted one by one.
     pub failed_count: u64,
+    /// How many of them are paths that were asked for and that the snapshot does not have: nothing is damaged.
+    pub absent_count: u64,
     /// What came back different, and how; the first thousand.
     pub not_set: Vec<(Vec<u8>, Differs)>,
     /// How many there are.
@@ -197,6 +199,12 @@ impl Writing {
 
     pub(super) fn fail(&mut self, path: &[u8], reason: &str) {
         self.fail_many(path, reason, 1);
+    }
+
+    /// Notes a path that was asked for and that the snapshot does not have.
+    pub(super) fn is_absent(&mut self, path: &[u8], reason: &str) {
+        self.report.absent_count += 1;
+        self.fail(path, reason);
     }
 
     pub(super) fn fail_many(&mut self, path: &[u8], reason: &str, count: u64) {
@@ -321,6 +329,12 @@ fn size(bytes: u64) -> String {
 }
 
 impl RetrieveError {
+    /// Whether what was asked for can never be had, whatever Boxes are in reach.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Selection(_) | Self::NoSuchDataSet(_))
+    }
+
     pub(super) const fn index(why: Malformed) -> Self {
         Self::Index(why)
     }

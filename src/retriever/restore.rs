@@ -56,7 +56,7 @@ pub async fn retrieve<W: World, S: Source>(
     let mut report = Writing::new(progress);
     let (sets, unknown) = chosen(request.manifest, request.data_set, request.paths)?;
     for name in unknown {
-        report.fail(&name, "the snapshot has no data set of that name");
+        report.is_absent(&name, "the snapshot has no data set of that name");
     }
     let tree = world.tree();
     let unusable = |why| RetrieveError::Target {
@@ -92,11 +92,7 @@ pub async fn retrieve<W: World, S: Source>(
     {
         let mut rebuild = Rebuild::new(&work, set, base);
         let walked = rebuild.walk(selection).await;
-        let why_not_met = if rebuild.has_gap() {
-            "it was not found; a part of the index is lost"
-        } else {
-            "the snapshot has nothing of that name"
-        };
+        let has_gap = rebuild.has_gap();
         rebuild.settle(walked.is_ok()).await;
         let stopped = work.why_stopped();
         let stopped = stopped.and(walked).and_then(|()| work.is_wanted());
@@ -106,7 +102,12 @@ pub async fn retrieve<W: World, S: Source>(
         }
         for path in selection.not_met() {
             let place = placed(base, path);
-            work.fail(&place, why_not_met);
+            if has_gap {
+                work.fail(&place, "it was not found; a part of the index is lost");
+            } else {
+                let mut report = work.report.borrow_mut();
+                report.is_absent(&place, "the snapshot has nothing of that name");
+            }
         }
     }
     work.world
@@ -116,7 +117,7 @@ pub async fn retrieve<W: World, S: Source>(
         .map_err(RetrieveError::Sync)?;
     let report = work.report.borrow_mut().take();
     // With something missing the same command may be given again, when the Box that has it is back.
-    if report.failed_count > 0 {
+    if report.failed_count > report.absent_count {
         work.save_note(true).await;
     } else {
         work.remove_note().await?;
@@ -181,6 +182,18 @@ pub(super) fn chosen<'r>(
     let mut kept = Vec::new();
     for set in sets {
         let base = set.name.as_bytes().to_vec();
+        // One that is a single file is found by the name it gets as well.
+        let is_single = set.entries == 1 && set.files == 1;
+        let last = set.path.rsplit(|byte| *byte == b'/').next();
+        if let Some(paths) = paths_of.get_mut(base.as_slice())
+            && is_single
+        {
+            let is_its_name = |path: &Vec<u8>| Some(path.as_slice()) == last;
+            paths
+                .iter_mut()
+                .filter(|path| is_its_name(path))
+                .for_each(Vec::clear);
+        }
         let selection = match paths_of.remove(base.as_slice()) {
             Some(paths) => Selection::new(&paths)?,
             None if paths.is_empty() => Selection::default(),

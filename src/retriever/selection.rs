@@ -8,7 +8,7 @@ use crate::format::index::{path_is_legal, path_order};
 /// A path that cannot be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a path inside a data set; nothing was written. Give it without `.`, `..` and empty names"
+    "`{0}` is not a path inside a data set; give it as `reserve ls` shows it: without `/` at its start, `.`, `..` and empty names"
 )]
 pub struct BadSelection(pub String);
 

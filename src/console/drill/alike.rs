@@ -9,6 +9,8 @@ use std::path::Path;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+use crate::console::names;
+
 /// Bytes compared in one go.
 const STEP_BYTES: usize = 1 << 20;
 /// How much more than the source a sparse file may take for each stretch of data: file systems differ in their blocks.
@@ -143,7 +145,7 @@ fn fill(file: &File, buffer: &mut [u8], at: u64) -> Result<usize, String> {
 
 /// A path as it is shown.
 pub fn shown(path: &Path) -> String {
-    let shown = String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned();
+    let shown = names::shown(path.as_os_str().as_bytes());
     if shown.is_empty() { ".".into() } else { shown }
 }
 

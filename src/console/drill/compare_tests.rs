@@ -57,6 +57,7 @@ fn came_back() -> RetrieveOutcome {
         bytes_fetched: 0,
         failed: Vec::new(),
         failed_count: 0,
+        absent_count: 0,
         not_set: vec![("a/photo".into(), "owner".into())],
         not_set_count: 1,
         stayed: Vec::new(),

@@ -6,6 +6,7 @@ use super::Service;
 use super::views::{name_of, snapshot_id, snapshot_view};
 use crate::console::control::{Reply, RetrieveView};
 use crate::console::fault::{Exit, Fault};
+use crate::console::text;
 use crate::format::head::{Manifest, SignedHead};
 use crate::keeper::Keepers;
 use crate::retriever::{Collected, Heads, Source};
@@ -58,7 +59,7 @@ impl<W: World> Service<W> {
             None => self
                 .find_now(author, wanted)
                 .await?
-                .map_err(|missing| not_found(author, wanted, &missing))?,
+                .map_err(|missing| self.not_found(author, wanted, &missing))?,
         };
         let manifest = self
             .gather()
@@ -128,7 +129,7 @@ impl<W: World> Service<W> {
             match self.find_now(author, wanted).await? {
                 Ok(found) => return Ok(found),
                 Err(missing) if missing.is_empty() => {
-                    return Err(not_found(author, wanted, &missing).into());
+                    return Err(self.not_found(author, wanted, &missing).into());
                 }
                 Err(_) => keepers.changed().await,
             }
@@ -197,6 +198,25 @@ impl<W: World> Service<W> {
                 .into())
             }
         }
+    }
+
+    fn not_found(&self, author: Option<&str>, wanted: &str, missing: &[String]) -> Fault {
+        let roster = self.roster();
+        if roster.member(&self.me()).is_none() {
+            return Fault::new(
+                "this Box was removed from its reserve: it reaches nobody's snapshots",
+                "Nothing was written.",
+                "Ask on another Box of the reserve.",
+            );
+        }
+        // A command that goes on with an author it was told names it by its key.
+        let mut known = roster.members();
+        known.extend(roster.former());
+        let named = |author: &str| {
+            let is_it = known.iter().find(|member| member.key.to_string() == author);
+            is_it.map_or_else(|| author.to_owned(), |member| member.name.to_string())
+        };
+        not_found(author.map(named).as_deref(), wanted, missing)
     }
 
     /// The Box people mean, and the former ones whose history it continues.
@@ -276,8 +296,12 @@ fn not_found(author: Option<&str>, wanted: &str, missing: &[String]) -> Fault {
             missing.join(", ")
         )
     };
+    let which = match wanted.strip_prefix('@').map(str::parse) {
+        Some(Ok(moment)) => format!("taken until {}", text::utc(moment)),
+        _ => format!("\"{wanted}\""),
+    };
     Fault::new(
-        format!("no snapshot \"{wanted}\"{whose} was found"),
+        format!("no snapshot {which}{whose} was found"),
         "Nothing was written.",
         todo,
     )

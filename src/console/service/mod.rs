@@ -31,6 +31,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smol_str::SmolStr;
 use tokio::sync::{Notify, Semaphore};
@@ -50,7 +51,7 @@ use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
 pub use gate::{has_fast_aes, session_suite};
-pub use process::{lock, open_store, run};
+pub use process::{LOCK, lock, open_store, run};
 pub use views::{name_of, peer_view, snapshot_view};
 
 use job::Job;
@@ -114,8 +115,9 @@ struct Inner<W: World> {
     latest: RefCell<Option<crate::format::head::SignedHead>>,
     /// When the newest snapshot was last found to be what is there; data.
     looked: Cell<Option<Stamp>>,
-    /// Snapshots by themselves: how often, and when one ended last.
+    /// Snapshots by themselves: when one ended last, and how often one is due.
     schedule: RefCell<schedule::Schedule>,
+    period: Cell<Option<Duration>>,
 }
 
 /// One Box's service.
@@ -176,6 +178,7 @@ impl<W: World> Service<W> {
             latest: RefCell::default(),
             looked: Cell::default(),
             schedule: RefCell::default(),
+            period: Cell::new(loaded.config.snapshots.period()),
         }));
         let keyring = {
             let service = service.clone();

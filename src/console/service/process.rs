@@ -20,7 +20,10 @@ use crate::world::{Clock, Listener, Net, World};
 
 /// The program's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-const LOCK: &str = "keeper.lock";
+pub const LOCK: &str = "keeper.lock";
+
+/// How often a lock that is held is tried again.
+const LOOKERS_MAX: u32 = 5;
 
 /// Runs the service until SIGTERM or ctrl-C.
 pub fn run(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
@@ -64,7 +67,17 @@ pub fn lock(dir: &Path) -> Result<File, Fault> {
         .write(true)
         .open(dir.join(LOCK))
         .map_err(|error| cannot(&error))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    let mut locked = rustix::fs::flock(&file, exclusive);
+    // A command that looks whether a keeper runs holds it for an instant.
+    for _ in 0..LOOKERS_MAX {
+        if locked != Err(rustix::io::Errno::WOULDBLOCK) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        locked = rustix::fs::flock(&file, exclusive);
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Fault::new(
             format!("another keeper runs for {}", dir.display()),

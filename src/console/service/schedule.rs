@@ -18,7 +18,7 @@ const SOON: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(
 /// After a failure the next try comes after this part of a period.
 const AGAIN_ONE_IN: u32 = 4;
 /// How often the configuration is looked at while nothing is due.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// What the decision depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,19 +55,37 @@ impl<W: World> Service<W> {
             self.0.looked.set(looked);
         }
         let [mut chance] = self.world().entropy().bytes();
+        let mut was_wrong = false;
         loop {
             if let Some(job) = self.running_job() {
                 drop(job.ended().await);
             }
             let config = Config::load(self.world().disk()).await;
-            let period = match &config {
-                Ok(config) if !config.data.is_empty() => config.snapshots.period(),
-                // What is wrong with it is said to whoever asks for a snapshot.
-                Ok(_) | Err(_) => None,
-            };
             let now = self.world().clock().now();
             let schedule = *self.0.schedule.borrow();
-            let due = period.map(|period| schedule.due(period, self.0.began, chance));
+            let due = match &config {
+                Ok(config) => {
+                    let period = config.snapshots.period();
+                    self.0.period.set(period);
+                    let period = period.filter(|_| !config.data.is_empty());
+                    let again = std::mem::take(&mut was_wrong);
+                    period.map(|period| {
+                        if again {
+                            now
+                        } else {
+                            schedule.due(period, self.0.began, chance)
+                        }
+                    })
+                }
+                // Nothing is taken until somebody corrects it, so somebody has to hear of it.
+                Err(error) => {
+                    if self.0.period.get().is_some() && !self.0.data.borrow().is_empty() {
+                        was_wrong = true;
+                        self.tell_failed(&error.to_string());
+                    }
+                    None
+                }
+            };
             let is_alone = self.roster().members().len() < 2;
             if due.is_none_or(|due| due > now) || is_alone {
                 let until = due.map_or(LOOK_EVERY, |due| due.since(now));
@@ -86,6 +104,7 @@ impl<W: World> Service<W> {
                 Ok(job) => drop(job.ended().await),
                 Err(fault) => {
                     tracing::warn!(%fault, "the snapshot that was due could not begin");
+                    self.tell_failed(&fault.what);
                     let now = self.world().clock().now();
                     self.0.schedule.borrow_mut().ended(now, false);
                 }

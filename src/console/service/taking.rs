@@ -66,6 +66,13 @@ impl<W: World> Service<W> {
 
     /// Starts a snapshot, or gives the one that is about to start.
     pub(super) async fn begin_snapshot(&self, asked: Asked) -> Result<Rc<Job>, Fault> {
+        if self.roster().member(&self.me()).is_none() {
+            return Err(Fault::new(
+                "this Box was removed from its reserve: nobody keeps anything for it",
+                "Its snapshots are kept by the others.",
+                "To use it again, take it in anew: `reserve join` with an empty --dir.",
+            ));
+        }
         if self.read_data_sets().await?.is_empty() {
             return Err(Fault::new(
                 "this Box has no data sets",
@@ -87,8 +94,10 @@ impl<W: World> Service<W> {
             let mut jobs = self.0.jobs.borrow_mut();
             let id = jobs.back().map_or(1, |last| last.id + 1);
             let job = Job::new(id, asked);
-            if jobs.len() == REMEMBERED_MAX {
-                jobs.pop_front();
+            if jobs.len() >= REMEMBERED_MAX
+                && let Some(oldest) = jobs.iter().position(|job| job.end().is_some())
+            {
+                jobs.remove(oldest);
             }
             jobs.push_back(Rc::clone(&job));
             job
@@ -100,7 +109,11 @@ impl<W: World> Service<W> {
                 return;
             }
             running.begin();
-            let taking = Box::pin(service.take_snapshot(&running));
+            let taking = Box::pin(async {
+                let end = service.take_snapshot(&running).await;
+                // Whoever asked is told; so is everybody else.
+                end.inspect_err(|fault| service.tell_failed(&fault.what))
+            });
             // Left where it stands, as a power cut would leave it: nothing of it is published.
             let end = tokio::select! {
                 biased;
@@ -149,6 +162,13 @@ impl<W: World> Service<W> {
             &job.progress,
         )
         .await;
+        // Keepers that counted may be gone, and others be placed on: nothing is known then but what they say when they are asked again.
+        let report = report.map(|mut report| {
+            if places != self.places() {
+                report.copies = 0;
+            }
+            report
+        });
         self.tell_snapshot(&report);
         let report = match report {
             Ok(report) => report,

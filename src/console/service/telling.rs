@@ -29,13 +29,11 @@ impl<W: World> Service<W> {
         let report = match end {
             Ok(report) => report,
             Err(error) => {
-                let reason = error.to_string();
-                let reason = EventFact::new(FactName::Reason, reason.as_str());
                 if let SnapshotError::DataSetMissing { name, .. } = error {
                     let subject = Subject::DataSet(name.clone());
                     reporter.raise(EventKind::DataSetMissing, subject, &[]);
                 }
-                reporter.raise(EventKind::SnapshotFailed, Subject::Itself, &[reason]);
+                self.tell_failed(&error.to_string());
                 return;
             }
         };
@@ -87,6 +85,23 @@ impl<W: World> Service<W> {
             let facts = [copies, least];
             reporter.raise(EventKind::NotProtected, Subject::Itself, &facts);
         }
+    }
+
+    /// A snapshot could not be taken.
+    pub(super) fn tell_failed(&self, reason: &str) {
+        let reason = [EventFact::new(FactName::Reason, reason)];
+        let reporter = self.reporter();
+        reporter.raise(EventKind::SnapshotFailed, Subject::Itself, &reason);
+    }
+
+    /// How many files the last snapshot of an earlier run could not read.
+    pub(super) fn unread_before(&self) -> u64 {
+        let standing = self.reporter().standing();
+        let unread = standing
+            .iter()
+            .find(|event| event.known() == Some(EventKind::FilesUnread));
+        // Without a number it stands all the same.
+        unread.map_or(0, |event| event.number(FactName::Count).unwrap_or(1).max(1))
     }
 
     /// Why the last snapshot of an earlier run failed, if none was taken since.

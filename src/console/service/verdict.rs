@@ -1,6 +1,20 @@
 //! The sentence on top of `reserve status`: may a person sleep, and if not, what is to be done. Pure.
 
+use std::time::Duration;
+
 use crate::console::text;
+
+/// A snapshot that is so many periods old is no longer what a person believes to have.
+const OVERDUE_PERIODS: u32 = 3;
+/// But a Box that takes one every minute may take its time for one.
+const OVERDUE_MIN: Duration = Duration::from_secs(3600);
+
+/// Whether the newest snapshot is older than one who relies on this period expects.
+pub fn is_overdue(taken: i64, period: Option<Duration>, now_seconds: i64) -> bool {
+    let patience = period.map(|period| (period * OVERDUE_PERIODS).max(OVERDUE_MIN).as_secs());
+    let age = u64::try_from(now_seconds.saturating_sub(taken)).unwrap_or(0);
+    patience.is_some_and(|patience| age > patience)
+}
 
 /// What the sentence on top depends on.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +37,8 @@ pub struct Facts {
     pub accepted: bool,
     /// Boxes out of reach.
     pub away: Vec<String>,
+    /// All others are, for longer than a nap.
+    pub is_cut_off: bool,
     /// Who takes no more, and why.
     pub refused: Vec<String>,
     /// Why the last snapshot was not taken.
@@ -31,6 +47,10 @@ pub struct Facts {
     pub unread: u64,
     /// Data sets that are not where they should be.
     pub missing: Vec<String>,
+    /// How often a snapshot is due, if by itself.
+    pub period: Option<Duration>,
+    /// One is being taken.
+    pub is_taking: bool,
     /// The service has just started, and keepers have not been asked yet.
     pub is_fresh: bool,
 }
@@ -105,7 +125,16 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
             "Your files are NOT safe: {copies} elsewhere, {} are the minimum.",
             facts.factor_min
         );
-        let todo = if !facts.refused.is_empty() {
+        let todo = if facts.factor_min as usize > facts.others {
+            format!(
+                "Each copy needs a Box of its own, and there {}: take in more with `reserve invite`, or lower replication_factor_min with `reserve config set`.",
+                if facts.others == 1 {
+                    "is 1 other".to_owned()
+                } else {
+                    format!("are {} others", facts.others)
+                }
+            )
+        } else if !facts.refused.is_empty() {
             format!("{}.", facts.refused.join(". "))
         } else if facts.away.is_empty() {
             "All Boxes are in reach; whoever lacks something is asked every half minute. Look at its own `reserve status`: is there room?".to_owned()
@@ -134,6 +163,26 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
             sentence,
             "`reserve snapshot --wait` names them.".into(),
         );
+    }
+    if is_overdue(taken, facts.period, now_seconds) {
+        let taken = ago(facts.taken);
+        let sentence = format!(
+            "Your files are safe as they were {taken} ({copies} elsewhere), but nothing newer is protected: a snapshot is overdue."
+        );
+        let todo = if facts.is_taking {
+            "One is being taken: `reserve jobs` shows how far it is."
+        } else {
+            "`reserve snapshot --wait` takes one, or says what is in the way."
+        };
+        return (false, sentence, todo.into());
+    }
+    if facts.is_cut_off {
+        let sentence = format!(
+            "Your files were safe when the other Boxes were last heard {} ({copies} elsewhere), but none of them is in reach now.",
+            ago(facts.proven)
+        );
+        let todo = format!("Is this Box's network up? Out of reach: {away}.");
+        return (false, sentence, todo);
     }
     let newest = text::age(taken, now_seconds).map_or_else(
         || "of a time that is still to come, by this Box's clock".to_owned(),
@@ -217,6 +266,14 @@ mod tests {
             ),
             (
                 Facts {
+                    away: vec!["office".into(), "friend".into()],
+                    is_cut_off: true,
+                    ..facts()
+                },
+                "none of them is in reach now",
+            ),
+            (
+                Facts {
                     failure: Some("data set a could not be found".into()),
                     ..facts()
                 },
@@ -228,6 +285,14 @@ mod tests {
                     ..facts()
                 },
                 "photos is not where it should be",
+            ),
+            (
+                Facts {
+                    taken: Some(720 - 10 * 86_400),
+                    period: Some(Duration::from_secs(3600)),
+                    ..facts()
+                },
+                "as they were 10 days ago (2 copies elsewhere), but nothing newer",
             ),
             (
                 Facts {
@@ -245,6 +310,34 @@ mod tests {
                 "{sentence}"
             );
         }
+    }
+
+    #[test]
+    fn three_periods_without_a_snapshot_are_too_long_and_a_box_that_takes_none_by_itself_is_not_judged()
+     {
+        let hour = Some(Duration::from_secs(3600));
+        for (age, period, overdue) in [
+            (3 * 3600, hour, false),
+            (3 * 3600 + 1, hour, true),
+            (3600, Some(Duration::from_secs(60)), false),
+            (3601, Some(Duration::from_secs(60)), true),
+            (1 << 40, None, false),
+            (-500, hour, false),
+        ] {
+            assert_eq!(is_overdue(0, period, age), overdue, "{age} {period:?}");
+        }
+    }
+
+    #[test]
+    fn a_minimum_that_cannot_be_met_is_told_as_such() {
+        let (safe, _, todo) = verdict(
+            &Facts {
+                factor_min: 3,
+                ..facts()
+            },
+            720,
+        );
+        assert!(!safe && todo.contains("there are 2 others"), "{todo}");
     }
 
     #[test]

@@ -9,8 +9,10 @@ use crate::author::{self, SnapshotReport};
 use crate::console::control::{
     KeeperShare, PeerView, ProgressView, SnapshotOutcome, SnapshotView, StatusView, StoreView,
 };
+use crate::console::names::shown;
 use crate::console::{memory, text};
-use crate::format::head::SignedHead;
+use crate::dispatcher::EventKind;
+use crate::format::head::{Head, SignedHead};
 use crate::keeper::Store;
 use crate::roster::{Member, Roster};
 use crate::terms::PeerKey;
@@ -112,7 +114,7 @@ pub fn progress(progress: &author::Progress) -> ProgressView {
         bytes: progress.bytes.get(),
         bytes_read: progress.bytes_read.get(),
         bytes_sent: progress.bytes_sent.get(),
-        path: String::from_utf8_lossy(&progress.path.borrow()).into_owned(),
+        path: shown(&progress.path.borrow()),
     }
 }
 
@@ -130,10 +132,10 @@ pub fn outcome(
         .map(|share| share.key)
         .collect();
     // With one data set a path inside it says everything.
-    let shown = |unread: &author::Unread| {
-        let path = String::from_utf8_lossy(&unread.path);
+    let place = |unread: &author::Unread| {
+        let path = shown(&unread.path);
         if data_sets == 1 {
-            path.into_owned()
+            path
         } else {
             format!("{}/{path}", unread.data_set)
         }
@@ -171,7 +173,7 @@ pub fn outcome(
         unread: report
             .unread
             .iter()
-            .map(|unread| (shown(unread), unread.reason.to_string()))
+            .map(|unread| (place(unread), shown(unread.reason.as_bytes())))
             .collect(),
         unread_count: report.unread_count,
         skipped: report.skipped_count,
@@ -200,6 +202,12 @@ impl<W: World> Service<W> {
         self.roster().members().iter().map(view).collect()
     }
 
+    /// When the newest snapshot was as this Box is: when it was taken, or looked at since and found to be what is there.
+    pub(super) fn up_to_date(&self, head: &Head) -> i64 {
+        let looked = self.0.looked.get().map(|looked| looked.seconds);
+        head.taken.seconds.max(looked.unwrap_or(i64::MIN))
+    }
+
     /// One screen.
     pub async fn status(&self) -> StatusView {
         let roster = self.roster();
@@ -209,16 +217,13 @@ impl<W: World> Service<W> {
         let head = standing.as_ref().map(|(signed, _)| &signed.head);
         let (last_failure, unread_count) = match self.last_end() {
             Some(Ok(outcome)) => (None, outcome.unread_count),
-            Some(Err(fault)) => (Some(fault.what), 0),
-            None => (None, 0),
+            Some(Err(fault)) => (Some(fault.what), self.unread_before()),
+            None => (None, self.unread_before()),
         };
         let proven = standing
             .as_ref()
             .and_then(|(_, standing)| standing.last_proven);
-        let up_to_date = head.map(|head| {
-            let looked = self.0.looked.get().map(|looked| looked.seconds);
-            head.taken.seconds.max(looked.unwrap_or(i64::MIN))
-        });
+        let up_to_date = head.map(|head| self.up_to_date(head));
         let facts = Facts {
             is_out: roster.member(&self.me()).is_none(),
             has_data: !self.0.data.borrow().is_empty(),
@@ -233,6 +238,11 @@ impl<W: World> Service<W> {
                 .filter(|peer| !peer.connected)
                 .map(|peer| peer.name.clone())
                 .collect(),
+            is_cut_off: {
+                let away = self.reporter().subjects_of(EventKind::BoxOutOfReach);
+                peers.iter().all(|peer| peer.is_me || !peer.connected)
+                    && away.len() + 1 >= peers.len()
+            },
             refused: self
                 .willing()
                 .1
@@ -242,6 +252,8 @@ impl<W: World> Service<W> {
             failure: last_failure.clone().or_else(|| self.failure_before()),
             unread: unread_count,
             missing: self.missing_data_sets(),
+            period: self.0.period.get(),
+            is_taking: self.running_job().is_some(),
             is_fresh: self.world().clock().now().since(self.0.began) < FRESH,
         };
         let (safe, sentence, todo) = verdict(&facts, text::now_seconds());

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::Service;
 use super::protection::Now;
+use super::verdict::is_overdue;
+use crate::console::text;
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
 use crate::path::Mesh;
 use crate::terms::PeerKey;
@@ -18,6 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const AWAY_PATIENCE: Duration = Duration::from_secs(15);
 /// Copies may be missing this long before that is an event: keepers confirm one after the other.
 const COPIES_PATIENCE: Duration = Duration::from_secs(60);
+/// A Box that was off may take so long to take the snapshot that is due.
+const OVERDUE_PATIENCE: Duration = Duration::from_secs(86_400);
 /// A wall clock that moved this much more or less than time did has jumped.
 const CLOCK_JUMP_SECONDS: u64 = 60;
 
@@ -104,6 +108,15 @@ impl<W: World> Service<W> {
             EventFact::new(FactName::Copies, u64::from(standing.copies)),
         ];
         let reporter = self.reporter();
+        let now_seconds = self.world().clock().wall().seconds;
+        let newest = self.up_to_date(&head.head);
+        let has_data = !self.0.data.borrow().is_empty();
+        // Whoever was off for a night takes one at once.
+        let is_up = now.since(self.0.began) > OVERDUE_PATIENCE;
+        if has_data && is_up && is_overdue(newest, self.0.period.get(), now_seconds) {
+            let age = text::age(newest, now_seconds).unwrap_or_default();
+            self.tell_failed(&format!("a snapshot is overdue, the newest is {age} old"));
+        }
         // A snapshot that is being taken tells its own end.
         let is_busy = self.running_job().is_some();
         for (kind, name, wanted) in [

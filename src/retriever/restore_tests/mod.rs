@@ -371,6 +371,11 @@ fn only_what_was_asked_for_is_fetched() {
     assert_eq!((report.files, report.dirs), (51, 3));
     assert_eq!(report.failed.len(), 1);
     assert_eq!(report.failed[0].0, b"nowhere");
+    assert_eq!((report.failed_count, report.absent_count), (1, 1));
+    assert!(
+        bench.world.tree.0.borrow().note.is_none(),
+        "nothing is to come"
+    );
     assert_eq!(bench.thing("d042/f049"), file(b"pack 042"));
     assert_eq!(bench.thing("d070/f003"), file(b"pack 070"));
     assert_eq!(bench.thing("d070/f004"), None);
