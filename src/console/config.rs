@@ -12,7 +12,7 @@ use super::client::{Client, NoService};
 use super::control::{ChangeView, Reply, Want};
 use super::fault::{Exit, Fault};
 use super::setup::{in_world, told};
-use super::{service, text};
+use super::{protectable, service, text};
 use crate::roster::{Config, LoadedBox, SharedKey, SharedSetting};
 use crate::world::World;
 
@@ -23,6 +23,19 @@ struct View {
     value: String,
     unit: &'static str,
     source: &'static str,
+    /// Whether it has an effect in this version.
+    in_force: bool,
+}
+
+/// Whether a shared setting has an effect: the others are kept and handed on for the versions that follow them.
+const fn is_in_force(key: SharedKey) -> bool {
+    match key {
+        SharedKey::Factor | SharedKey::FactorMin | SharedKey::SweepPeriod => true,
+        SharedKey::EventPeriod
+        | SharedKey::WarningWindow
+        | SharedKey::WarningWindowOf(_)
+        | SharedKey::Retention => false,
+    }
 }
 
 impl ChangeView {
@@ -65,6 +78,7 @@ fn get(dir: &Path, key: Option<&str>, print: cli::Print) -> Result<Exit, Fault> 
             value: setting.value,
             unit: setting.unit,
             source: if setting.is_said { "shared" } else { "default" },
+            in_force: is_in_force(key),
         }
     }));
     let Some(key) = key else {
@@ -76,7 +90,17 @@ fn get(dir: &Path, key: Option<&str>, print: cli::Print) -> Result<Exit, Fault> 
             .iter()
             .map(|view| {
                 let value = format!("{} {}", view.value, view.unit);
-                format!("{:<30} {:<28} {}", view.key, value.trim_end(), view.source)
+                let later = if view.in_force {
+                    ""
+                } else {
+                    ", without effect yet"
+                };
+                format!(
+                    "{:<30} {:<28} {}{later}",
+                    view.key,
+                    value.trim_end(),
+                    view.source
+                )
             })
             .collect();
         text::print(&lines.join("\n"))?;
@@ -106,6 +130,7 @@ fn local(config: &Config) -> Vec<View> {
         value,
         unit,
         source: if is_usual { "default" } else { "local" },
+        in_force: true,
     };
     let list = |addresses: &[std::net::SocketAddr]| {
         let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -114,7 +139,7 @@ fn local(config: &Config) -> Vec<View> {
     let number = |said: Option<u64>, otherwise: &str| {
         said.map_or_else(|| otherwise.to_owned(), |number| number.to_string())
     };
-    let (store, usual_store) = (&config.store, &usual.store);
+    let store = &config.store;
     let mut all = vec![
         view("name", config.name.to_string(), "", false),
         view(
@@ -128,12 +153,6 @@ fn local(config: &Config) -> Vec<View> {
             list(&config.advertise),
             "",
             config.advertise.is_empty(),
-        ),
-        view(
-            "store.keep",
-            store.keep.to_string(),
-            "",
-            store.keep == usual_store.keep,
         ),
         view(
             "store.capacity_bytes",
@@ -223,7 +242,60 @@ fn set(dir: &Path, key: &str, value: &str, print: cli::Print) -> Result<Exit, Fa
         );
         text::print(&line.replace("  ", " "))?;
     }
+    tell_impossible(dir, key);
+    if SharedKey::from_name(key).is_some_and(|key| !is_in_force(key)) {
+        text::tell(
+            "It is kept and handed on to the other Boxes, but has no effect in this version yet.",
+        );
+    }
     Ok(Exit::Done)
+}
+
+/// Says what of a number of copies cannot be had.
+fn tell_impossible(dir: &Path, key: &str) {
+    if !matches!(
+        SharedKey::from_name(key),
+        Some(SharedKey::Factor | SharedKey::FactorMin)
+    ) {
+        return;
+    }
+    let Ok(loaded) = load(dir) else { return };
+    let others = loaded.roster.members().len().saturating_sub(1);
+    let wanted = |key| {
+        let setting = loaded.roster.setting(key);
+        setting.value.parse().unwrap_or(0usize)
+    };
+    if let Some(note) = impossible(
+        others,
+        wanted(SharedKey::Factor),
+        wanted(SharedKey::FactorMin),
+    ) {
+        text::tell(&format!("Note: {note}"));
+    }
+}
+
+/// What is wrong with so many copies on so many other Boxes. Pure.
+fn impossible(others: usize, factor: usize, factor_min: usize) -> Option<String> {
+    let there = if others == 1 {
+        "there is 1 other Box".to_owned()
+    } else {
+        format!("there are {others} other Boxes")
+    };
+    if factor_min > others {
+        Some(format!(
+            "{there}, so nothing can be called protected with a minimum of {factor_min}: take in more Boxes, or lower replication_factor_min."
+        ))
+    } else if factor_min > factor {
+        Some(format!(
+            "replication_factor is {factor}, so nothing can be called protected with a minimum of {factor_min}."
+        ))
+    } else if factor > others {
+        Some(format!(
+            "{there}: until more are taken in, there are as many copies."
+        ))
+    } else {
+        None
+    }
 }
 
 /// Without a keeper it stands on this Box, and the others hear of it when the keeper runs again.
@@ -268,11 +340,28 @@ fn check(dir: &Path, file: Option<&Path>) -> Result<Exit, Fault> {
             "Correct it and repeat the command.",
         )
     })?;
+    for set in &config.data {
+        protectable::refuse_own_state(dir, Path::new(&set.path))?;
+    }
     text::print(&format!(
-        "{} is in order: Box {}, {} data sets.",
+        "{} is in order: Box {}, {}.",
         path.display(),
         config.name,
-        config.data.len()
+        text::count(config.data.len() as u64, "data set", "data sets")
     ))?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_copies_that_cannot_be_had_is_told() {
+        assert_eq!(impossible(2, 2, 2), None);
+        assert_eq!(impossible(2, 2, 1), None);
+        assert!(impossible(2, 3, 3).is_some_and(|note| note.contains("2 other Boxes")));
+        assert!(impossible(3, 2, 3).is_some_and(|note| note.contains("replication_factor is 2")));
+        assert!(impossible(1, 3, 1).is_some_and(|note| note.contains("1 other Box:")));
+    }
 }

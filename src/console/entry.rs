@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use super::cli::{Init, Join, NamedPath, Recover};
 use super::fault::{Exit, Fault};
+use super::protectable;
 use super::setup::{config, in_world, told};
 use super::text;
 use crate::roster::{Config, FirstBoot, LoadedBox, is_initialised};
@@ -139,6 +140,9 @@ impl Entry {
             )
             .exit(Exit::Usage)
         })?;
+        for set in &first.config.data {
+            protectable::refuse_own_state(dir, Path::new(&set.path))?;
+        }
         // A ticket's file may be gone once it was used: it is read only if this Box has still to enter.
         let ticket = match (&first.ticket, first.ticket_file.as_deref().map(Path::new)) {
             (Some(ticket), _) => Some(ticket.clone()),

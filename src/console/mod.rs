@@ -29,6 +29,7 @@ mod memory;
 mod names;
 mod pages;
 mod progress;
+mod protectable;
 mod recover;
 mod remove;
 mod report;

@@ -78,6 +78,7 @@ pub fn run(dir: &Path, args: &cli::Retrieve) -> Result<Exit, Fault> {
             "Give another directory with --to.",
         )
     })?;
+    let _alone = alone(&target)?;
     let outcome = uring::run_without_ring(async move { restore(opened, args, &target).await })
         .map_err(|error| {
         Fault::from_sentence(
@@ -98,6 +99,24 @@ pub fn run(dir: &Path, args: &cli::Retrieve) -> Result<Exit, Fault> {
     } else {
         Exit::Done
     })
+}
+
+/// Has the target for this command alone until it ends: two that write the same files there would take them from each other.
+fn alone(target: &Path) -> Result<Option<std::fs::File>, Fault> {
+    // What cannot be made or opened is told by the restore itself.
+    let _ = std::fs::create_dir_all(target);
+    let Ok(dir) = std::fs::File::open(target) else {
+        return Ok(None);
+    };
+    match rustix::fs::flock(&dir, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Fault::new(
+            format!("another retrieval writes into {} now", target.display()),
+            "It goes on undisturbed; this one wrote nothing.",
+            "Wait for its end, or choose another directory with --to.",
+        )),
+        // Not every file system has such locks.
+        Ok(()) | Err(_) => Ok(Some(dir)),
+    }
 }
 
 async fn restore(

@@ -93,11 +93,16 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
     if let Some(store) = &view.store {
         let _ = writeln!(
             text,
-            "keeps for others  {} chunks ({} at most), {}, {} free",
+            "keeps for others  {} chunks ({} at most), {}, {} free{}",
             store.chunks,
             store.chunks_max,
             bytes(store.bytes),
-            bytes(store.free_bytes)
+            bytes(store.free_bytes),
+            if store.free_bytes == 0 {
+                ": it takes no more data until it has more space"
+            } else {
+                ""
+            }
         );
         if store.damaged > 0 {
             let _ = writeln!(

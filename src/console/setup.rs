@@ -14,7 +14,7 @@ use super::control::{PeerView, SnapshotView, StatusView};
 use super::entry::{Entry, is_box, missing};
 use super::fault::{Exit, Fault};
 use super::service::{self, has_fast_aes, peer_view, session_suite, snapshot_view};
-use super::{events, text};
+use super::{events, protectable, text};
 use crate::format;
 use crate::format::message::{JoinGrant, JoinRequest, Message, Refusal};
 use crate::format::ticket::Ticket;
@@ -105,17 +105,8 @@ fn data_set(dir: &Path, set: &NamedPath) -> Result<DataSet, Fault> {
         )
         .exit(Exit::Usage)
     })?;
-    let state = std::fs::canonicalize(dir).or_else(|_| std::path::absolute(dir));
-    let why = match &state {
-        Ok(state) if path.starts_with(state) => "lies in this Box's own state directory",
-        Ok(state) if state.starts_with(&path) => "holds this Box's own state directory",
-        _ => "",
-    };
-    if !why.is_empty() {
-        let what = format!("{} {why} {}", path.display(), dir.display());
-        let todo = "Name a directory beside it; what the Box keeps for others is protected on the others already.";
-        return Err(Fault::new(what, "Nothing was changed.", todo).exit(Exit::Usage));
-    }
+    protectable::refuse_own_state(dir, &path)?;
+    protectable::refuse_unreal(&path)?;
     DataSet::from_bytes(&set.name, path.as_os_str().as_bytes())
         .map_err(|error| told(&error).exit(Exit::Usage))
 }

@@ -85,7 +85,7 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
             .into();
     }
     let mut text = format!(
-        "{:<10} {:<12} {:>6}  {:<20}  {:>10}  held by\n",
+        "{:<10} {:<12} {:>6}  {:<20}  {:>10}  known to\n",
         "ID", "author", "number", "taken (UTC)", "stored"
     );
     for snapshot in list {

@@ -90,6 +90,11 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
         mesh
     }
 
+    /// Answers calls at one more place.
+    pub fn hear(&self, listener: <W::Net as Net>::Listener) {
+        self.0.world.spawn(self.clone().answer_calls(listener));
+    }
+
     /// The live session with a peer.
     #[must_use]
     pub fn session(&self, peer: PeerKey) -> Option<Session> {

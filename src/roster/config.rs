@@ -65,7 +65,7 @@ pub struct DataSet {
 }
 
 /// What a Box keeps for others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Store {
     /// The most it may use, in bytes; without it, what the file system has.
     pub capacity_bytes: Option<u64>,
@@ -73,19 +73,6 @@ pub struct Store {
     pub quota_bytes_per_author: Option<u64>,
     /// Chunks the table has room for.
     pub table_chunks: Option<u64>,
-    /// Whether it keeps anything.
-    pub keep: bool,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            capacity_bytes: None,
-            quota_bytes_per_author: None,
-            table_chunks: None,
-            keep: true,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -122,7 +109,7 @@ pub(super) struct RawStore {
     capacity_bytes: Option<Spanned<u64>>,
     quota_bytes_per_author: Option<Spanned<u64>>,
     table_chunks: Option<Spanned<u64>>,
-    keep: Option<bool>,
+    keep: Option<Spanned<bool>>,
 }
 
 impl Config {
@@ -175,9 +162,15 @@ impl Config {
             if let Some(number) = number
                 && *number.get_ref() == 0
             {
-                let what = format!("{key} must not be 0 (to keep nothing, say keep = false)");
+                let what = format!("{key} must not be 0");
                 return Err(fail(number.span().start, what));
             }
+        }
+        if let Some(keep) = &raw.store.keep
+            && !keep.get_ref()
+        {
+            let what = "keep = false is not possible: a Box keeps for the others what they keep for it (capacity_bytes bounds how much)".to_owned();
+            return Err(fail(keep.span().start, what));
         }
         let every = raw.snapshots.every_minutes;
         if let Some(every) = &every
@@ -197,7 +190,6 @@ impl Config {
                 capacity_bytes: raw.store.capacity_bytes.map(Spanned::into_inner),
                 quota_bytes_per_author: raw.store.quota_bytes_per_author.map(Spanned::into_inner),
                 table_chunks: raw.store.table_chunks.map(Spanned::into_inner),
-                keep: raw.store.keep.unwrap_or(true),
             },
             snapshots: every.map_or_else(Snapshots::default, |every| Snapshots {
                 every_minutes: every.into_inner(),
@@ -230,7 +222,7 @@ impl Config {
         };
         line(format_args!("listen = [{}]\n", list(&self.listen)));
         line(format_args!("advertise = [{}]\n", list(&self.advertise)));
-        line(format_args!("\n[store]\nkeep = {}\n", self.store.keep));
+        line(format_args!("\n[store]\n"));
         if let Some(bytes) = self.store.capacity_bytes {
             line(format_args!("capacity_bytes = {bytes}\n"));
         }
@@ -379,6 +371,7 @@ mod tests {
                 "capacity_bytes",
             ),
             ("name = \"a\"\n[store]\nkeep = true\nsize = 1\n", 4, "size"),
+            ("name = \"a\"\n[store]\nkeep = false\n", 3, "keep = false"),
             (
                 "name = \"a\"\n\n[snapshots]\nevery_minutes = 99999\n",
                 4,

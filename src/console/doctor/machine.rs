@@ -100,7 +100,7 @@ fn clock(now: i64) -> Line {
     Line::ok("clock", text)
 }
 
-/// Everything of fixed size, with its bytes.
+/// The largest things of fixed size, with the bytes each may have; not all of them are full at once.
 pub(super) fn plan(table_chunks: u64, peers: u64) -> Vec<(&'static str, u64)> {
     let table =
         table_chunks.saturating_mul(TABLE_SLOT_BYTES as u64 * 100) / TABLE_LOAD_PERCENT_MAX as u64;
@@ -137,7 +137,7 @@ pub(super) fn memory(plan: &[(&'static str, u64)], available: Option<u64>) -> Ve
         |available| format!("{} are available", bytes(available)),
     );
     let text = format!(
-        "{} are planned ({}); {there}",
+        "{} are the most that is planned, were all of it in use at once ({}); {there}",
         bytes(total),
         parts.join(", ")
     );

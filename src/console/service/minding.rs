@@ -11,7 +11,9 @@ use crate::console::control::{ProgressView, RoomView, SweepView};
 use crate::console::fault::Fault;
 use crate::console::text::bytes;
 use crate::format::message::{Refusal, Room};
-use crate::keeper::{Ask, Damage, Keepers, Pace, RemoteKeeper, SweepProgress, SweepReport, Which};
+use crate::keeper::{
+    Ask, Damage, DamageKind, Keepers, Pace, RemoteKeeper, SweepProgress, SweepReport, Which,
+};
 use crate::session::Session;
 use crate::terms::PeerKey;
 use crate::world::{Clock, World};
@@ -102,6 +104,12 @@ impl<W: World> Service<W> {
             return;
         };
         let repaired = server.repair().await;
+        let replaced = self
+            .0
+            .replaced
+            .get()
+            .saturating_add(repaired.replaced as u64);
+        self.0.replaced.set(replaced);
         if repaired.replaced > 0 {
             tracing::info!(
                 replaced = repaired.replaced,
@@ -129,6 +137,7 @@ impl<W: World> Service<W> {
 
     async fn sweep(&self, progress: &SweepProgress) -> Result<SweepView, Fault> {
         let began = self.world().clock().now();
+        let replaced = self.0.replaced.get();
         let report = self
             .store()
             .verify(Which::All, Pace::Full, progress)
@@ -142,7 +151,6 @@ impl<W: World> Service<W> {
             })?;
         let took = self.world().clock().now().since(began);
         tell(&report);
-        let damaged = self.store().figures().damaged;
         self.tell_damage().await;
         self.mend_own_store().await;
         let still_damaged = self.store().figures().damaged;
@@ -153,7 +161,8 @@ impl<W: World> Service<W> {
             milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             damaged: report.damaged.iter().map(in_words).collect(),
             damaged_count: report.damaged_count,
-            replaced: damaged.saturating_sub(still_damaged),
+            // Also those that were fetched while the reading went on.
+            replaced: self.0.replaced.get().saturating_sub(replaced),
             still_damaged,
         })
     }
@@ -228,9 +237,17 @@ pub(super) fn room_view(room: &Room) -> RoomView {
 }
 
 fn in_words(damage: &Damage) -> String {
+    let what = match damage.kind {
+        DamageKind::Missing => "its file is gone",
+        DamageKind::Header => "its beginning does not read",
+        DamageKind::Footer => "its list of contents does not read; they were found one by one",
+        DamageKind::Frames => "what was acknowledged there does not read",
+        DamageKind::Unwritable => "it cannot be written any more; what is in it is read",
+        DamageKind::Head => "the head of a snapshot does not read",
+    };
     format!(
-        "segment {} from byte {}: {:?}",
-        damage.segment, damage.offset, damage.kind
+        "segment {} from byte {}: {what}",
+        damage.segment, damage.offset
     )
 }
 

@@ -29,6 +29,7 @@ mod watch;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +99,8 @@ struct Inner<W: World> {
     boots: RefCell<BTreeMap<PeerKey, u64>>,
     /// What the others said of their room when they were asked last.
     rooms: RefCell<BTreeMap<PeerKey, Room>>,
+    /// Damaged chunks that were fetched anew in this run.
+    replaced: Cell<u64>,
     /// The reading of everything that somebody asked for.
     sweeping: RefCell<Option<Rc<Sweeping>>>,
     /// Keepers that are being asked for their share now.
@@ -105,6 +108,7 @@ struct Inner<W: World> {
     jobs: RefCell<VecDeque<Rc<Job>>>,
     snapshot_turn: tokio::sync::Mutex<()>,
     data: RefCell<Vec<DataSet>>,
+    state_dir: OnceCell<PathBuf>,
     /// Chunks on their way to commands, all together.
     chunks_out: Arc<Semaphore>,
     dispatcher: Dispatcher<W>,
@@ -166,11 +170,13 @@ impl<W: World> Service<W> {
             mend: Notify::new(),
             boots: RefCell::default(),
             rooms: RefCell::default(),
+            replaced: Cell::new(0),
             sweeping: RefCell::default(),
             proving: RefCell::default(),
             jobs: RefCell::default(),
             snapshot_turn: tokio::sync::Mutex::new(()),
             data: RefCell::new(loaded.config.data.clone()),
+            state_dir: OnceCell::new(),
             chunks_out: Arc::new(Semaphore::new(CHUNKS_OUT_MAX)),
             dispatcher,
             unprotected: Cell::new(None),
@@ -225,6 +231,19 @@ impl<W: World> Service<W> {
         });
         self.world().spawn(self.clone().mind_store());
         self.world().spawn(self.clone().mend_store());
+    }
+
+    /// Where its own state is: nothing of that is a data set.
+    pub fn lies_in(&self, dir: &Path) {
+        // Told once, at the start.
+        let _ = self.0.state_dir.set(dir.to_owned());
+    }
+
+    /// Answers calls at one more place.
+    pub fn hear(&self, listener: <W::Net as crate::world::Net>::Listener) {
+        if let Some(mesh) = self.mesh() {
+            mesh.hear(listener);
+        }
     }
 
     pub(super) fn world(&self) -> &W {

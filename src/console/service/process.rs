@@ -15,7 +15,7 @@ use crate::dispatcher::Dispatcher;
 use crate::keeper::{OpenReport, Store, StoreConfig};
 use crate::roster::{Config, Invitations, LoadedBox};
 use crate::terms::limits::TABLE_CHUNKS_DEFAULT;
-use crate::world::uring::{self, Uring};
+use crate::world::uring::{self, Uring, UringListener};
 use crate::world::{Clock, Listener, Net, World};
 
 /// The program's version.
@@ -42,6 +42,7 @@ pub fn run(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
                 )
             })?;
     }
+    keep_out_of_dumps();
     let _lock = lock(dir)?;
     uring::run(keep(dir, args)).map_err(|error| {
         Fault::from_sentence(
@@ -52,13 +53,32 @@ pub fn run(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
     })?
 }
 
+/// The keys in this process's memory go into no core dump, and no other process of the same user may look at them.
+fn keep_out_of_dumps() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let limited = setrlimit(Resource::Core, none);
+    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    if let Err(error) = limited.and(hidden) {
+        tracing::warn!(%error, "a crash of this process may leave its memory on disk");
+    }
+}
+
 /// Takes the directory for this process alone; the kernel gives it back when the process ends, however it ends.
 pub fn lock(dir: &Path) -> Result<File, Fault> {
-    let cannot = |error: &dyn std::fmt::Display| {
+    let cannot = |error: std::io::Error| {
+        let todo = if error.kind() == std::io::ErrorKind::PermissionDenied {
+            "Run this as the user the keeper runs as, or as root."
+        } else {
+            "Is it this Box's state directory? Make it one with `reserve init` or `reserve join`, or name another with --dir."
+        };
         Fault::new(
             format!("{}: {error}", dir.display()),
             "Nothing was changed.",
-            "Is it this Box's state directory? Make it one with `reserve init` or `reserve join`, or name another with --dir.",
+            todo,
         )
     };
     let file = File::options()
@@ -66,7 +86,7 @@ pub fn lock(dir: &Path) -> Result<File, Fault> {
         .truncate(false)
         .write(true)
         .open(dir.join(LOCK))
-        .map_err(|error| cannot(&error))?;
+        .map_err(cannot)?;
     let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     let mut locked = rustix::fs::flock(&file, exclusive);
     // A command that looks whether a keeper runs holds it for an instant.
@@ -84,7 +104,7 @@ pub fn lock(dir: &Path) -> Result<File, Fault> {
             "It goes on undisturbed.",
             "`reserve status` shows what it does; stop it before you start another.",
         )),
-        Err(errno) => Err(cannot(&errno)),
+        Err(errno) => Err(cannot(errno.into())),
     }
 }
 
@@ -146,26 +166,23 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
 
     let wanted = args
         .listen
-        .or_else(|| loaded.config.listen.first().copied());
-    let wanted = wanted.ok_or_else(|| failed("box.toml", &"it names no address to listen at"))?;
-    let listener = world.net().listen(wanted).await.map_err(|error| {
-        Fault::new(
-            format!("cannot listen at {wanted}: {error}"),
-            "What is kept here is untouched.",
-            "Free the address, or name another with --listen.",
-        )
-    })?;
-    let at = listener
-        .local_addr()
-        .map_err(|error| failed("the listener has no address", &error))?;
-    let told = advertised(
-        at,
-        if args.advertise.is_empty() {
-            &loaded.config.advertise
-        } else {
-            &args.advertise
-        },
-    );
+        .map_or_else(|| loaded.config.listen.clone(), |at| vec![at]);
+    let mut listeners = listen(&world, wanted).await?.into_iter();
+    let (at, first) = listeners
+        .next()
+        .ok_or_else(|| failed("box.toml", &"it names no address to listen at"))?;
+    let others: Vec<_> = listeners.collect();
+    let mut told = if args.advertise.is_empty() {
+        loaded.config.advertise.clone()
+    } else {
+        args.advertise
+    };
+    if told.is_empty() {
+        let all = std::iter::once(at).chain(others.iter().map(|(at, _)| *at));
+        told = all.flat_map(advertised).collect();
+        told.sort_unstable();
+        told.dedup();
+    }
     let commands = control::open(dir).map_err(|error| failed("the control socket", &error))?;
 
     let service = Service::new(
@@ -176,8 +193,13 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
         dispatcher.clone(),
         report.damaged_count,
     );
+    service.lies_in(dir);
     service.announce(&told).await;
-    service.start(listener);
+    service.start(first);
+    for (at, listener) in others {
+        tracing::info!(%at, "calls are answered here as well");
+        service.hear(listener);
+    }
     world.spawn(control::serve(service.clone(), commands));
     // Whoever started us may have gone; the service does not depend on it.
     let mut out = std::io::stdout();
@@ -233,11 +255,54 @@ fn tell(report: &OpenReport) {
     }
 }
 
-/// Where others are told to call: as configured, or where it listens; at every address of this machine if it listens at all of them.
-fn advertised(at: SocketAddr, configured: &[SocketAddr]) -> Vec<SocketAddr> {
-    if !configured.is_empty() {
-        return configured.to_vec();
+/// Listens at each of these addresses. One that this machine cannot have (its kernel has no IPv6) is left out with a word as long as there is another.
+async fn listen(
+    world: &Uring,
+    mut wanted: Vec<SocketAddr>,
+) -> Result<Vec<(SocketAddr, UringListener)>, Fault> {
+    // `[::]` hears IPv4 as well, so it comes first, and `0.0.0.0` of the same port is then heard already.
+    wanted.sort_by_key(|at| !hears_all(*at));
+    let mut heard: Vec<(SocketAddr, UringListener)> = Vec::new();
+    let mut reason = None;
+    for at in wanted {
+        let opened = world.net().listen(at).await;
+        let opened = opened.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let error = match opened {
+            Ok(opened) => {
+                heard.push(opened);
+                continue;
+            }
+            Err(error) => error,
+        };
+        let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
+        let is_same = |(other, _): &(SocketAddr, _)| hears_all(*other) && other.port() == at.port();
+        if is_taken && at.is_ipv4() && at.ip().is_unspecified() && heard.iter().any(is_same) {
+            continue;
+        }
+        let fault = Fault::new(
+            format!("cannot listen at {at}: {error}"),
+            "What is kept here is untouched.",
+            "Free the address, or name another with --listen.",
+        );
+        if is_taken || error.kind() == std::io::ErrorKind::PermissionDenied {
+            return Err(fault);
+        }
+        tracing::warn!(%at, %error, "cannot listen here");
+        reason = Some(fault);
     }
+    match reason {
+        Some(fault) if heard.is_empty() => Err(fault),
+        _ => Ok(heard),
+    }
+}
+
+/// Whether it is every address of this machine, of either family.
+fn hears_all(at: SocketAddr) -> bool {
+    at.is_ipv6() && at.ip().is_unspecified()
+}
+
+/// Where others are told to call: where it listens; at every address of this machine if it listens at all of them.
+fn advertised(at: SocketAddr) -> Vec<SocketAddr> {
     if !at.ip().is_unspecified() {
         return vec![at];
     }
@@ -246,6 +311,7 @@ fn advertised(at: SocketAddr, configured: &[SocketAddr]) -> Vec<SocketAddr> {
     found.dedup();
     found
         .into_iter()
+        .filter(|ip| at.is_ipv6() || ip.is_ipv4())
         .map(|ip| SocketAddr::new(ip, at.port()))
         .collect()
 }
@@ -280,5 +346,40 @@ impl Ends {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_that_is_to_listen_everywhere_is_heard_over_both_families_on_one_port() {
+        let dir = tempfile::tempdir().expect("a place");
+        uring::run(async {
+            let world = Uring::new(dir.path()).expect("a world");
+            let net = world.net();
+            let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+            let any = net.listen(at("0.0.0.0:0")).await.expect("listens");
+            let port = any.local_addr().expect("an address").port();
+            drop(any);
+            let both = ["0.0.0.0", "[::]"].map(|ip| at(&format!("{ip}:{port}")));
+            let heard = listen(&world, both.to_vec()).await.expect("listens");
+            assert!(!heard.is_empty());
+            for family in ["127.0.0.1:0", "[::1]:0"] {
+                // A kernel without IPv6 has no such address to call.
+                let Ok(there) = net.listen(at(family)).await else {
+                    continue;
+                };
+                let ip = there.local_addr().expect("an address").ip();
+                let called = net.connect(SocketAddr::new(ip, port)).await;
+                assert!(called.is_ok(), "{ip}: {called:?}");
+            }
+            let held = listen(&world, vec![at("127.0.0.1:0")]).await;
+            let held = held.expect("listens");
+            let refused = listen(&world, vec![held[0].0, at("127.0.0.1:0")]).await;
+            assert!(refused.is_err(), "a taken address is told, not left out");
+        })
+        .expect("a ring");
     }
 }

@@ -151,13 +151,25 @@ impl<W: World> Service<W> {
             return known;
         }
         let newest = match author::last_head(self.world()).await {
-            Ok(newest) => newest?,
+            Ok(Some(newest)) => newest,
+            // Forgotten, not undone: what this Box signed lies in the stores, its own too.
+            Ok(None) => self.newest_in_store().await?,
             Err(error) => {
                 tracing::warn!(%error, "the author's state cannot be read");
                 return None;
             }
         };
         Some(self.0.latest.borrow_mut().get_or_insert(newest).clone())
+    }
+
+    /// The newest head of this Box that its own store has.
+    async fn newest_in_store(&self) -> Option<SignedHead> {
+        let me = self.me();
+        let newest = self.store().newest_heads();
+        let (_, number) = newest.into_iter().find(|(author, _)| *author == me)?;
+        let before = SnapshotNumber(number.0.saturating_sub(1));
+        let heads = self.store().heads(Some(me), before).await.ok()?;
+        heads.into_iter().max_by_key(|signed| signed.head.number)
     }
 
     /// Has a keeper confirm its share of our newest snapshot, fetching what it lacks from the others.

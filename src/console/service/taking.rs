@@ -3,6 +3,7 @@
 //! Whoever asks while one waits for its turn follows that one; whoever asks while one runs gets a new one, since the walk may have
 //! passed by what was changed a moment ago.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use super::job::{Asked, Job};
@@ -55,6 +56,21 @@ impl<W: World> Service<W> {
                 "Correct box.toml, then `reserve snapshot --wait`.",
             )
         })?;
+        if let Some(dir) = self.0.state_dir.get()
+            && let Some(set) = config
+                .data
+                .iter()
+                .find(|set| is_own(dir, Path::new(&set.path)))
+        {
+            return Err(Fault::new(
+                format!(
+                    "box.toml: data set {} lies in this Box's own state directory or holds it",
+                    set.name
+                ),
+                "No snapshot was taken.",
+                "Name a directory beside it in box.toml, then `reserve snapshot --wait`.",
+            ));
+        }
         let before = self.0.data.replace(config.data.clone());
         if before != config.data {
             let setting = [EventFact::new(FactName::Setting, "data")];
@@ -186,6 +202,12 @@ impl<W: World> Service<W> {
             }
         };
         self.0.looked.set(Some(began));
+        // What they keep for this Box is another figure by now.
+        for session in self.mesh().map(Mesh::sessions).unwrap_or_default() {
+            let service = self.clone();
+            self.world()
+                .spawn(async move { service.look_at_room(&session).await });
+        }
         self.snapshot_taken(&report, places);
         Ok(views::outcome(
             &self.roster(),
@@ -246,4 +268,9 @@ impl<W: World> Service<W> {
             .find(|job| job.id == id)
             .cloned()
     }
+}
+
+/// Whether a path is, as it is written, part of the state directory or above it.
+fn is_own(state_dir: &Path, path: &Path) -> bool {
+    path.starts_with(state_dir) || state_dir.starts_with(path)
 }

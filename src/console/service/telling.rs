@@ -80,7 +80,8 @@ impl<W: World> Service<W> {
         reporter.settle(waits, EventKind::LossPending, Subject::Itself, &[]);
         if report.is_protected() {
             self.tell_protected(report.number, u32::from(report.copies));
-        } else {
+        } else if !report.is_unchanged {
+            // A look that finds nothing new while a keeper naps is no news: what lasts is told by the watch.
             let least = EventFact::new(FactName::FactorMin, u64::from(report.copies_min));
             let facts = [copies, least];
             reporter.raise(EventKind::NotProtected, Subject::Itself, &facts);
