@@ -161,35 +161,26 @@ pub fn open(keys: &DataKeys, mut record: Vec<u8>) -> Result<(RecordHeader, Vec<u
     if header.epoch != keys.epoch {
         return Err(OpenError::OtherEpoch(header.epoch));
     }
+    // What comes out stands at the start: nothing has to be moved afterwards.
     let body_bytes = cipher(keys, &header)
         .open_within(
             nonce(),
             aead::Aad::from(header.encode()),
-            &mut record[RECORD_HEADER_BYTES..],
-            0..,
+            &mut record,
+            RECORD_HEADER_BYTES..,
         )
         .map_err(|_| OpenError::Forged)?
         .len();
-    record.truncate(RECORD_HEADER_BYTES + body_bytes);
-    if tag_of(
-        keys,
-        header.kind,
-        header.codec,
-        &record[RECORD_HEADER_BYTES..],
-    ) != header.tag
-    {
+    record.truncate(body_bytes);
+    if tag_of(keys, header.kind, header.codec, &record) != header.tag {
         return Err(OpenError::Forged);
     }
     let plain_bytes = header.plain_bytes as usize;
     let plain = match header.codec {
-        Codec::Plain => {
-            record.drain(..RECORD_HEADER_BYTES);
-            record
-        }
+        Codec::Plain => record,
         Codec::Zstd => {
             // The header bounds the output, so a bomb ends here.
-            zstd::bulk::decompress(&record[RECORD_HEADER_BYTES..], plain_bytes)
-                .map_err(|_| OpenError::Unpack)?
+            zstd::bulk::decompress(&record, plain_bytes).map_err(|_| OpenError::Unpack)?
         }
     };
     if plain.len() != plain_bytes {

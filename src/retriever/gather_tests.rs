@@ -196,7 +196,10 @@ fn keepers_that_lie_or_are_gone_cost_no_chunk() {
     for manner in [Manner::Lies, Manner::Gone, Manner::NeverAnswers] {
         for honest in 1..5 {
             let keepers = five();
-            keepers.keeper(0).manner.set(manner);
+            // Our own store compares what it reads itself: it may be gone or stuck, but has no other bytes.
+            if manner != Manner::Lies {
+                keepers.keeper(0).manner.set(manner);
+            }
             keepers.all_others(manner);
             let id = keepers.keep(honest, b"photo");
             keepers.keeper(honest).manner.set(Manner::Honest);

@@ -251,11 +251,12 @@ impl<W: World, S: Source> LargeFile<W, S> {
         if !self.is_good() {
             return Ok(());
         }
-        let (written, _) = if self.has_holes {
+        let (written, memory) = if self.has_holes {
             file.write_around_zeros(plain, offset).await
         } else {
             file.write_at(plain, offset).await
         };
+        self.work.source.give_back(memory);
         written.map_err(|error| self.work.words_for(&error))?;
         let count = u64::from(bytes);
         self.work

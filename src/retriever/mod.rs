@@ -58,6 +58,11 @@ pub use selection::{BadSelection, Selection};
 pub trait Source: Clone + 'static {
     /// The plaintext of a chunk, which is of this kind and belongs to this name: the source has verified both.
     async fn fetch(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, FetchError>;
+
+    /// Takes the memory of an answer back, to use it again where that saves something.
+    fn give_back(&self, memory: Vec<u8>) {
+        drop(memory);
+    }
 }
 
 /// Why the plaintext of a chunk could not be had. Nothing is changed by finding out.
