@@ -240,3 +240,42 @@ fn names_of_one_thing_are_one_thing_again_after_a_kill() {
     });
     assert_eq!(left.count(), 0, "something was left behind");
 }
+
+#[test]
+fn what_came_of_a_retrieval_is_an_event_of_the_box_that_was_asked() {
+    let stage = Stage::new();
+    let (files, mut office, _) = flooded(&stage, CLIP_BYTES / 20);
+    let (to, late) = (stage.path("to"), stage.path("late"));
+    let done = last_line(begin(&office, &to), 0);
+    assert_same_trees(&files, &to);
+    let told = |office: &BoxProcess| -> Vec<Value> {
+        let told = office.succeeds(&["events", "--json"]);
+        let events = told.lines().map(|line| serde_json::from_str(line).unwrap());
+        let is_ours = |event: &Value| event["kind"].as_str().unwrap().starts_with("retrieval_");
+        events.filter(is_ours).collect()
+    };
+    let events = told(&office);
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert_eq!(events[0]["kind"], "retrieval_done");
+    let text = events[0]["text"].as_str().unwrap();
+    let count = format!("of home; {} files", done["files"]);
+    assert!(text.contains(&count), "{text}");
+
+    // Something in the only copy rots.
+    office.stop();
+    let segment = office.dir.join("store/seg-000001");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 4;
+    bytes[middle..middle + 16_384].fill(0xa5);
+    fs::write(&segment, bytes).unwrap();
+    office.start();
+    let damaged = last_line(begin(&office, &late), 4);
+    let events = told(&office);
+    assert_eq!(events.len(), 2, "{events:#?}");
+    assert_eq!(events[1]["kind"], "retrieval_incomplete");
+    assert_eq!(events[1]["type"], "failure");
+    let missing = damaged["failed_count"].as_u64().unwrap();
+    let text = events[1]["text"].as_str().unwrap();
+    assert!(text.contains(&format!("{missing} thing")), "{text}");
+    assert_nothing_half(&files, &late);
+}

@@ -14,7 +14,7 @@ mod fetch;
 mod jobs;
 mod keeping;
 
-pub use fetch::{CHUNK_HEADER_BYTES, FETCH_BYTES, Fetch, chunk_header, read_chunk_header};
+pub use fetch::{CHUNK_HEADER_BYTES, Ended, FETCH_BYTES, Fetch, chunk_header, read_chunk_header};
 pub use jobs::{JobState, JobView, KeeperShare, ProgressView, SnapshotOutcome};
 pub use keeping::{RoomView, StoreView, SweepView};
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::control::SnapshotView;
+use super::control::{Ended, SnapshotView};
 use super::fault::{Exit, Fault};
 use super::names::shown;
 use super::progress::Progress as Bar;
 use super::source::{self, Opened, SocketSource};
 use super::{cli, memory, text};
-use crate::retriever::{self, Told};
+use crate::retriever::{self, RetrieveError, Told};
 use crate::world::uring::{self, Uring};
 use crate::world::{Clock, World};
 
@@ -22,6 +22,8 @@ use crate::world::{Clock, World};
 const LISTED_MAX: usize = 1000;
 /// Moves of the bar that what is under way is given to end after ctrl-C.
 const STOP_ROUNDS_MAX: u32 = 25;
+/// How long the keeper may take to note how it ended.
+const TELL_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the bar moves.
 const BAR_EVERY: Duration = Duration::from_millis(200);
 
@@ -208,10 +210,32 @@ async fn restored(
         bar.at(now.bytes, now.files, &shown(&now.current));
     };
     bar.end();
+    if let Some(ended) = ended(&done) {
+        let telling = source.tell_end(ended);
+        // It has what it needs to go on without an answer.
+        let _ = world.clock().within(TELL_PATIENCE, telling).await;
+    }
     done.map_err(|error| {
         let unchanged = "Files that stand under their final names are whole; nothing outside the target was touched.";
         let fault = Fault::from_sentence(&error.to_string(), unchanged, "Repeat the command.");
         if error.is_usage() { fault.exit(Exit::Usage) } else { fault }
+    })
+}
+
+/// What the keeper is told of it: nothing of a retrieval that did not begin, or that its person ended.
+fn ended(done: &Result<retriever::RetrieveReport, RetrieveError>) -> Option<Ended> {
+    let (files, bytes, missing, early) = match done {
+        Ok(report) => (report.files, report.bytes, report.failed_count, false),
+        Err(RetrieveError::TargetFailed { files, bytes, .. }) => (*files, *bytes, 0, true),
+        Err(RetrieveError::Index(_) | RetrieveError::Sync(_)) => (0, 0, 0, true),
+        Err(_) => return None,
+    };
+    Some(Ended {
+        tag: 0,
+        files,
+        bytes,
+        missing,
+        early,
     })
 }
 

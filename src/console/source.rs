@@ -13,7 +13,9 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Mutex, oneshot};
 
 use super::client::Client;
-use super::control::{CHUNK_HEADER_BYTES, Fetch, Reply, RetrieveView, Want, read_chunk_header};
+use super::control::{
+    CHUNK_HEADER_BYTES, Ended, Fetch, Reply, RetrieveView, Want, read_chunk_header,
+};
 use super::fault::{Exit, Fault};
 use super::{text, when};
 use crate::format::head::Manifest;
@@ -22,6 +24,13 @@ use crate::terms::limits::CUT_BYTES_MAX;
 use crate::terms::{ChunkId, Kind};
 use crate::world::World;
 use crate::world::uring::Uring;
+
+/// Answers whose memory is kept to be used again, 2 MiB each at most.
+const SPARE_MAX: usize = 6;
+/// Smaller ones cost little.
+const SPARE_BYTES_MIN: usize = 128 << 10;
+/// What the kernel is asked to hold of answers under way, so that it wakes both sides less often. It may give less.
+pub const SOCKET_BUFFER_BYTES: usize = 1 << 20;
 
 /// A snapshot that was found.
 pub struct Opened {
@@ -140,11 +149,21 @@ struct Inner {
     bytes: Cell<u64>,
     /// Why nothing is answered any more.
     ended: RefCell<Option<String>>,
+    /// Memory of earlier answers: new memory costs the kernel as much as the copy into it.
+    spare: RefCell<Vec<Vec<u8>>>,
 }
 
 /// Chunks from this Box's keeper.
 #[derive(Clone)]
 pub struct SocketSource(Rc<Inner>);
+
+impl Inner {
+    fn memory(&self) -> Vec<u8> {
+        let mut memory = self.spare.borrow_mut().pop().unwrap_or_default();
+        memory.clear();
+        memory
+    }
+}
 
 impl SocketSource {
     fn new(world: &Uring, stream: UnixStream) -> Self {
@@ -155,6 +174,7 @@ impl SocketSource {
             tag: Cell::new(0),
             bytes: Cell::new(0),
             ended: RefCell::default(),
+            spare: RefCell::default(),
         }));
         let inner = Rc::downgrade(&source.0);
         world.spawn(async move {
@@ -169,6 +189,26 @@ impl SocketSource {
             }
         });
         source
+    }
+
+    /// Tells the keeper how the retrieval ended. One that is gone, or does not understand it, is told nothing.
+    pub async fn tell_end(&self, ended: Ended) {
+        if self.0.ended.borrow().is_some() {
+            return;
+        }
+        let tag = self.next_tag();
+        let (answer, answered) = oneshot::channel();
+        self.0.waiting.borrow_mut().insert(tag, answer);
+        let ended = Ended { tag, ..ended }.encode();
+        if self.0.writer.lock().await.write_all(&ended).await.is_ok() {
+            let _ = answered.await;
+        }
+    }
+
+    fn next_tag(&self) -> u32 {
+        let tag = self.0.tag.get();
+        self.0.tag.set(tag.wrapping_add(1));
+        tag
     }
 
     /// Bytes of chunks that came so far, opened.
@@ -188,7 +228,10 @@ async fn answers(mut reader: OwnedReadHalf, inner: &std::rc::Weak<Inner>) -> Str
         if bytes as usize > CUT_BYTES_MAX {
             return "it answered nonsense".into();
         }
-        let mut body = Vec::with_capacity(bytes as usize);
+        let mut body = inner
+            .upgrade()
+            .map_or_else(Vec::new, |inner| inner.memory());
+        body.reserve(bytes as usize);
         match (&mut reader)
             .take(u64::from(bytes))
             .read_to_end(&mut body)
@@ -224,8 +267,7 @@ impl Source for SocketSource {
         if let Some(why) = self.0.ended.borrow().clone() {
             return Err(FetchError::Ended(why));
         }
-        let tag = self.0.tag.get();
-        self.0.tag.set(tag.wrapping_add(1));
+        let tag = self.next_tag();
         let (answer, answered) = oneshot::channel();
         self.0.waiting.borrow_mut().insert(tag, answer);
         let request = Fetch { tag, kind, id }.encode();
@@ -236,6 +278,14 @@ impl Source for SocketSource {
         answered
             .await
             .unwrap_or_else(|_| Err(FetchError::Ended("it closed the connection".into())))
+    }
+
+    fn give_back(&self, memory: Vec<u8>) {
+        let mut spare = self.0.spare.borrow_mut();
+        if spare.len() < SPARE_MAX && (SPARE_BYTES_MIN..=CUT_BYTES_MAX).contains(&memory.capacity())
+        {
+            spare.push(memory);
+        }
     }
 }
 

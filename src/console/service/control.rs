@@ -19,10 +19,11 @@ use super::Service;
 use super::job::{Asked, Job};
 use super::leaving::Leaving;
 use crate::console::control::{
-    Call, FETCH_BYTES, Fetch, ProgressView, Reply, SOCKET, SnapshotOutcome, VERSION, Want,
-    chunk_header,
+    Call, Ended, FETCH_BYTES, Fetch, ProgressView, Reply, SOCKET, SnapshotOutcome, SnapshotView,
+    VERSION, Want, chunk_header,
 };
 use crate::console::fault::{Exit, Fault};
+use crate::console::source::SOCKET_BUFFER_BYTES;
 use crate::retriever::Source;
 use crate::terms::SnapshotNumber;
 use crate::world::{Clock, World};
@@ -116,8 +117,9 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
         Want::Retrieve { author, snapshot } => {
             match service.find(author.as_deref(), &snapshot).await {
                 Ok(view) => {
+                    let snapshot = view.snapshot.clone();
                     say(&mut writer, &Reply::Retrieve(view)).await?;
-                    return chunks(&service, reader, writer).await;
+                    return chunks(&service, &snapshot, reader, writer).await;
                 }
                 Err(miss) => return say(&mut writer, &miss.into()).await,
             }
@@ -238,14 +240,24 @@ async fn follow_leaving<W: World>(
 /// Hands out verified plaintext for as long as the command asks.
 async fn chunks<W: World>(
     service: &Service<W>,
+    snapshot: &SnapshotView,
     mut reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 ) -> std::io::Result<()> {
+    // Without it only more wake-ups are needed.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(writer.as_ref(), SOCKET_BUFFER_BYTES);
     // Nobody is there any more once it is taken out.
     let writer = Rc::new(Mutex::new(Some(writer)));
     loop {
         let mut request = [0; FETCH_BYTES];
         reader.read_exact(&mut request).await?;
+        if let Some(ended) = Ended::decode(&request) {
+            service.tell_retrieval(snapshot, &ended);
+            if let Some(out) = writer.lock().await.as_mut() {
+                out.write_all(&chunk_header(ended.tag, true, 0)).await?;
+            }
+            continue;
+        }
         let fetch = Fetch::decode(&request).ok_or(std::io::ErrorKind::InvalidData)?;
         // Held until the answer is written: commands that ask for everything at once cost a bounded amount of memory.
         let permit = Arc::clone(&service.0.chunks_out)

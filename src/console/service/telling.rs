@@ -3,6 +3,7 @@
 use super::Service;
 use super::views::name_of;
 use crate::author::{SnapshotError, SnapshotReport};
+use crate::console::control::{Ended, SnapshotView};
 use crate::dispatcher::{EventFact, EventKind, FactName, Reporter, Subject};
 use crate::format::message::Refusal;
 use crate::roster::{Removal, Roster};
@@ -137,6 +138,29 @@ impl<W: World> Service<W> {
         let subject = Subject::Snapshot(number.0);
         reporter.tell(EventKind::SnapshotProtected, subject, &copies);
         reporter.clear(EventKind::NotProtected, &Subject::Itself, &copies);
+    }
+
+    /// Somebody's retrieval ended.
+    pub(super) fn tell_retrieval(&self, snapshot: &SnapshotView, ended: &Ended) {
+        let mut facts = vec![
+            EventFact::new(FactName::Author, snapshot.author.as_str()),
+            EventFact::new(FactName::Number, snapshot.number),
+            EventFact::new(FactName::Files, ended.files),
+            EventFact::new(FactName::Bytes, ended.bytes),
+        ];
+        let kind = if ended.missing > 0 || ended.early {
+            let reason = if ended.early {
+                "it ended early".to_owned()
+            } else {
+                let s = if ended.missing == 1 { "" } else { "s" };
+                format!("{} thing{s} did not come back", ended.missing)
+            };
+            facts.push(EventFact::new(FactName::Reason, reason.as_str()));
+            EventKind::RetrievalIncomplete
+        } else {
+            EventKind::RetrievalDone
+        };
+        self.reporter().tell(kind, Subject::Itself, &facts);
     }
 
     /// A keeper refused something, or took it (again).
