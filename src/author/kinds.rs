@@ -90,7 +90,7 @@ pub(super) fn left_out(xattrs: &Xattrs) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-const fn kind_of(draft: &Draft) -> Option<FileKind> {
+pub(super) const fn kind_of(draft: &Draft) -> Option<FileKind> {
     Some(match &draft.what {
         Made::Dir => FileKind::Dir,
         Made::Symlink(_) => FileKind::Symlink,

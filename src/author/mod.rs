@@ -34,6 +34,7 @@ mod set_walk;
 mod shelf;
 mod sizes;
 mod snapshot;
+mod still;
 mod untouched;
 mod walk;
 
@@ -49,3 +50,4 @@ pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 pub use seal::SealError;
 pub use sizes::Sizes;
 pub use snapshot::{last_head, last_look, protect, publish, snapshot};
+pub use still::still;

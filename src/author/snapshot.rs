@@ -429,7 +429,7 @@ pub async fn protect<K: Keepers>(
 }
 
 impl SnapshotReport {
-    fn bare(head: SignedHead, keepers: Vec<KeeperShare>, copies_min: u8) -> Self {
+    pub(super) fn bare(head: SignedHead, keepers: Vec<KeeperShare>, copies_min: u8) -> Self {
         Self {
             number: head.head.number,
             hash: HeadHash(head.hash().0),

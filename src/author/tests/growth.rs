@@ -178,6 +178,39 @@ fn on_schedule_nothing_new_means_no_new_head() {
 }
 
 #[test]
+fn a_look_by_the_walk_alone_asks_nobody_and_notices_every_change() {
+    type Change = fn(&House);
+    let changes: [Change; 8] = [
+        |house| house.world.tree.file("/d/news", *b"news"),
+        |house| house.world.tree.file("/d/zz", *b""),
+        |house| house.world.tree.file("/d/a/small7", *b"other"),
+        |house| house.world.tree.rename("/d/b/c/large", "/d/b/c/larger"),
+        |house| house.world.tree.rename("/d/zeros", "/elsewhere"),
+        |house| house.world.tree.change("/d/b", |stat| stat.mode ^= 0o020),
+        |house| house.world.tree.change("/d/a.txt", |stat| stat.uid += 1),
+        |house| house.world.tree.0.device.set(77),
+    ];
+    run(async {
+        let (house, first) = settled().await;
+        // Nobody has anything any more, and nobody is asked.
+        for key in [1, 2] {
+            house.street.shop(key).chunks.borrow_mut().clear();
+        }
+        let same = house.still().await.expect("nothing changed");
+        assert!(same.is_unchanged && same.is_protected());
+        assert_eq!((same.hash, same.files), (first.hash, first.files));
+        for (number, change) in changes.into_iter().enumerate() {
+            let (house, _) = settled().await;
+            change(&house);
+            assert!(house.still().await.is_none(), "change {number}");
+        }
+        let (mut house, _) = settled().await;
+        house.more = vec!["e"];
+        assert!(house.still().await.is_none(), "another data set");
+    });
+}
+
+#[test]
 fn a_data_set_that_is_not_where_it_was_stays_as_it_was_and_the_others_go_on() {
     run(async {
         let mut house = House::furnished(2, (2, 2));

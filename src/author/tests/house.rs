@@ -93,14 +93,32 @@ impl House {
         house
     }
 
-    pub async fn take(&self) -> Result<SnapshotReport, SnapshotError> {
+    fn data_sets(&self) -> Vec<DataSetConfig> {
         let names = std::iter::once("d").chain(self.more.iter().copied());
-        let data_sets: Vec<_> = names
-            .map(|name| DataSetConfig {
-                name: name.into(),
-                path: format!("/{name}").into_bytes(),
-            })
-            .collect();
+        let set = |name: &str| DataSetConfig {
+            name: name.into(),
+            path: format!("/{name}").into_bytes(),
+        };
+        names.map(set).collect()
+    }
+
+    /// A look without asking the two keepers, which both have everything.
+    pub async fn still(&self) -> Option<SnapshotReport> {
+        let share = |key| crate::author::KeeperShare {
+            key: crate::terms::PeerKey([key; 32]),
+            needed: 0,
+            confirmed: 0,
+            refused: 0,
+            refusal: None,
+            has_head: true,
+        };
+        let shares = vec![share(1), share(2)];
+        let looked = crate::author::still(&self.world, &self.data_sets(), shares, (2, 2)).await;
+        looked.expect("the disk can be read")
+    }
+
+    pub async fn take(&self) -> Result<SnapshotReport, SnapshotError> {
+        let data_sets = self.data_sets();
         let progress = Rc::new(Progress::default());
         snapshot(
             &self.world,

@@ -119,6 +119,8 @@ struct Inner<W: World> {
     latest: RefCell<Option<crate::format::head::SignedHead>>,
     /// When the newest snapshot was last found to be what is there; data.
     looked: Cell<Option<Stamp>>,
+    /// When keepers were last asked for all of a snapshot.
+    asked_all: Cell<Option<Moment>>,
     /// Snapshots by themselves: when one ended last, and how often one is due.
     schedule: RefCell<schedule::Schedule>,
     period: Cell<Option<Duration>>,
@@ -183,6 +185,7 @@ impl<W: World> Service<W> {
             damaged_at_start,
             latest: RefCell::default(),
             looked: Cell::default(),
+            asked_all: Cell::default(),
             schedule: RefCell::default(),
             period: Cell::new(loaded.config.snapshots.period()),
         }));

@@ -1,7 +1,10 @@
-//! Real time: tokio's timers, the monotonic clock and the clock on the wall.
+//! Real time: tokio's timers for short waits and the alarm for long ones, the monotonic clock and the clock on the wall.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::alarm::Alarm;
 use crate::terms::Stamp;
 use crate::world::{Clock, Moment};
 
@@ -9,12 +12,18 @@ use crate::world::{Clock, Moment};
 #[derive(Debug, Clone)]
 pub struct UringClock {
     start: Instant,
+    /// Made when somebody first waits long; nothing in it if the system has none to give.
+    alarm: Rc<OnceCell<Option<Rc<Alarm>>>>,
 }
+
+/// Waits from this long on may end a little later, together with others.
+const LONG: Duration = Duration::from_secs(2);
 
 impl UringClock {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
+            alarm: Rc::default(),
         }
     }
 }
@@ -29,6 +38,12 @@ impl Clock for UringClock {
     }
 
     async fn sleep(&self, how_long: Duration) {
+        if how_long >= LONG {
+            let alarm = self.alarm.get_or_init(|| Alarm::start(self.start).ok());
+            if let Some(alarm) = alarm {
+                return alarm.wait(how_long).await;
+            }
+        }
         tokio::time::sleep(how_long).await;
     }
 }

@@ -13,6 +13,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+mod alarm;
 mod attributes;
 mod buffer;
 mod clock;
