@@ -11,6 +11,8 @@
 pub mod cli;
 pub mod control;
 pub mod fault;
+pub mod joining;
+pub mod service;
 
 mod ask;
 mod at_rest;
@@ -35,7 +37,6 @@ mod remove;
 mod report;
 mod retrieve;
 mod screen;
-mod service;
 mod setup;
 mod source;
 mod text;

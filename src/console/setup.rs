@@ -4,29 +4,20 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
-
-use serde_bytes::ByteArray;
 
 use super::at_rest::AtRest;
 use super::cli::{self, NamedPath};
 use super::control::{PeerView, SnapshotView, StatusView};
 use super::entry::{Entry, is_box, missing};
 use super::fault::{Exit, Fault};
-use super::service::{self, has_fast_aes, peer_view, session_suite, snapshot_view};
+use super::joining::{self, Asking};
+use super::service::{self, has_fast_aes, peer_view, snapshot_view};
 use super::{events, protectable, text};
-use crate::format;
-use crate::format::message::{JoinGrant, JoinRequest, Message, Refusal};
 use crate::format::ticket::Ticket;
-use crate::roster::{self, Config, DataSet, Founded, Founding, Identity, LoadedBox, RosterError};
-use crate::session::{self, Pool, Session, Side};
+use crate::roster::{self, Config, DataSet, Founded, Founding, LoadedBox, RosterError};
 use crate::terms::SnapshotNumber;
-use crate::terms::limits::RECEIVE_POOL_BYTES;
+use crate::world::World;
 use crate::world::uring::{self, Uring};
-use crate::world::{Clock, Net, World};
-
-/// How long an address of the inviter may take to answer at all before the next one is tried.
-const CALL_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn told(error: &RosterError) -> Fault {
     Fault::from_sentence(
@@ -216,13 +207,13 @@ pub fn join(dir: &Path, args: &cli::Join) -> Result<Exit, Fault> {
     make_dir(dir)?;
     let _lock = service::lock(dir)?;
     in_world(dir, async |world| {
-        let identity = roster::prepare_join(world.disk(), world.entropy())
-            .await
-            .map_err(|error| told(&error))?;
-        let grant = ask_in(&world, &identity, &ticket, &entry).await?;
-        roster::accept(world.disk(), &grant, identity, entry.config)
-            .await
-            .map_err(|error| told(&error))
+        let asking = Asking {
+            config: entry.config,
+            site: entry.site,
+            replaces: entry.replaces,
+            fast_aes: has_fast_aes(),
+        };
+        joining::join(&world, &ticket, asking).await
     })?;
     text::tell(&format!(
         "{name} belongs to the reserve now. Next: `reserve keeper`."
@@ -246,95 +237,6 @@ fn ticket_text(argument: &str) -> Result<String, Fault> {
             )
         })?;
     Ok(text)
-}
-
-/// Asks the inviter to take this Box in.
-async fn ask_in(
-    world: &Uring,
-    identity: &Identity,
-    ticket: &Ticket,
-    entry: &Entry,
-) -> Result<JoinGrant, Fault> {
-    let session = reach_inviter(world, identity, ticket).await?;
-    let proof = session::prove(&identity.signing, session.handshake_hash(), Side::Initiator);
-    let name = entry.config.name.clone();
-    let site = entry.site.clone().unwrap_or_else(|| name.clone());
-    let request = JoinRequest {
-        peer: identity.peer(),
-        proof: ByteArray::new(proof),
-        name,
-        site,
-        fast_aes: has_fast_aes(),
-        replaces: entry.replaces.clone(),
-    };
-    let answer = session.ask(Message::Join(request), None).await;
-    session.close();
-    match answer {
-        Ok((Message::Welcome, body)) => format::decode("join grant", &body).map_err(|error| {
-            Fault::new(
-                format!("the inviter's answer is unusable: {error}"),
-                "This Box is unchanged.",
-                "Are both programs of the same version? Ask for a new ticket.",
-            )
-        }),
-        Ok((Message::Refused(Refusal::NameTaken), _)) => Err(Fault::new(
-            Refusal::NameTaken.to_string(),
-            "This Box is unchanged; the ticket is still good.",
-            "Repeat the command with another --name.",
-        )
-        .exit(Exit::Usage)),
-        Ok((Message::Refused(refusal), _)) => Err(Fault::new(
-            refusal.to_string(),
-            "This Box is unchanged.",
-            "Look at `reserve status` on the Box that invited, then ask for a new ticket.",
-        )),
-        Ok(_) | Err(_) => Err(Fault::new(
-            "the inviter hung up",
-            "This Box is unchanged.",
-            "Repeat the command; if the ticket is spent, ask for a new one.",
-        )),
-    }
-}
-
-async fn reach_inviter(
-    world: &Uring,
-    identity: &Identity,
-    ticket: &Ticket,
-) -> Result<Session, Fault> {
-    let pool = Pool::new(RECEIVE_POOL_BYTES);
-    // The ticket does not say what the inviter is fast at; a join is a few hundred bytes.
-    let suite = session_suite(false, false);
-    let mut reasons = Vec::new();
-    for address in &ticket.addresses {
-        let called = world
-            .clock()
-            .within(CALL_PATIENCE, world.net().connect(*address))
-            .await;
-        let link = match called.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into())) {
-            Ok(link) => link,
-            Err(error) => {
-                reasons.push(format!("{address}: {error}"));
-                continue;
-            }
-        };
-        match session::join(world, link, &identity.noise, ticket, suite, &pool).await {
-            Ok(session) => return Ok(session),
-            Err(session::OpenError::HungUp) => {
-                reasons.push(format!(
-                    "{address}: it does not know this ticket: used, expired, or of another Box"
-                ));
-            }
-            Err(error) => reasons.push(format!("{address}: {error}")),
-        }
-    }
-    Err(Fault::new(
-        format!(
-            "this ticket did not open the way into the reserve ({})",
-            reasons.join("; ")
-        ),
-        "This Box is unchanged.",
-        "A ticket is good for one Box and ten minutes, while the inviter's keeper runs: ask for a new one with `reserve invite`.",
-    ))
 }
 
 /// `reserve data`

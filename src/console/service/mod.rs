@@ -17,6 +17,7 @@ mod listing;
 mod mending;
 mod minding;
 mod news;
+mod opening;
 mod process;
 mod protection;
 mod proving;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::author::Sizes;
 use crate::console::control::TicketView;
 use crate::console::fault::Fault;
 use crate::dispatcher::{Dispatcher, EventFact, EventKind, FactName, Subject};
@@ -52,7 +54,8 @@ use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
 pub use gate::{has_fast_aes, session_suite};
-pub use process::{LOCK, lock, open_store, run};
+pub use opening::{Opening, open, open_store};
+pub use process::{LOCK, lock, run};
 pub use views::{name_of, peer_view, snapshot_view};
 
 use job::Job;
@@ -112,6 +115,8 @@ struct Inner<W: World> {
     /// Chunks on their way to commands, all together.
     chunks_out: Arc<Semaphore>,
     dispatcher: Dispatcher<W>,
+    /// How large the author cuts.
+    sizes: Sizes,
     /// The newest snapshot of this run, until it was told that it is protected.
     unprotected: Cell<Option<SnapshotNumber>>,
     /// Places in the store that were found damaged at the start.
@@ -143,6 +148,7 @@ impl<W: World> Service<W> {
         store: Store<W>,
         invitations: Invitations,
         dispatcher: Dispatcher<W>,
+        sizes: Sizes,
         damaged_at_start: u64,
     ) -> Self {
         let boot = u64::from_le_bytes(world.entropy().bytes());
@@ -181,6 +187,7 @@ impl<W: World> Service<W> {
             state_dir: OnceCell::new(),
             chunks_out: Arc::new(Semaphore::new(CHUNKS_OUT_MAX)),
             dispatcher,
+            sizes,
             unprotected: Cell::new(None),
             damaged_at_start,
             latest: RefCell::default(),
@@ -247,6 +254,18 @@ impl<W: World> Service<W> {
         if let Some(mesh) = self.mesh() {
             mesh.hear(listener);
         }
+    }
+
+    /// Ends in good order: acknowledges what is under way, writes down what waits.
+    pub async fn close(&self) {
+        self.0.store.close().await;
+        self.0.dispatcher.close().await;
+    }
+
+    /// What people call this Box.
+    #[must_use]
+    pub fn name(&self) -> SmolStr {
+        self.0.name.clone()
     }
 
     pub(super) fn world(&self) -> &W {

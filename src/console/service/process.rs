@@ -1,4 +1,4 @@
-//! `reserve keeper`: the service as a process of this machine. Lock, store, listener, first line, signals.
+//! `reserve keeper`: the service as a process of this machine. Lock, control socket, first line, signals; the rest is `opening`.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,18 +8,15 @@ use std::path::Path;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Service, control};
+use super::control;
+use super::opening::failed;
+use crate::author::Sizes;
 use crate::console::cli::Keeper;
 use crate::console::fault::{Exit, Fault};
-use crate::dispatcher::Dispatcher;
-use crate::keeper::{OpenReport, Store, StoreConfig};
-use crate::roster::{Config, Invitations, LoadedBox};
-use crate::terms::limits::TABLE_CHUNKS_DEFAULT;
-use crate::world::uring::{self, Uring, UringListener};
-use crate::world::{Clock, Listener, Net, World};
+use crate::world::uring::{self, Uring};
+use crate::world::{Clock, World};
 
-/// The program's version.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What the lock is called in the state directory.
 pub const LOCK: &str = "keeper.lock";
 
 /// How often a lock that is held is tried again.
@@ -108,98 +105,26 @@ pub fn lock(dir: &Path) -> Result<File, Fault> {
     }
 }
 
-/// The store of a Box, opened for work.
-pub async fn open_store(
-    world: &Uring,
-    config: &Config,
-) -> Result<(Store<Uring>, OpenReport), Fault> {
-    let table_chunks = config
-        .store
-        .table_chunks
-        .map_or(TABLE_CHUNKS_DEFAULT, |chunks| {
-            usize::try_from(chunks).unwrap_or(usize::MAX)
-        });
-    let wanted = StoreConfig {
-        table_chunks,
-        capacity_bytes: config.store.capacity_bytes,
-        quota_bytes_per_author: config.store.quota_bytes_per_author,
-    };
-    Store::open(world.clone(), wanted).await.map_err(|error| {
-        Fault::from_sentence(
-            &error.to_string(),
-            "What is kept here is untouched.",
-            "Look at `reserve doctor`.",
-        )
-    })
-}
-
 async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| {
-        Fault::new(
-            format!("{what}: {error}"),
-            "What is kept here is untouched.",
-            "Look at `reserve doctor`.",
-        )
-    };
     let mut ends = Ends::listen().map_err(|error| failed("signals cannot be heard", &error))?;
     let world = Uring::new(dir).map_err(|error| failed("the service cannot start", &error))?;
-    let loaded = LoadedBox::load(world.disk()).await.map_err(|error| {
-        Fault::from_sentence(
-            &error.to_string(),
-            "What is kept here is untouched.",
-            "Look at `reserve doctor`.",
-        )
-    })?;
-    let name = loaded.config.name.clone();
-    let invitations = Invitations::load(world.disk()).await.map_err(|error| {
-        Fault::from_sentence(
-            &error.to_string(),
-            "What is kept here is untouched.",
-            "Look at `reserve doctor`.",
-        )
-    })?;
-    let (dispatcher, _) = Dispatcher::open(world.clone(), loaded.identity.peer(), VERSION)
-        .await
-        .map_err(|error| failed("the journal of events cannot be opened", &error))?;
-    let (store, report) = open_store(&world, &loaded.config).await?;
-    tell(&report);
-
-    let wanted = args
-        .listen
-        .map_or_else(|| loaded.config.listen.clone(), |at| vec![at]);
-    let mut listeners = listen(&world, wanted).await?.into_iter();
-    let (at, first) = listeners
-        .next()
-        .ok_or_else(|| failed("box.toml", &"it names no address to listen at"))?;
-    let others: Vec<_> = listeners.collect();
+    let opening = super::opening::open(&world, args.listen, Sizes::default()).await?;
+    let name = opening.service.name();
+    let at = opening.at();
     let mut told = if args.advertise.is_empty() {
-        loaded.config.advertise.clone()
+        opening.advertise.clone()
     } else {
         args.advertise
     };
     if told.is_empty() {
-        let all = std::iter::once(at).chain(others.iter().map(|(at, _)| *at));
-        told = all.flat_map(advertised).collect();
+        told = opening.addresses().flat_map(advertised).collect();
         told.sort_unstable();
         told.dedup();
     }
     let commands = control::open(dir).map_err(|error| failed("the control socket", &error))?;
 
-    let service = Service::new(
-        world.clone(),
-        loaded,
-        store.clone(),
-        invitations,
-        dispatcher.clone(),
-        report.damaged_count,
-    );
-    service.lies_in(dir);
-    service.announce(&told).await;
-    service.start(first);
-    for (at, listener) in others {
-        tracing::info!(%at, "calls are answered here as well");
-        service.hear(listener);
-    }
+    opening.service.lies_in(dir);
+    let service = opening.start(&told).await;
     world.spawn(control::serve(service.clone(), commands));
     // Whoever started us may have gone; the service does not depend on it.
     let mut out = std::io::stdout();
@@ -214,8 +139,7 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
     ends.any().await;
     notify(&[NotifyState::Stopping]);
     tracing::info!("asked to end: acknowledging what is under way");
-    store.close().await;
-    dispatcher.close().await;
+    service.close().await;
     // The socket goes with us, so that nobody calls a service that is not there.
     let _ = std::fs::remove_file(dir.join(crate::console::control::SOCKET));
     Ok(Exit::Done)
@@ -234,71 +158,6 @@ async fn pet_watchdog(world: Uring, period: std::time::Duration) {
         notify(&[NotifyState::Watchdog]);
         world.clock().sleep(period / 2).await;
     }
-}
-
-fn tell(report: &OpenReport) {
-    tracing::info!(
-        chunks = report.chunks,
-        heads = report.heads,
-        segments = report.segments,
-        "the store is open"
-    );
-    let torn_bytes = report.torn_bytes_cut + report.unfinished_bytes;
-    if torn_bytes > 0 {
-        tracing::info!(
-            bytes = torn_bytes,
-            "the last run ended while something was written: it was never acknowledged and is left out; nothing is lost"
-        );
-    }
-    for damage in &report.damaged {
-        tracing::warn!(?damage, "damage in the store: nothing was removed");
-    }
-}
-
-/// Listens at each of these addresses. One that this machine cannot have (its kernel has no IPv6) is left out with a word as long as there is another.
-async fn listen(
-    world: &Uring,
-    mut wanted: Vec<SocketAddr>,
-) -> Result<Vec<(SocketAddr, UringListener)>, Fault> {
-    // `[::]` hears IPv4 as well, so it comes first, and `0.0.0.0` of the same port is then heard already.
-    wanted.sort_by_key(|at| !hears_all(*at));
-    let mut heard: Vec<(SocketAddr, UringListener)> = Vec::new();
-    let mut reason = None;
-    for at in wanted {
-        let opened = world.net().listen(at).await;
-        let opened = opened.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let error = match opened {
-            Ok(opened) => {
-                heard.push(opened);
-                continue;
-            }
-            Err(error) => error,
-        };
-        let is_taken = error.kind() == std::io::ErrorKind::AddrInUse;
-        let is_same = |(other, _): &(SocketAddr, _)| hears_all(*other) && other.port() == at.port();
-        if is_taken && at.is_ipv4() && at.ip().is_unspecified() && heard.iter().any(is_same) {
-            continue;
-        }
-        let fault = Fault::new(
-            format!("cannot listen at {at}: {error}"),
-            "What is kept here is untouched.",
-            "Free the address, or name another with --listen.",
-        );
-        if is_taken || error.kind() == std::io::ErrorKind::PermissionDenied {
-            return Err(fault);
-        }
-        tracing::warn!(%at, %error, "cannot listen here");
-        reason = Some(fault);
-    }
-    match reason {
-        Some(fault) if heard.is_empty() => Err(fault),
-        _ => Ok(heard),
-    }
-}
-
-/// Whether it is every address of this machine, of either family.
-fn hears_all(at: SocketAddr) -> bool {
-    at.is_ipv6() && at.ip().is_unspecified()
 }
 
 /// Where others are told to call: where it listens; at every address of this machine if it listens at all of them.

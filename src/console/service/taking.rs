@@ -171,6 +171,7 @@ impl<W: World> Service<W> {
             accept_loss: job.asked.accept_loss,
             try_anyway: job.asked.try_anyway,
             only_news: job.asked.only_news,
+            sizes: self.0.sizes,
             ..Options::default()
         };
         if job.asked.only_news
