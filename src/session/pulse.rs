@@ -14,9 +14,24 @@ use crate::terms::limits::{
 };
 use crate::world::{Clock, Moment};
 
-const KEEPALIVE: Duration = Duration::from_secs(KEEPALIVE_SECONDS);
-const SILENCE_MAX: Duration = Duration::from_secs(SESSION_SILENCE_SECONDS_MAX);
-const STUCK_MAX: Duration = Duration::from_secs(SESSION_STUCK_SECONDS_MAX);
+/// How long what may last.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    keepalive: Duration,
+    silence: Duration,
+    stuck: Duration,
+}
+
+impl Patience {
+    fn of<C: Clock>(clock: &C) -> Self {
+        let idly = |seconds| clock.idly(Duration::from_secs(seconds));
+        Self {
+            keepalive: idly(KEEPALIVE_SECONDS),
+            silence: idly(SESSION_SILENCE_SECONDS_MAX),
+            stuck: idly(SESSION_STUCK_SECONDS_MAX),
+        }
+    }
+}
 
 /// The marks the other tasks leave.
 #[derive(Debug, Clone, Copy)]
@@ -36,29 +51,30 @@ enum Verdict {
     Wait(Duration),
 }
 
-fn verdict(marks: Marks, now: Moment) -> Verdict {
+fn verdict(patience: Patience, marks: Marks, now: Moment) -> Verdict {
     let silent = now.since(marks.received_at);
     let stuck = marks.stuck_since.map_or(Duration::ZERO, |at| now.since(at));
-    if stuck >= STUCK_MAX {
+    if stuck >= patience.stuck {
         return Verdict::End(SessionError::Stalled);
     }
-    if marks.is_reading && silent >= SILENCE_MAX {
+    if marks.is_reading && silent >= patience.silence {
         return Verdict::End(SessionError::Silent);
     }
     let quiet = silent.max(now.since(marks.sent_at));
     let quiet = quiet.min(now.since(marks.pinged_at));
-    if quiet >= KEEPALIVE {
+    if quiet >= patience.keepalive {
         return Verdict::Ping;
     }
-    let mut wait = KEEPALIVE - quiet;
+    let mut wait = patience.keepalive - quiet;
     if marks.is_reading {
-        wait = wait.min(SILENCE_MAX - silent);
+        wait = wait.min(patience.silence - silent);
     }
-    Verdict::Wait(wait.min(STUCK_MAX - stuck))
+    Verdict::Wait(wait.min(patience.stuck - stuck))
 }
 
 /// Watches until it ends the session.
 pub(super) async fn watch<C: Clock>(state: Rc<State>, clock: C) -> SessionError {
+    let patience = Patience::of(&clock);
     let mut pinged_at = state.received_at.get();
     loop {
         let marks = Marks {
@@ -68,7 +84,7 @@ pub(super) async fn watch<C: Clock>(state: Rc<State>, clock: C) -> SessionError 
             stuck_since: state.stuck_since.get(),
             pinged_at,
         };
-        match verdict(marks, clock.now()) {
+        match verdict(patience, marks, clock.now()) {
             Verdict::End(why) => return why,
             Verdict::Ping => {
                 pinged_at = clock.now();
@@ -85,6 +101,16 @@ mod tests {
 
     fn at(seconds: u64) -> Moment {
         Moment(Duration::from_secs(seconds))
+    }
+
+    /// As it usually is.
+    fn verdict(marks: Marks, now: Moment) -> Verdict {
+        let usual = Patience {
+            keepalive: Duration::from_secs(KEEPALIVE_SECONDS),
+            silence: Duration::from_secs(SESSION_SILENCE_SECONDS_MAX),
+            stuck: Duration::from_secs(SESSION_STUCK_SECONDS_MAX),
+        };
+        super::verdict(usual, marks, now)
     }
 
     const MARKS: Marks = Marks {

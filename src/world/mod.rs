@@ -172,6 +172,12 @@ pub trait Clock: Clone + 'static {
     /// Waits.
     async fn sleep(&self, how_long: Duration);
 
+    /// How long to wait between looks that nobody waits for: signs of life, questions how things stand. A simulated world may have
+    /// them be fewer, since they are nearly all that happens in a quiet week.
+    fn idly(&self, usual: Duration) -> Duration {
+        usual
+    }
+
     /// Waits for `work`, but not longer than `how_long`; `None` when time was up. `work` is dropped then: never a disk write
     /// whose answer matters.
     async fn within<T>(&self, how_long: Duration, work: impl Future<Output = T>) -> Option<T> {

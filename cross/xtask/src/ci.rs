@@ -13,6 +13,7 @@ const STEPS: &[(&str, Step)] = &[
     ("clippy", clippy),
     ("test", test),
     ("corpus", corpus),
+    ("sim", crate::sim::checks),
     ("bench", bench),
     ("doc", doc),
     ("deny", deny),
@@ -158,7 +159,7 @@ mod tests {
             Choice::parse(&["--only", "doc,fmt"]),
             Some(Choice(vec!["fmt", "doc"]))
         );
-        let rest = Choice::parse(&["--skip", "test,corpus,bench,deny,advisories"])
+        let rest = Choice::parse(&["--skip", "test,corpus,sim,bench,deny,advisories"])
             .expect("they are steps");
         assert_eq!(rest, Choice(vec!["fmt", "clippy", "doc"]));
         assert_eq!(Choice::parse(&[]).map(|all| all.0.len()), Some(STEPS.len()));

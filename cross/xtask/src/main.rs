@@ -13,14 +13,17 @@ mod bench;
 mod ci;
 mod cross;
 mod fuzz;
+mod sim;
 mod steps;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  ci [--only STEP,... | --skip STEP,...]   all checks: fmt, clippy, test, corpus, bench, doc, deny, advisories
+  ci [--only STEP,... | --skip STEP,...]   all checks: fmt, clippy, test, corpus, sim, bench, doc, deny, advisories
   cross                                    the release program for a Box (aarch64, one static file), with its size
   fuzz [--seconds N] [TARGET ...]          every fuzz target, or those named, N seconds each (default 20; needs nightly)
+  sim [--seed N | --seeds A..B] [--hours H] [--boxes N] | [--story NAME]
+                                           simulated weeks (without arguments: past seeds, then a minute of new ones)
   bench [--quick] [--help]                 the table of `reserve` beside other programs of its kind, on this machine";
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         ["ci", rest @ ..] => ci::Choice::parse(rest).map(|choice| ci::run(&choice)),
         ["cross"] => Some(cross::run()),
         ["fuzz", rest @ ..] => fuzz::Choice::parse(rest).map(|choice| fuzz::run(&choice)),
+        ["sim", rest @ ..] => sim::Choice::parse(rest).map(|choice| sim::run(&choice)),
         ["bench", rest @ ..] => Some(bench::run(rest)),
         [bench::WRAPPER, file, line @ ..] => return bench::wrap(file, line),
         _ => None,

@@ -124,7 +124,8 @@ impl<W: World> Service<W> {
     pub(super) async fn keep_mending(self) {
         loop {
             let news = self.0.mend.notified();
-            self.world().clock().within(LOOK_AGAIN, news).await;
+            let clock = self.world().clock();
+            clock.within(clock.idly(LOOK_AGAIN), news).await;
             if self.roster().member(&self.me()).is_none() {
                 continue;
             }

@@ -87,9 +87,10 @@ impl<W: World> Service<W> {
             // At the start too: what stood in the run before may be whole by now.
             self.tell_damage().await;
             self.store().damage_seen().await;
-            let others = self.keepers();
             self.tell_damage().await;
             while self.store().figures().damaged > 0 {
+                // Who comes or goes from here on is news; an older directory would call the same coming news for ever.
+                let others = self.keepers();
                 self.mend_own_store().await;
                 if self.store().figures().damaged > 0 {
                     let clock = self.world().clock();

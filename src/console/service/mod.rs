@@ -7,6 +7,7 @@ mod control;
 mod damage;
 mod directory;
 mod events;
+mod facade;
 mod find;
 mod gate;
 mod guests;
@@ -53,6 +54,7 @@ use crate::terms::{KeyEpoch, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
+pub use facade::Shown;
 pub use gate::{has_fast_aes, session_suite};
 pub use opening::{Opening, open, open_store};
 pub use process::{LOCK, lock, run};

@@ -250,7 +250,8 @@ impl<W: World> Service<W> {
     /// Asks again from time to time: a keeper may have room again, its disk may work again, or the one it has to fetch from came.
     pub(super) async fn keep_proving(self) {
         loop {
-            self.world().clock().sleep(ASK_AGAIN).await;
+            let clock = self.world().clock();
+            clock.sleep(clock.idly(ASK_AGAIN)).await;
             for session in self
                 .mesh()
                 .map(crate::path::Mesh::sessions)

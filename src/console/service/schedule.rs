@@ -92,10 +92,8 @@ impl<W: World> Service<W> {
                 let wait = if is_alone { LOOK_EVERY } else { until };
                 // Whoever joins may be the first to keep anything.
                 let joined = self.0.roster_changed.notified();
-                self.world()
-                    .clock()
-                    .within(wait.min(LOOK_EVERY), joined)
-                    .await;
+                let clock = self.world().clock();
+                clock.within(wait.min(clock.idly(LOOK_EVERY)), joined).await;
                 continue;
             }
             [chance] = self.world().entropy().bytes();

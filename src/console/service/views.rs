@@ -256,7 +256,7 @@ impl<W: World> Service<W> {
             is_taking: self.running_job().is_some(),
             is_fresh: self.world().clock().now().since(self.0.began) < FRESH,
         };
-        let (safe, sentence, todo) = verdict(&facts, text::now_seconds());
+        let (safe, sentence, todo) = verdict(&facts, self.world().clock().wall().seconds);
         let mut store = store_view(self.store());
         store.damaged_at_start = self.0.damaged_at_start;
         let (mending, mending_since_seconds) = self.mending_view();

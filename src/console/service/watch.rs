@@ -57,7 +57,8 @@ impl<W: World> Service<W> {
                 } => {}
             }
         };
-        self.world().clock().within(LOOK_EVERY, news).await;
+        let clock = self.world().clock();
+        clock.within(clock.idly(LOOK_EVERY), news).await;
     }
 
     fn watch_clock(&self, before: Now, now: Now) {

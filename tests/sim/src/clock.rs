@@ -31,6 +31,10 @@ impl Clock for SimClock {
     async fn sleep(&self, how_long: Duration) {
         tokio::time::sleep(how_long).await;
     }
+
+    fn idly(&self, usual: Duration) -> Duration {
+        usual * self.boot.machine.idleness.get()
+    }
 }
 
 /// Repeatable randomness: the same for a Box of the same name in a world of the same seed, and never the same twice.

@@ -103,7 +103,8 @@ impl SimDisk {
         let path = path.to_owned();
         let takes = cost.time(&self.boot.machine);
         let done = self.boot.deed(takes, move |machine| {
-            let result = work(machine, &mut machine.platter.borrow_mut(), &path);
+            let there = machine.faults.borrow().check_there();
+            let result = there.and_then(|()| work(machine, &mut machine.platter.borrow_mut(), &path));
             machine.event(what, &[u64::from(result.is_ok())], path.as_bytes());
             result
         });
@@ -168,7 +169,7 @@ impl Disk for SimDisk {
                 return Ok(None);
             };
             let len = platter.len(inode);
-            machine.faults.borrow().check_read(path, 0..len)?;
+            machine.faults.borrow_mut().check_read(path, 0..len)?;
             let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
             platter.read(inode, 0, &mut bytes);
             Ok(Some(bytes))
@@ -257,7 +258,7 @@ impl DiskFile for SimFile {
         let takes = Cost::Bytes(len).time(&self.boot.machine);
         let done = self.deed(takes, move |machine, platter, path, inode| {
             let asked = offset..offset + len as u64;
-            let checked = machine.faults.borrow().check_read(path, asked);
+            let checked = machine.faults.borrow_mut().check_read(path, asked);
             let result = checked.map(|()| {
                 let into = &mut buffer[at..at + len];
                 let there = platter.read(inode, offset, into);
@@ -286,8 +287,9 @@ impl DiskFile for SimFile {
         let takes = Cost::Bytes(len).time(&self.boot.machine);
         let done = self.deed(takes, move |machine, platter, _, inode| {
             let more = platter.new_bytes(inode, offset, len as u64);
+            let there = machine.faults.borrow().check_there();
             let checked = match more {
-                0 => Ok(()),
+                0 => there,
                 more => machine
                     .faults
                     .borrow_mut()
@@ -359,7 +361,8 @@ impl Cost {
             Self::Bytes(bytes) => (100 + *bytes as u64 / 500, 1500),
             Self::Sync => (1000, 3000),
         };
-        Duration::from_micros(least + machine.dice.below(spread))
+        let slowness = machine.faults.borrow().slowness();
+        slowness + Duration::from_micros(least + machine.dice.below(spread))
     }
 }
 

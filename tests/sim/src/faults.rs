@@ -4,6 +4,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -18,6 +19,9 @@ pub struct Faults {
     syncs_to_fail: u32,
     writes_until_full: Option<u32>,
     unreadable: Vec<(String, Range<u64>)>,
+    reads_to_fail: u32,
+    is_gone: bool,
+    slower: Duration,
 }
 
 impl Default for Faults {
@@ -27,6 +31,9 @@ impl Default for Faults {
             syncs_to_fail: 0,
             writes_until_full: None,
             unreadable: Vec::new(),
+            reads_to_fail: 0,
+            is_gone: false,
+            slower: Duration::ZERO,
         }
     }
 }
@@ -54,6 +61,47 @@ impl Faults {
         self.unreadable.push((path.to_owned(), bytes));
     }
 
+    /// The next reads fail with an input/output error, wherever they are; read again, the bytes are there.
+    pub fn fail_reads(&mut self, reads: u32) {
+        self.reads_to_fail += reads;
+    }
+
+    /// The drive does not answer any more: whatever is asked of it fails, until everything is mended.
+    pub fn take_away(&mut self) {
+        self.is_gone = true;
+    }
+
+    /// Every deed takes so much longer.
+    pub fn slow_down(&mut self, by: Duration) {
+        self.slower = by;
+    }
+
+    pub(crate) fn slowness(&self) -> Duration {
+        self.slower
+    }
+
+    pub(crate) fn check_there(&self) -> io::Result<()> {
+        if self.is_gone {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        Ok(())
+    }
+
+    /// Whether the drive does not answer.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.is_gone
+    }
+
+    /// What passes by itself has passed; what cannot be read stays so.
+    pub fn pass(&mut self) {
+        let unreadable = std::mem::take(&mut self.unreadable);
+        *self = Self {
+            unreadable,
+            ..Self::default()
+        };
+    }
+
     /// Everything works again (the capacity too).
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -75,6 +123,7 @@ impl Faults {
 
     /// A write that wants new blocks.
     pub(crate) fn check_write(&mut self, used_bytes: u64, more_bytes: u64) -> io::Result<()> {
+        self.check_there()?;
         match &mut self.writes_until_full {
             Some(0) => return Err(io::Error::from_raw_os_error(ENOSPC)),
             Some(left) => *left -= 1,
@@ -84,6 +133,7 @@ impl Faults {
     }
 
     pub(crate) fn check_sync(&mut self) -> io::Result<()> {
+        self.check_there()?;
         if self.syncs_to_fail == 0 {
             return Ok(());
         }
@@ -91,7 +141,12 @@ impl Faults {
         Err(io::Error::from_raw_os_error(EIO))
     }
 
-    pub(crate) fn check_read(&self, path: &str, bytes: Range<u64>) -> io::Result<()> {
+    pub(crate) fn check_read(&mut self, path: &str, bytes: Range<u64>) -> io::Result<()> {
+        self.check_there()?;
+        if self.reads_to_fail > 0 {
+            self.reads_to_fail -= 1;
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let touches = |(broken, range): &(String, Range<u64>)| {
             broken == path && range.start < bytes.end && bytes.start < range.end
         };

@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     pub(crate) faults: RefCell<Faults>,
     pub(crate) disk_stats: RefCell<DiskStats>,
     pub(crate) wall_offset_seconds: Cell<i64>,
+    /// How many times as long looks that nobody waits for are apart.
+    pub(crate) idleness: Cell<u32>,
     alarm: Rc<Alarm>,
     born: Instant,
     is_on: Cell<bool>,
@@ -90,6 +92,7 @@ impl Machine {
             faults: RefCell::default(),
             disk_stats: RefCell::default(),
             wall_offset_seconds: Cell::new(0),
+            idleness: Cell::new(1),
             alarm,
             born: now,
             is_on: Cell::new(true),
@@ -141,6 +144,12 @@ impl Machine {
             seconds: WALL_START_SECONDS + seconds + self.wall_offset_seconds.get(),
             nanos: passed.subsec_nanos(),
         }
+    }
+
+    pub(crate) fn moment_of(&self, shown: Stamp, offset_seconds: i64) -> Option<Duration> {
+        let seconds = shown.seconds - WALL_START_SECONDS - offset_seconds;
+        let seconds = u64::try_from(seconds).ok()?;
+        Some(Duration::new(seconds, shown.nanos))
     }
 
     pub(crate) fn event(&self, what: &str, numbers: &[u64], bytes: &[u8]) {

@@ -38,12 +38,18 @@ pub(crate) struct Network {
     dice: Dice,
     healed: Notify,
     state: RefCell<State>,
+    /// What nobody may ever see on the wire, and where it was seen.
+    secrets: RefCell<Vec<Vec<u8>>>,
+    leaks: RefCell<Vec<String>>,
 }
 
 #[derive(Default)]
 struct State {
     hosts: BTreeMap<IpAddr, Host>,
+    /// From whom to whom nothing arrives.
     partitions: BTreeSet<(IpAddr, IpAddr)>,
+    /// How much longer it takes from whom to whom.
+    slow: BTreeMap<(IpAddr, IpAddr), Duration>,
     pipes: Vec<Weak<Pipe>>,
     listeners_made: u64,
 }
@@ -89,6 +95,8 @@ impl Network {
             dice,
             healed: Notify::new(),
             state: RefCell::default(),
+            secrets: RefCell::default(),
+            leaks: RefCell::default(),
         })
     }
 
@@ -119,34 +127,78 @@ impl Network {
         }
     }
 
-    pub(crate) fn partition(&self, one: IpAddr, other: IpAddr) {
-        self.trace.event(
-            "network",
-            "partition",
-            &[],
-            format!("{one} {other}").as_bytes(),
-        );
-        self.state
-            .borrow_mut()
-            .partitions
-            .insert(ordered(one, other));
+    /// From now on nothing arrives there from here, and nothing tells that it does not.
+    pub(crate) fn silence(&self, from: IpAddr, to: IpAddr) {
+        self.tell("silence", from, to);
+        self.state.borrow_mut().partitions.insert((from, to));
     }
 
-    pub(crate) fn heal(&self, one: IpAddr, other: IpAddr) {
-        self.trace
-            .event("network", "heal", &[], format!("{one} {other}").as_bytes());
-        self.state
-            .borrow_mut()
-            .partitions
-            .remove(&ordered(one, other));
+    /// What is under way arrives now.
+    pub(crate) fn hear(&self, from: IpAddr, to: IpAddr) {
+        self.tell("hear", from, to);
+        self.state.borrow_mut().partitions.remove(&(from, to));
         self.healed.notify_waiters();
     }
 
-    fn is_partitioned(&self, one: IpAddr, other: IpAddr) -> bool {
-        self.state
-            .borrow()
-            .partitions
-            .contains(&ordered(one, other))
+    /// Everything takes so much longer from here to there.
+    pub(crate) fn slow_down(&self, from: IpAddr, to: IpAddr, by: Duration) {
+        self.tell("slow", from, to);
+        self.state.borrow_mut().slow.insert((from, to), by);
+    }
+
+    /// All links between two Boxes end as if a router had forgotten them.
+    pub(crate) fn reset(&self, one: IpAddr, other: IpAddr) {
+        self.tell("reset", one, other);
+        let pipes: Vec<_> = {
+            let state = self.state.borrow();
+            state.pipes.iter().filter_map(Weak::upgrade).collect()
+        };
+        for pipe in pipes {
+            if ordered(pipe.from, pipe.to) == ordered(one, other) {
+                pipe.shut(Item::Reset);
+                pipe.drop_reader();
+            }
+        }
+    }
+
+    /// Everybody hears everybody, as fast as ever.
+    pub(crate) fn calm(&self) {
+        let mut state = self.state.borrow_mut();
+        state.partitions.clear();
+        state.slow.clear();
+        drop(state);
+        self.healed.notify_waiters();
+    }
+
+    /// From now on this must not be seen on any wire.
+    pub(crate) fn watch_for(&self, secret: &[u8]) {
+        self.secrets.borrow_mut().push(secret.to_vec());
+    }
+
+    pub(crate) fn leaks(&self) -> Vec<String> {
+        self.leaks.borrow().clone()
+    }
+
+    fn look_for_secrets(&self, place: &str, bytes: &[u8]) {
+        let secrets = self.secrets.borrow();
+        if secrets.iter().any(|secret| holds(bytes, secret)) {
+            let leak = format!("something secret was in clear on the wire: {place}");
+            self.leaks.borrow_mut().push(leak);
+        }
+    }
+
+    fn tell(&self, what: &str, from: IpAddr, to: IpAddr) {
+        let pair = format!("{from} {to}");
+        self.trace.event("network", what, &[], pair.as_bytes());
+    }
+
+    fn is_silent(&self, from: IpAddr, to: IpAddr) -> bool {
+        self.state.borrow().partitions.contains(&(from, to))
+    }
+
+    fn slowness(&self, from: IpAddr, to: IpAddr) -> Duration {
+        let state = self.state.borrow();
+        state.slow.get(&(from, to)).copied().unwrap_or_default()
     }
 
     fn latency(&self, one: IpAddr, other: IpAddr) -> Duration {
@@ -159,7 +211,7 @@ impl Network {
     }
 
     fn call(self: &Rc<Self>, from: IpAddr, to: SocketAddr, latency: Duration) -> Called {
-        if self.is_partitioned(from, to.ip()) {
+        if self.is_silent(from, to.ip()) || self.is_silent(to.ip(), from) {
             return Called::Silence;
         }
         let mut state = self.state.borrow_mut();
@@ -212,7 +264,11 @@ async fn carry(network: Rc<Network>, pipe: Rc<Pipe>) {
             continue;
         };
         sleep_until(arrives).await;
-        while network.is_partitioned(pipe.from, pipe.to) {
+        let slowness = network.slowness(pipe.from, pipe.to);
+        if !slowness.is_zero() {
+            sleep(slowness).await;
+        }
+        while network.is_silent(pipe.from, pipe.to) {
             network.healed.notified().await;
         }
         let (kind, bytes): (u64, &[u8]) = match &item {
@@ -222,6 +278,7 @@ async fn carry(network: Rc<Network>, pipe: Rc<Pipe>) {
         };
         let place = format!("{} {}", pipe.from, pipe.to);
         network.trace.event(&place, "arrives", &[kind], bytes);
+        network.look_for_secrets(&place, bytes);
         if kind == 2
             && let Some(back) = pipe.back.upgrade()
         {
@@ -373,4 +430,19 @@ impl Drop for SimLink {
 
 fn ordered(one: IpAddr, other: IpAddr) -> (IpAddr, IpAddr) {
     (one.min(other), one.max(other))
+}
+
+/// Whether these bytes are somewhere in those.
+pub(crate) fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    let Some(first) = wanted.first() else {
+        return false;
+    };
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| byte == first) {
+        if rest[at..].starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
 }

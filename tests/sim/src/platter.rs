@@ -219,6 +219,46 @@ impl Platter {
             .collect()
     }
 
+    /// Files whose paths begin so, with their lengths.
+    pub(crate) fn files(&self, start: &str) -> Vec<(String, u64)> {
+        let ours = self.names.iter().filter(|(path, _)| path.starts_with(start));
+        ours.map(|(path, inode)| (path.clone(), self.len(*inode)))
+            .collect()
+    }
+
+    /// The whole of a file.
+    pub(crate) fn contents(&self, path: &str) -> Vec<u8> {
+        let Ok(inode) = self.find(path) else {
+            return Vec::new();
+        };
+        let mut bytes = vec![0; usize::try_from(self.len(inode)).unwrap_or(0)];
+        self.read(inode, 0, &mut bytes);
+        bytes
+    }
+
+    /// A disk that holds what this one would after a power cut.
+    pub(crate) fn durable_copy(&self) -> Self {
+        let kept = |inode: &Inode| {
+            let durable = self.files.get(inode)?.durable.clone();
+            let file = File {
+                now: durable.clone(),
+                durable,
+                pending: Vec::new(),
+                changed: self.changed(*inode),
+            };
+            Some((*inode, file))
+        };
+        Self {
+            files: self.durable_names.values().filter_map(kept).collect(),
+            inodes_used: self.inodes_used,
+            changes: self.changes,
+            dirs: self.dirs.clone(),
+            names: self.durable_names.clone(),
+            durable_names: self.durable_names.clone(),
+            journal: Vec::new(),
+        }
+    }
+
     pub(crate) fn read(&self, inode: Inode, offset: u64, into: &mut [u8]) -> usize {
         self.files
             .get(&inode)

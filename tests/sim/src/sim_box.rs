@@ -6,12 +6,15 @@ use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use reserve::terms::Stamp;
 use reserve::world::World;
 
 use crate::clock::{SimClock, SimEntropy};
+use crate::dice::Dice;
 use crate::disk::{DiskStats, SimDisk};
 use crate::faults::Faults;
 use crate::machine::{Alarm, Boot, Machine};
@@ -93,12 +96,51 @@ impl SimWorld {
 
     /// Makes the network between two Boxes silent: nothing arrives any more, and nothing tells that it does not.
     pub fn partition(&self, one: &SimBox, other: &SimBox) {
-        self.shared.network.partition(one.ip(), other.ip());
+        self.silence(one, other);
+        self.silence(other, one);
+    }
+
+    /// The same in one direction only.
+    pub fn silence(&self, from: &SimBox, to: &SimBox) {
+        self.shared.network.silence(from.ip(), to.ip());
     }
 
     /// Ends a partition; what was under way arrives now.
     pub fn heal(&self, one: &SimBox, other: &SimBox) {
-        self.shared.network.heal(one.ip(), other.ip());
+        self.shared.network.hear(one.ip(), other.ip());
+        self.shared.network.hear(other.ip(), one.ip());
+    }
+
+    /// Lets everything take longer from one Box to another.
+    pub fn slow_down(&self, from: &SimBox, to: &SimBox, by: Duration) {
+        self.shared.network.slow_down(from.ip(), to.ip(), by);
+    }
+
+    /// Ends all links between two Boxes as if a router had forgotten them.
+    pub fn reset_links(&self, one: &SimBox, other: &SimBox) {
+        self.shared.network.reset(one.ip(), other.ip());
+    }
+
+    /// Ends everything that is wrong with the network.
+    pub fn calm_network(&self) {
+        self.shared.network.calm();
+    }
+
+    /// From now on these bytes must not be seen on any wire.
+    pub fn watch_for(&self, secret: &[u8]) {
+        self.shared.network.watch_for(secret);
+    }
+
+    /// Where something that must not be seen was seen, one sentence each.
+    #[must_use]
+    pub fn leaks(&self) -> Vec<String> {
+        self.shared.network.leaks()
+    }
+
+    /// A stream of chance for whoever tells the story, from the world's seed.
+    #[must_use]
+    pub fn dice(&self, label: &str) -> Dice {
+        Dice::new(self.shared.seed, label)
     }
 
     pub(crate) fn trace_hash(&self) -> TraceHash {
@@ -186,6 +228,49 @@ impl SimBox {
     /// Sets this Box's wall clock apart from the others', in seconds.
     pub fn set_wall_offset(&self, seconds: i64) {
         self.boot.machine.wall_offset_seconds.set(seconds);
+    }
+
+    /// Has looks that nobody waits for be so many times as far apart as in life, for weeks that are quick to run.
+    pub fn idle(&self, times: u32) {
+        self.boot.machine.idleness.set(times);
+    }
+
+    /// How far this Box's wall clock is from the others', in seconds.
+    #[must_use]
+    pub fn wall_offset(&self) -> i64 {
+        self.boot.machine.wall_offset_seconds.get()
+    }
+
+    /// How long a run has lasted when a wall clock with this offset shows this.
+    #[must_use]
+    pub fn moment_of(&self, shown: Stamp, offset_seconds: i64) -> Option<Duration> {
+        self.boot.machine.moment_of(shown, offset_seconds)
+    }
+
+    /// Whether it has power.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.boot.is_over()
+    }
+
+    /// Files of the keeper whose paths begin so, with their lengths.
+    #[must_use]
+    pub fn files(&self, start: &str) -> Vec<(String, u64)> {
+        self.boot.machine.platter.borrow().files(start)
+    }
+
+    /// All bytes of all of the keeper's files, one after the other, as a thief would read them.
+    pub fn each_file(&self, mut look: impl FnMut(&str, &[u8])) {
+        let platter = self.boot.machine.platter.borrow();
+        for (path, _) in platter.files("") {
+            look(&path, &platter.contents(&path));
+        }
+    }
+
+    /// Makes this Box's disk hold what another's would hold if its power went now.
+    pub fn copy_disk_of(&self, other: &Self) {
+        let copy = other.boot.machine.platter.borrow().durable_copy();
+        self.boot.machine.platter.replace(copy);
     }
 
     /// Where it is called.

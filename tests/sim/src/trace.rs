@@ -7,7 +7,7 @@ use blake3::Hasher;
 use tokio::time::Instant;
 
 /// The hash of everything that happened in a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct TraceHash([u8; 32]);
 
 impl fmt::Debug for TraceHash {

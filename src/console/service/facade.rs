@@ -1,0 +1,118 @@
+//! What may be asked of a running service without the control socket: by stories of the simulated world, as a person would.
+//!
+//! Nothing is decided here. What the socket offers is `control`; both call the same functions.
+
+use super::job::Asked;
+use super::{Directory, Service};
+use crate::console::control::{RemovedView, SnapshotOutcome, SweepView, TicketView};
+use crate::console::fault::Fault;
+use crate::format::head::SignedHead;
+use crate::retriever::Gather;
+use crate::terms::PeerKey;
+use crate::world::World;
+
+/// A Box's newest snapshot, and what this Box would say of it now.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Which.
+    pub head: SignedHead,
+    /// Other Boxes that hold each of its chunks, at least.
+    pub copies: u32,
+    /// How many should.
+    pub factor: u32,
+    /// Below this nothing is called protected.
+    pub factor_min: u32,
+}
+
+impl Shown {
+    /// Whether people are told that it is protected.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.copies >= self.factor_min
+    }
+}
+
+impl<W: World> Service<W> {
+    /// Who this Box is.
+    #[must_use]
+    pub fn key(&self) -> PeerKey {
+        self.me()
+    }
+
+    /// How its newest snapshot stands, as `reserve status` says it.
+    pub async fn shown(&self) -> Option<Shown> {
+        let (head, standing) = self.standing().await?;
+        let (factor, factor_min) = self.roster().factors();
+        Some(Shown {
+            head,
+            copies: standing.copies,
+            factor: u32::from(factor),
+            factor_min: u32::from(factor_min),
+        })
+    }
+
+    /// Where chunks come from, as for `reserve retrieve`.
+    #[must_use]
+    pub fn source(&self) -> Gather<Directory<W>, W> {
+        self.gather()
+    }
+
+    /// A one-time ticket, as `reserve invite` prints it.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn ticket(&self) -> Result<TicketView, Fault> {
+        self.invite().await
+    }
+
+    /// `reserve snapshot --wait`.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn take_now(&self, accept_loss: bool) -> Result<SnapshotOutcome, Fault> {
+        let asked = Asked {
+            accept_loss,
+            try_anyway: false,
+            only_news: false,
+        };
+        let outcome = self.begin_snapshot(asked).await?.ended().await?;
+        Ok(self.until_protected(outcome).await)
+    }
+
+    /// `reserve sweep --now`.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn sweep_now(&self) -> Result<SweepView, Fault> {
+        self.begin_sweep().ended().await
+    }
+
+    /// `reserve remove NAME`.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn remove_box(&self, name: &str, lost: bool) -> Result<RemovedView, Fault> {
+        self.begin_leaving(name, lost, false)?.ended().await
+    }
+
+    /// Warnings and failures that stand: of which kind each is, and what people are told.
+    #[must_use]
+    pub fn standing_now(&self) -> Vec<(String, String)> {
+        let events = self.standing_events();
+        events.into_iter().map(|event| (event.kind, event.text)).collect()
+    }
+
+    /// Places in the store that are known to be damaged.
+    #[must_use]
+    pub fn damaged_now(&self) -> u64 {
+        self.store().figures().damaged
+    }
+
+    /// Members there is a live session with.
+    #[must_use]
+    pub fn in_touch(&self) -> Vec<PeerKey> {
+        let sessions = self.mesh().map(crate::path::Mesh::sessions);
+        let sessions = sessions.unwrap_or_default();
+        sessions.iter().map(|session| session.peer()).collect()
+    }
+}

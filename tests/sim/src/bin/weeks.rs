@@ -1,0 +1,128 @@
+//! Runs simulated weeks: one seed, a range of them, or as many new ones as fit into some seconds. `cargo xtask sim` starts it.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use sim::{Plan, Trouble, Weathered, weather};
+
+const USAGE: &str = "\
+usage: weeks [--seed N | --seeds A..B | --seconds S --from N] [--hours H] [--boxes N] [--quiet]";
+
+/// From so many seeds on, something that never happened is a mistake of the simulation.
+const SEEDS_FOR_REACH: u64 = 10;
+
+struct Choice {
+    seeds: std::ops::Range<u64>,
+    seconds: Option<u64>,
+    plan: Plan,
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(choice) = choice(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let start = Instant::now();
+    let mut counts = BTreeMap::<String, u64>::new();
+    let (mut clean, mut dirty) = (0u64, Vec::new());
+    for seed in choice.seeds.clone() {
+        if choice.seconds.is_some_and(|most| start.elapsed().as_secs() >= most) {
+            break;
+        }
+        let began = Instant::now();
+        let Weathered { wrong, counts: of_seed, trace } = lived(seed, choice.plan);
+        for (what, times) in of_seed {
+            *counts.entry(what).or_default() += times;
+        }
+        let took = began.elapsed().as_secs_f64();
+        if wrong.is_empty() {
+            clean += 1;
+            if !choice.quiet {
+                println!("seed {seed}: clean, trace {trace:?}, {took:.1} s");
+            }
+        } else {
+            println!("seed {seed}: NOT clean, trace {trace:?}, {took:.1} s");
+            for what in &wrong {
+                println!("    {what}");
+            }
+            dirty.push(seed);
+        }
+    }
+    println!("\nhow often:");
+    for (what, times) in &counts {
+        println!("  {times:>8}  {what}");
+    }
+    let seconds = start.elapsed().as_secs();
+    println!("{clean} seeds of {} h were clean, {} were not, in {seconds} s", choice.plan.hours, dirty.len());
+    let missing = never(&counts);
+    if clean >= SEEDS_FOR_REACH && !missing.is_empty() {
+        println!("never happened, so nothing was proven about it: {}", missing.join(", "));
+        return ExitCode::FAILURE;
+    }
+    if dirty.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// What should have happened some time and did not.
+fn never(counts: &BTreeMap<String, u64>) -> Vec<String> {
+    let troubles = Trouble::ALL.iter().map(|trouble| format!("{trouble:?}"));
+    let others = ["asked back", "started", "swept", "healed"].map(str::to_owned);
+    troubles
+        .chain(others)
+        .filter(|what| counts.get(what).is_none_or(|times| *times == 0))
+        .collect()
+}
+
+fn lived(seed: u64, plan: Plan) -> Weathered {
+    let week = AssertUnwindSafe(|| weather(seed, plan, |home| home));
+    catch_unwind(week).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Weathered {
+            wrong: vec![format!("panicked: {}", text.unwrap_or_default())],
+            ..Weathered::default()
+        }
+    })
+}
+
+fn choice(arguments: &[String]) -> Option<Choice> {
+    let mut choice = Choice {
+        seeds: 0..1,
+        seconds: None,
+        plan: Plan::default(),
+        quiet: false,
+    };
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        if word == "--quiet" {
+            choice.quiet = true;
+            continue;
+        }
+        let value = rest.next()?;
+        match word.as_str() {
+            "--seed" => {
+                let seed = value.parse().ok()?;
+                choice.seeds = seed..seed + 1;
+            }
+            "--seeds" => {
+                let (from, to) = value.split_once("..")?;
+                choice.seeds = from.parse().ok()?..to.parse().ok()?;
+            }
+            "--from" => choice.seeds = value.parse().ok()?..u64::MAX,
+            "--seconds" => choice.seconds = Some(value.parse().ok()?),
+            "--hours" => choice.plan.hours = value.parse().ok()?,
+            "--boxes" => choice.plan.boxes = value.parse().ok().filter(|boxes| (2..6).contains(boxes))?,
+            _ => return None,
+        }
+    }
+    Some(choice)
+}

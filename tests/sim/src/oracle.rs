@@ -1,0 +1,217 @@
+//! The oracle: it knows what was ever called protected, and when, and asks for it back.
+//!
+//! It takes the product at its word: a snapshot that a Box called protected once must come back, bit for bit, from the Boxes
+//! that remain, as long as fewer of them are bad than the least number of copies.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reserve::author::Seen;
+use reserve::console::service::Service;
+use reserve::format::head::SignedHead;
+use reserve::retriever::{Progress, Request, manifest_of, retrieve};
+use reserve::terms::PeerKey;
+use reserve::world::World;
+use tokio::time::timeout;
+
+use crate::eye::Eye;
+use crate::house::Answer;
+use crate::people::People;
+use crate::reserve::Reserve;
+use crate::sim_box::SimBox;
+use crate::snapshot::TreeSnapshot;
+
+/// Where what comes back is put.
+const BACK: &str = "/back";
+/// Whoever waits longer for a few files waits for ever.
+const RETRIEVAL_MAX: Duration = Duration::from_secs(1800);
+
+/// A snapshot somebody took.
+#[derive(Clone)]
+pub struct Taken {
+    /// Whose files: the Box's place in the reserve.
+    pub house: usize,
+    /// Which.
+    pub head: SignedHead,
+    /// The walk began not before this.
+    pub from: Duration,
+    /// It had ended by then.
+    pub until: Duration,
+    /// How many good copies there must be since it was called protected; 0 if it never was.
+    pub copies_min: usize,
+}
+
+/// What was ever taken and called protected.
+#[derive(Default)]
+pub struct Oracle {
+    /// In the order in which the oracle heard of it.
+    pub taken: Vec<Taken>,
+    known: BTreeMap<(PeerKey, [u8; 32]), usize>,
+    /// Since when each Box's wall clock is how far off.
+    clocks: BTreeMap<usize, Vec<(Duration, i64)>>,
+}
+
+impl Oracle {
+    /// A Box's clock was set.
+    pub fn clock_was_set(&mut self, house: usize, at: Duration, offset_seconds: i64) {
+        let clock = self.clocks.entry(house).or_default();
+        clock.push((at, offset_seconds));
+    }
+
+    /// Hears what every Box says of its newest snapshot now.
+    pub async fn listen<W: World>(&mut self, reserve: &Reserve<W>, now: Duration) {
+        for (at, house) in reserve.houses.iter().enumerate() {
+            let Some(service) = &house.service else {
+                continue;
+            };
+            let Some(shown) = service.shown().await else {
+                continue;
+            };
+            let name = (shown.head.head.author, shown.head.hash().0);
+            let place = *self.known.entry(name).or_insert_with(|| {
+                let from = began(&house.home, self.clocks.get(&at), &shown.head, now);
+                self.taken.push(Taken {
+                    house: at,
+                    head: shown.head.clone(),
+                    from,
+                    until: now,
+                    copies_min: 0,
+                });
+                self.taken.len() - 1
+            });
+            if shown.is_protected() {
+                self.taken[place].copies_min = shown.factor_min as usize;
+            }
+        }
+    }
+
+    /// Everything that was ever called protected.
+    pub fn protected(&self) -> impl DoubleEndedIterator<Item = &Taken> {
+        self.taken.iter().filter(|taken| taken.copies_min > 0)
+    }
+
+    /// Of what was called protected, all that has fewer good copies than it must (or than `wanted`, if that is more).
+    ///
+    /// # Errors
+    /// If it cannot be looked.
+    pub async fn endangered<W: World>(
+        &self,
+        reserve: &Reserve<W>,
+        wanted: usize,
+    ) -> Answer<Vec<String>> {
+        let mut eye = Eye::open(reserve).await?;
+        let mut seen = Seen::default();
+        let mut told = Vec::new();
+        for taken in self.protected().rev() {
+            let (house, number) = (reserve.houses[taken.house].name(), taken.head.head.number.0);
+            match eye.copies(&taken.head, &mut seen).await {
+                Ok((copies, _)) if copies >= taken.copies_min.max(wanted) => {}
+                Ok((copies, id)) => told.push(format!(
+                    "of snapshot {number} of {house}, chunk {} has {copies} good copies",
+                    id.short()
+                )),
+                Err(error) => told.push(format!("snapshot {number} of {house}: {error}")),
+            }
+        }
+        Ok(told)
+    }
+
+    /// Retrieves a snapshot on a Box and compares; says what is wrong.
+    pub async fn ask_back<W: World>(
+        &self,
+        reserve: &Reserve<W>,
+        on: usize,
+        taken: &Taken,
+        people: &People,
+    ) -> Vec<String> {
+        let (house, number) = (reserve.houses[taken.house].name(), taken.head.head.number.0);
+        let what = format!("snapshot {number} of {house}, asked for on {}", reserve.houses[on].name());
+        let Some(service) = reserve.service(on) else {
+            return vec![format!("{what}: no service runs there")];
+        };
+        let home = reserve.houses[on].home.clone();
+        let asked = bring_back(home, service, taken.head.clone());
+        let back = match timeout(RETRIEVAL_MAX, asked).await {
+            Ok(Ok(back)) => back,
+            Ok(Err(error)) => return vec![format!("{what}: {error}")],
+            Err(_) => return vec![format!("{what}: it took more than half an hour")],
+        };
+        let told = people.differences(taken.from, taken.until, &back);
+        told.iter().map(|how| format!("{what}: {how}")).collect()
+    }
+
+    /// Whether a Box that is asked for the newest snapshot of an author offers one that is older than what was called protected.
+    pub async fn ask_latest<W: World>(
+        &self,
+        reserve: &Reserve<W>,
+        on: usize,
+        of: usize,
+    ) -> Vec<String> {
+        let newest = self.protected().filter(|taken| taken.house == of && taken.head.head.accepted);
+        let newest = newest.map(|taken| taken.head.head.number.0).max();
+        let (Some(newest), Some(service)) = (newest, reserve.service(on)) else {
+            return Vec::new();
+        };
+        let name = reserve.houses[of].name();
+        let (asked, on) = (name.to_owned(), reserve.houses[on].home.clone());
+        let found = on.run(async move { service.find(Some(&asked), "latest").await.ok() });
+        match timeout(RETRIEVAL_MAX, found).await {
+            Ok(Ok(Some(view))) if view.snapshot.number >= newest => Vec::new(),
+            Ok(Ok(Some(view))) => vec![format!(
+                "latest of {name} on {} is {}, but {newest} was called protected",
+                on.name(),
+                view.snapshot.number
+            )],
+            _ => vec![format!("latest of {name} is not found on {}", on.name())],
+        }
+    }
+}
+
+/// When a walk began: what its Box's clock said then, seen through how far off that clock was.
+fn began(
+    home: &SimBox,
+    clock: Option<&Vec<(Duration, i64)>>,
+    head: &SignedHead,
+    now: Duration,
+) -> Duration {
+    let first = [(Duration::ZERO, 0)];
+    let clock = first.iter().chain(clock.into_iter().flatten());
+    let mut spans: Vec<(Duration, i64)> = clock.copied().collect();
+    spans.push((now, 0));
+    let fits = |pair: &[(Duration, i64)]| {
+        let moment = home.moment_of(head.head.taken, pair[0].1)?;
+        (moment >= pair[0].0 && moment <= pair[1].0).then_some(moment)
+    };
+    let fitting = spans.windows(2).rev().find_map(fits);
+    fitting.unwrap_or_default()
+}
+
+async fn bring_back<W: World>(
+    home: SimBox,
+    service: Service<W>,
+    head: SignedHead,
+) -> Answer<TreeSnapshot> {
+    let world = home.clone();
+    // What an earlier retrieval left.
+    let _ = home.tree().remove(BACK);
+    let restored = home.run(async move {
+        let source = service.source();
+        let manifest = manifest_of(&source, &head.head).await?;
+        let request = Request {
+            manifest: &manifest,
+            data_set: None,
+            paths: &[],
+            target: BACK.as_bytes(),
+            into_nonempty: false,
+            overwrite: false,
+        };
+        retrieve(&world, &source, request, &Progress::default()).await
+    });
+    let report = restored.await??;
+    if !report.is_complete() {
+        return Err(format!("not everything came back: {report:?}").into());
+    }
+    let back = home.tree().snapshot(BACK)?;
+    home.tree().remove(BACK)?;
+    Ok(back)
+}

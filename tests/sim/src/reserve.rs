@@ -1,0 +1,91 @@
+//! A whole reserve: three to five Boxes, each with the product's own service, founded as people found one.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use reserve::console::service::Service;
+use reserve::world::World;
+
+use crate::house::{Answer, House};
+use crate::sim_box::{SimBox, SimWorld};
+
+/// What people call their Boxes.
+pub const NAMES: [&str; 5] = ["home", "office", "friend", "attic", "cabin"];
+/// Boxes that start together meet within this time: as long as the slowest wait between two calls, twice.
+const MEETING: Duration = Duration::from_secs(60);
+
+/// All Boxes of a reserve.
+pub struct Reserve<W: World> {
+    /// The world they are in.
+    pub world: SimWorld,
+    /// The Boxes, the founder first.
+    pub houses: Vec<House<W>>,
+    every_minutes: u32,
+}
+
+impl<W: World> Reserve<W> {
+    /// Founds a reserve of so many Boxes that take snapshots so often, and starts all of them.
+    ///
+    /// # Errors
+    /// As the product says.
+    pub async fn found(
+        world: SimWorld,
+        boxes: usize,
+        every_minutes: u32,
+        seen_as: fn(SimBox) -> W,
+    ) -> Answer<Self> {
+        let names = NAMES.iter().take(boxes);
+        let houses = names.map(|name| House::new(world.box_named(name), seen_as));
+        let mut reserve = Self {
+            houses: houses.collect(),
+            world,
+            every_minutes,
+        };
+        reserve.houses[0].found(every_minutes).await?;
+        reserve.houses[0].start().await?;
+        for at in 1..reserve.houses.len() {
+            reserve.take_in(at, 0, None).await?;
+        }
+        Ok(reserve)
+    }
+
+    /// Has one Box take in another, which starts then.
+    ///
+    /// # Errors
+    /// As the product says.
+    pub async fn take_in(&mut self, at: usize, by: usize, replaces: Option<&str>) -> Answer<()> {
+        let service = self.service(by).ok_or("the inviter does not run")?;
+        let ticket = self.houses[by].home.run(async move { service.ticket().await });
+        let ticket = ticket.await?.map_err(|fault| fault.to_string())?.ticket;
+        self.houses[at].join(&ticket, replaces, self.every_minutes).await?;
+        self.houses[at].start().await
+    }
+
+    /// A Box's service, if it runs.
+    #[must_use]
+    pub fn service(&self, at: usize) -> Option<Service<W>> {
+        self.houses[at].service.clone()
+    }
+
+    /// Whether each Box that runs has a session with each other.
+    #[must_use]
+    pub fn all_have_met(&self) -> bool {
+        let running = self.houses.iter().filter_map(|house| house.service.as_ref());
+        let running: Vec<_> = running.collect();
+        running
+            .iter()
+            .all(|service| service.in_touch().len() + 1 >= running.len())
+    }
+
+    /// Waits until all Boxes that run have met; false if they have not within their time.
+    pub async fn meet(&self) -> bool {
+        for _ in 0..MEETING.as_secs() {
+            if self.all_have_met() {
+                return true;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        false
+    }
+}

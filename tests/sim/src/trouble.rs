@@ -1,0 +1,100 @@
+//! What goes wrong in a simulated week, and how much of it is fair: the list is what an owner of Boxes may meet in ten years.
+//!
+//! Some of it passes without hurting a byte that was ever acknowledged. Some hurts a Box's copies for good: only one Box at a
+//! time may be hurt, and the next only when all that was called protected has its copies again.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// The power goes; what was not synced is gone.
+    PowerCut,
+    /// The power goes; some of what was not synced is there.
+    TornPowerCut,
+    /// A Box is off for more than a day.
+    LongSleep,
+    /// Some reads fail, and work when they are tried again.
+    ReadsFail,
+    /// The next sync fails, and what it should have made durable is lost.
+    SyncFails,
+    /// There is no room for anything more, for a while.
+    DiskFull,
+    /// The drive does not answer, until the Box is started anew.
+    DriveAway,
+    /// Every deed of the disk takes long, for a while.
+    DiskSlow,
+    /// Two Boxes do not hear each other.
+    Partition,
+    /// One Box does not hear another, which hears it.
+    OneWay,
+    /// All links between two Boxes end.
+    LinksReset,
+    /// Everything takes long between two Boxes.
+    LineSlow,
+    /// A clock is set, by minutes or by years.
+    ClockSet,
+    /// A bit of the store rots.
+    BitRot,
+    /// A part of the store cannot be read any more.
+    BadSector,
+}
+
+impl Trouble {
+    /// All of it.
+    pub const ALL: [Self; 15] = [
+        Self::PowerCut,
+        Self::TornPowerCut,
+        Self::LongSleep,
+        Self::ReadsFail,
+        Self::SyncFails,
+        Self::DiskFull,
+        Self::DriveAway,
+        Self::DiskSlow,
+        Self::Partition,
+        Self::OneWay,
+        Self::LinksReset,
+        Self::LineSlow,
+        Self::ClockSet,
+        Self::BitRot,
+        Self::BadSector,
+    ];
+
+    /// What comes next.
+    #[must_use]
+    pub fn pick(dice: &Dice) -> Self {
+        // Days of sleep are rare, or nobody would ever be awake.
+        loop {
+            let at = usize::try_from(dice.below(Self::ALL.len() as u64)).unwrap_or(0);
+            if Self::ALL[at] != Self::LongSleep || dice.below(40) == 0 {
+                return Self::ALL[at];
+            }
+        }
+    }
+
+    /// Whether it hurts copies that were acknowledged.
+    #[must_use]
+    pub fn hurts(self) -> bool {
+        matches!(self, Self::BitRot | Self::BadSector)
+    }
+
+    /// How long it lasts.
+    #[must_use]
+    pub fn lasts(self, dice: &Dice) -> Duration {
+        let most = match self {
+            Self::LongSleep => return Duration::from_secs(26 * 3600) + dice.time_below(Duration::from_secs(4 * 3600)),
+            Self::PowerCut | Self::TornPowerCut | Self::DriveAway => Duration::from_secs(600),
+            Self::DiskFull | Self::DiskSlow | Self::LineSlow => Duration::from_secs(1200),
+            Self::Partition | Self::OneWay => Duration::from_secs(2400),
+            Self::ReadsFail
+            | Self::SyncFails
+            | Self::LinksReset
+            | Self::ClockSet
+            | Self::BitRot
+            | Self::BadSector => Duration::from_secs(60),
+        };
+        dice.time_below(most)
+    }
+}

@@ -1,0 +1,491 @@
+//! A simulated week of a whole reserve: people change files, snapshots are taken by the product's own schedule, things go wrong
+//! every few minutes. Then the faults stop, and everything has to be well again within a bounded time.
+//!
+//! One seed decides all of it. What is found wrong is told in sentences; none means that the week was clean.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reserve::world::World;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::dice::Dice;
+use crate::house::Answer;
+use crate::oracle::{Oracle, Taken};
+use crate::people::{MARK, People};
+use crate::reserve::Reserve;
+use crate::sim_box::{SimBox, SimWorld};
+use crate::story::run_within;
+use crate::trace::TraceHash;
+use crate::trouble::Trouble;
+
+/// Looks that nobody waits for are this many times as far apart as in life.
+const IDLENESS: u32 = 12;
+/// How often the oracle hears what the Boxes say.
+const LISTEN_EVERY: Duration = Duration::from_secs(60);
+/// The longest pause between two things that go wrong.
+const TROUBLE_EVERY: Duration = Duration::from_secs(480);
+/// The longest pause between two things people do on one Box.
+const PEOPLE_EVERY: Duration = Duration::from_secs(1200);
+/// How often something is asked back.
+const ASK_BACK_EVERY: Duration = Duration::from_secs(8 * 3600);
+/// How long after damage a person has everything read again.
+const SWEEP_AFTER: Duration = Duration::from_secs(3600);
+/// Within this time after the last fault all must be well.
+const RECOVERY_MAX: Duration = Duration::from_secs(4 * 3600);
+/// A start that takes longer hangs.
+const START_MAX: Duration = Duration::from_secs(600);
+
+/// What kind of week.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Boxes.
+    pub boxes: usize,
+    /// Hours until the faults stop.
+    pub hours: u64,
+    /// Minutes between snapshots.
+    pub every_minutes: u32,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            boxes: 5,
+            hours: 168,
+            every_minutes: 60,
+        }
+    }
+}
+
+/// What came of a week.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Weathered {
+    /// What was wrong; empty if the week was clean.
+    pub wrong: Vec<String>,
+    /// How often each thing went wrong, was done by people, or was checked.
+    pub counts: BTreeMap<String, u64>,
+    /// The hash of all that happened.
+    pub trace: TraceHash,
+}
+
+/// What is to be done at some moment.
+enum Deed {
+    Listen,
+    Live(usize),
+    Trouble,
+    Boot(usize),
+    Hear(usize, usize),
+    Pass(usize),
+    Sweep(usize),
+    AskBack,
+}
+
+/// A week under way.
+struct Week<W: World> {
+    plan: Plan,
+    dice: Dice,
+    start: Instant,
+    reserve: Reserve<W>,
+    people: Vec<People>,
+    oracle: Oracle,
+    agenda: BTreeMap<(Duration, u64), Deed>,
+    planned: u64,
+    /// The one Box whose acknowledged copies may be hurt now.
+    hurt: Option<usize>,
+    wrong: Vec<String>,
+    counts: BTreeMap<String, u64>,
+}
+
+/// Lives through a week; `seen_as` is how services see their world.
+///
+/// # Panics
+/// If a task of a Box panics, or if something waits for ever.
+pub fn weather<W: World>(seed: u64, plan: Plan, seen_as: fn(SimBox) -> W) -> Weathered {
+    let limit = Duration::from_secs(plan.hours * 3600 * 2) + RECOVERY_MAX * 6;
+    let ran = run_within(seed, limit, async |world: SimWorld| {
+        let lived = Week::begin(world, plan, seen_as).await;
+        match lived {
+            Ok(week) => week.live().await,
+            Err(error) => (vec![format!("the reserve was not founded: {error}")], BTreeMap::new()),
+        }
+    });
+    let (wrong, counts) = ran.value;
+    Weathered {
+        wrong,
+        counts,
+        trace: ran.trace,
+    }
+}
+
+impl<W: World> Week<W> {
+    async fn begin(world: SimWorld, plan: Plan, seen_as: fn(SimBox) -> W) -> Answer<Self> {
+        let start = Instant::now();
+        world.watch_for(MARK);
+        let reserve = Reserve::found(world.clone(), plan.boxes, plan.every_minutes, seen_as).await?;
+        let mut people = Vec::new();
+        for house in &reserve.houses {
+            house.home.idle(IDLENESS);
+            let dice = world.dice(&format!("people of {}", house.name()));
+            people.push(People::move_in(&house.home, dice, start.elapsed())?);
+        }
+        let mut week = Self {
+            plan,
+            dice: world.dice("week"),
+            start,
+            reserve,
+            people,
+            oracle: Oracle::default(),
+            agenda: BTreeMap::new(),
+            planned: 0,
+            hurt: None,
+            wrong: Vec::new(),
+            counts: BTreeMap::new(),
+        };
+        week.plan_in(Duration::ZERO, Deed::Listen);
+        week.plan_in(Duration::from_secs(600), Deed::Trouble);
+        week.plan_in(ASK_BACK_EVERY, Deed::AskBack);
+        for at in 0..plan.boxes {
+            week.plan_in(PEOPLE_EVERY, Deed::Live(at));
+        }
+        Ok(week)
+    }
+
+    async fn live(mut self) -> (Vec<String>, BTreeMap<String, u64>) {
+        let end = Duration::from_secs(self.plan.hours * 3600);
+        while let Some(((at, number), deed)) = self.agenda.pop_first() {
+            if at > end {
+                self.agenda.insert((at, number), deed);
+                break;
+            }
+            sleep_until(self.start + at).await;
+            self.act(deed).await;
+            if self.wrong.len() > 5 {
+                return self.ended();
+            }
+        }
+        self.recover().await;
+        self.ended()
+    }
+
+    fn ended(mut self) -> (Vec<String>, BTreeMap<String, u64>) {
+        for people in &self.people {
+            for (deed, times) in &people.deeds {
+                *self.counts.entry(format!("files {deed}")).or_default() += times;
+            }
+        }
+        self.wrong.extend(self.reserve.world.leaks());
+        (self.wrong, self.counts)
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn plan_in(&mut self, wait: Duration, deed: Deed) {
+        self.planned += 1;
+        self.agenda.insert((self.now() + wait, self.planned), deed);
+    }
+
+    fn count(&mut self, what: impl Into<String>) {
+        *self.counts.entry(what.into()).or_default() += 1;
+    }
+
+    /// Something is wrong: when, and what.
+    fn tell(&mut self, what: impl std::fmt::Display) {
+        let seconds = self.now().as_secs();
+        self.wrong.push(format!("{} h {} min: {what}", seconds / 3600, seconds / 60 % 60));
+    }
+
+    fn any(&self, end: usize) -> usize {
+        usize::try_from(self.dice.below(end as u64)).unwrap_or(0)
+    }
+
+    async fn act(&mut self, deed: Deed) {
+        match deed {
+            Deed::Listen => {
+                let now = self.now();
+                self.oracle.listen(&self.reserve, now).await;
+                self.plan_in(LISTEN_EVERY, Deed::Listen);
+            }
+            Deed::Live(at) => {
+                let home = &self.reserve.houses[at].home;
+                if home.is_on()
+                    && let Err(error) = self.people[at].do_something(home, self.start.elapsed())
+                {
+                    self.tell(format!("people could not use their files: {error}"));
+                }
+                let wait = self.dice.time_below(PEOPLE_EVERY);
+                self.plan_in(wait, Deed::Live(at));
+            }
+            Deed::Trouble => {
+                self.make_trouble();
+                let wait = self.dice.time_below(TROUBLE_EVERY);
+                self.plan_in(wait, Deed::Trouble);
+            }
+            Deed::Boot(at) => self.boot(at).await,
+            Deed::Hear(one, other) => {
+                let (one, other) = (&self.reserve.houses[one].home, &self.reserve.houses[other].home);
+                self.reserve.world.heal(one, other);
+                self.reserve.world.slow_down(one, other, Duration::ZERO);
+            }
+            Deed::Pass(at) => self.reserve.houses[at].home.faults(crate::Faults::pass),
+            Deed::Sweep(at) => self.sweep(at).await,
+            Deed::AskBack => {
+                self.calm().await;
+                self.ask_back(3).await;
+                self.plan_in(ASK_BACK_EVERY, Deed::AskBack);
+            }
+        }
+    }
+
+    fn make_trouble(&mut self) {
+        let mut trouble = Trouble::pick(&self.dice);
+        let at = self.any(self.plan.boxes);
+        let other = (at + 1 + self.any(self.plan.boxes - 1)) % self.plan.boxes;
+        if trouble.hurts() && self.hurt.is_some_and(|hurt| hurt != at) {
+            trouble = Trouble::TornPowerCut;
+        }
+        let lasts = trouble.lasts(&self.dice);
+        let world = self.reserve.world.clone();
+        let home = self.reserve.houses[at].home.clone();
+        let there = self.reserve.houses[other].home.clone();
+        self.count(format!("{trouble:?}"));
+        match trouble {
+            Trouble::PowerCut | Trouble::TornPowerCut | Trouble::LongSleep => {
+                self.reserve.houses[at].cut(trouble == Trouble::TornPowerCut);
+                self.plan_in(lasts, Deed::Boot(at));
+            }
+            Trouble::ReadsFail => {
+                let reads = 1 + u32::from(self.dice.coin());
+                home.faults(|faults| faults.fail_reads(reads));
+            }
+            Trouble::SyncFails => home.faults(crate::Faults::fail_next_sync),
+            Trouble::DiskFull => {
+                let writes = u32::from(self.dice.coin());
+                home.faults(|faults| faults.fill_up_after(writes));
+                self.plan_in(lasts, Deed::Pass(at));
+            }
+            Trouble::DriveAway => {
+                home.faults(crate::Faults::take_away);
+                self.plan_in(lasts, Deed::Boot(at));
+            }
+            Trouble::DiskSlow => {
+                let by = self.dice.time_below(Duration::from_secs(4));
+                home.faults(|faults| faults.slow_down(by));
+                self.plan_in(lasts, Deed::Pass(at));
+            }
+            Trouble::Partition => {
+                world.partition(&home, &there);
+                self.plan_in(lasts, Deed::Hear(at, other));
+            }
+            Trouble::OneWay => {
+                world.silence(&home, &there);
+                self.plan_in(lasts, Deed::Hear(at, other));
+            }
+            Trouble::LinksReset => world.reset_links(&home, &there),
+            Trouble::LineSlow => {
+                let by = self.dice.time_below(Duration::from_secs(3));
+                world.slow_down(&home, &there, by);
+                self.plan_in(lasts, Deed::Hear(at, other));
+            }
+            Trouble::ClockSet => {
+                let most = if self.dice.below(8) == 0 { 4 * 365 * 86_400 } else { 7200 };
+                let by = i64::try_from(self.dice.below(2 * most)).unwrap_or(0);
+                let offset = by - i64::try_from(most).unwrap_or(0);
+                home.set_wall_offset(offset);
+                let now = self.now();
+                self.oracle.clock_was_set(at, now, offset);
+            }
+            Trouble::BitRot | Trouble::BadSector => self.hurt(at, trouble),
+        }
+    }
+
+    /// Damages some place of a Box's store.
+    fn hurt(&mut self, at: usize, trouble: Trouble) {
+        let home = self.reserve.houses[at].home.clone();
+        let files = home.files("store/seg-");
+        if files.is_empty() {
+            return;
+        }
+        let (path, len) = &files[self.any(files.len())];
+        let place = self.dice.below((*len).max(1));
+        if trouble == Trouble::BitRot {
+            let bit = u8::try_from(self.dice.below(8)).unwrap_or(0);
+            // It is there: it was listed a moment ago.
+            let _ = home.disk().flip_bit(path, place, bit);
+        } else {
+            home.faults(|faults| faults.make_unreadable(path, place..place + 512));
+        }
+        self.hurt = Some(at);
+        self.plan_in(SWEEP_AFTER, Deed::Sweep(at));
+    }
+
+    async fn boot(&mut self, at: usize) {
+        let house = &mut self.reserve.houses[at];
+        if house.service.is_some() && house.home.faults(|faults| !faults.is_away()) {
+            return;
+        }
+        house.home.faults(crate::Faults::pass);
+        self.count("started");
+        match timeout(START_MAX, self.reserve.houses[at].boot()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let name = self.reserve.houses[at].name().to_owned();
+                self.tell(format!("{name} does not start: {error}"));
+            }
+            Err(_) => self.tell("a start took more than ten minutes"),
+        }
+    }
+
+    /// A person has a Box read everything again; when all that was called protected has its copies again, it is hurt no more.
+    async fn sweep(&mut self, at: usize) {
+        if self.hurt != Some(at) {
+            return;
+        }
+        if let Some(service) = self.reserve.service(at) {
+            self.count("swept");
+            let home = self.reserve.houses[at].home.clone();
+            // What it finds is not believed: the eye looks for itself.
+            let _ = timeout(START_MAX, home.run(async move { service.sweep_now().await })).await;
+        }
+        match self.oracle.endangered(&self.reserve, 0).await {
+            Ok(told) if told.is_empty() => {
+                self.count("healed");
+                self.hurt = None;
+            }
+            _ => self.plan_in(SWEEP_AFTER, Deed::Sweep(at)),
+        }
+    }
+
+    /// Everything that passes has passed, and all Boxes are on.
+    async fn calm(&mut self) {
+        self.reserve.world.calm_network();
+        for at in 0..self.plan.boxes {
+            let is_away = self.reserve.houses[at].home.faults(|faults| faults.is_away());
+            if is_away {
+                self.reserve.houses[at].cut(false);
+            }
+            self.reserve.houses[at].home.faults(crate::Faults::pass);
+            self.boot(at).await;
+        }
+        if !self.reserve.meet().await {
+            self.tell("the Boxes did not meet though nothing was in their way");
+        }
+    }
+
+    /// Asks for some of what was called protected, on Boxes that are not hurt, without the one that is.
+    async fn ask_back(&mut self, times: usize) {
+        if let Some(hurt) = self.hurt {
+            for other in (0..self.plan.boxes).filter(|other| *other != hurt) {
+                let (one, other) = (&self.reserve.houses[hurt].home, &self.reserve.houses[other].home);
+                self.reserve.world.partition(one, other);
+                self.reserve.world.reset_links(one, other);
+            }
+        }
+        for time in 0..times {
+            let protected: Vec<Taken> = self.oracle.protected().cloned().collect();
+            if protected.is_empty() {
+                break;
+            }
+            // The newest one first, then any.
+            let taken = match time {
+                0 => &protected[protected.len() - 1],
+                _ => &protected[self.any(protected.len())],
+            };
+            let mut on = self.any(self.plan.boxes);
+            if self.hurt == Some(on) {
+                on = (on + 1) % self.plan.boxes;
+            }
+            self.count("asked back");
+            let of = taken.house;
+            let told = self.oracle.ask_back(&self.reserve, on, taken, &self.people[of]).await;
+            for told in told {
+                self.tell(told);
+            }
+            for told in self.oracle.ask_latest(&self.reserve, on, of).await {
+                self.tell(told);
+            }
+        }
+        self.reserve.world.calm_network();
+    }
+
+    /// The faults stop: within a bounded time everything is protected again and all damage healed, and nobody stands in the way.
+    async fn recover(&mut self) {
+        self.agenda.clear();
+        self.calm().await;
+        for at in 0..self.plan.boxes {
+            self.reserve.houses[at].home.faults(crate::Faults::clear);
+        }
+        let began = self.now();
+        let mut unwell = Vec::new();
+        for at in 0..self.plan.boxes {
+            if let Some(service) = self.reserve.service(at) {
+                let home = self.reserve.houses[at].home.clone();
+                if timeout(START_MAX, home.run(async move { service.sweep_now().await })).await.is_err() {
+                    self.tell("a sweep did not end");
+                }
+            }
+        }
+        while self.now() - began < RECOVERY_MAX {
+            sleep(Duration::from_secs(300)).await;
+            let now = self.now();
+            self.oracle.listen(&self.reserve, now).await;
+            unwell = self.unwell().await;
+            if unwell.is_empty() {
+                break;
+            }
+        }
+        for told in unwell {
+            self.tell(format!("four hours after the last fault: {told}"));
+        }
+        self.hurt = None;
+        let last: Vec<Taken> = (0..self.plan.boxes)
+            .filter_map(|at| self.oracle.protected().rfind(|taken| taken.house == at).cloned())
+            .collect();
+        self.count(format!("all {} have a protected snapshot: {}", self.plan.boxes, last.len() == self.plan.boxes));
+        for taken in last {
+            let on = self.any(self.plan.boxes);
+            let people = &self.people[taken.house];
+            for told in self.oracle.ask_back(&self.reserve, on, &taken, people).await {
+                self.tell(told);
+            }
+        }
+        self.ask_back(4).await;
+    }
+
+    /// What is not well yet.
+    async fn unwell(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut factor = 0;
+        for house in &self.reserve.houses {
+            let name = house.name();
+            let Some(service) = &house.service else {
+                told.push(format!("{name} does not run"));
+                continue;
+            };
+            match service.shown().await {
+                Some(shown) if shown.copies >= shown.factor => factor = shown.factor as usize,
+                Some(shown) => told.push(format!(
+                    "{name}: snapshot {} has {} of {} copies",
+                    shown.head.head.number.0, shown.copies, shown.factor
+                )),
+                None => told.push(format!("{name} has no snapshot")),
+            }
+            if service.damaged_now() > 0 {
+                told.push(format!("{name} has {} damaged places", service.damaged_now()));
+            }
+            for (kind, text) in service.standing_now() {
+                if !matches!(kind.as_str(), "clock_jumped" | "store_damaged") {
+                    told.push(format!("{name} still says: {text}"));
+                }
+            }
+        }
+        if told.is_empty() {
+            match self.oracle.endangered(&self.reserve, factor).await {
+                Ok(endangered) => told.extend(endangered.into_iter().take(5)),
+                Err(error) => told.push(error.to_string()),
+            }
+        }
+        told
+    }
+}

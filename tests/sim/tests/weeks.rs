@@ -1,0 +1,68 @@
+//! Whole Boxes in the simulated world: the service of the product itself, three to five of them, while everything goes wrong.
+
+use std::time::Duration;
+
+use reserve::world::{Clock, World};
+use sim::{Answer, Liar, Plan, Reserve, SimWorld, run, weather};
+
+const DAY: Plan = Plan {
+    boxes: 3,
+    hours: 24,
+    every_minutes: 60,
+};
+
+#[test]
+fn a_day_of_trouble_ends_well_and_is_the_same_day_with_the_same_seed() {
+    let day = weather(1, DAY, |home| home);
+    assert!(day.wrong.is_empty(), "{:#?}", day.wrong);
+    assert!(day.counts["asked back"] > 0 && day.counts["started"] > 0);
+    let again = weather(1, DAY, |home| home);
+    assert_eq!(day, again);
+    let other = weather(2, DAY, |home| home);
+    assert!(other.wrong.is_empty(), "{:#?}", other.wrong);
+    assert_ne!(day.trace, other.trace);
+}
+
+#[test]
+fn keepers_that_acknowledge_before_syncing_are_caught_in_a_day() {
+    let caught = (0..20).any(|seed| !weather(seed, DAY, Liar::new).wrong.is_empty());
+    assert!(caught, "twenty days of lies went unnoticed");
+}
+
+#[test]
+fn a_keeper_that_cannot_mend_its_damage_yet_waits_for_news_and_then_mends_it() -> Answer<()> {
+    let story = async |world: SimWorld| -> Answer<()> {
+        let reserve = Reserve::found(world.clone(), 3, 60, |home| home).await?;
+        let clock = reserve.houses[0].home.clock().clone();
+        for number in 0..40 {
+            let text = format!("{number} ").repeat(400);
+            let path = format!("/data/{number}");
+            reserve.houses[0].home.tree().write_file(&path, text.as_bytes())?;
+        }
+        let service = reserve.service(0).ok_or("it runs")?;
+        service.take_now(false).await.map_err(|fault| fault.to_string())?;
+        let friend = &reserve.houses[2];
+        let (path, len) = friend.home.files("store/seg-").pop().ok_or("it keeps something")?;
+        for place in (8192..len).step_by(4096) {
+            friend.home.disk().flip_bit(&path, place + 200, 3)?;
+        }
+        for other in &reserve.houses[..2] {
+            world.partition(&friend.home, &other.home);
+        }
+        let service = reserve.service(2).ok_or("it runs")?;
+        service.sweep_now().await.map_err(|fault| fault.to_string())?;
+        let damaged = service.damaged_now();
+        assert!(damaged > 0);
+        clock.sleep(Duration::from_secs(300)).await;
+        let before = friend.home.disk_stats().reads;
+        clock.sleep(Duration::from_secs(3600)).await;
+        let reads = friend.home.disk_stats().reads - before;
+        assert!(reads <= 61 * (damaged + 1) * 4, "{reads} reads in an hour for {damaged} places");
+
+        world.calm_network();
+        clock.sleep(Duration::from_secs(600)).await;
+        assert_eq!(service.damaged_now(), 0);
+        Ok(())
+    };
+    run(1, story).value
+}
