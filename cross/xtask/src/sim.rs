@@ -41,7 +41,14 @@ impl Choice {
             ["--story", name] => Some(Self::Story((*name).to_owned())),
             _ => {
                 let pairs = arguments.chunks(2);
-                let known = ["--seed", "--seeds", "--hours", "--boxes", "--seconds", "--from"];
+                let known = [
+                    "--seed",
+                    "--seeds",
+                    "--hours",
+                    "--boxes",
+                    "--seconds",
+                    "--from",
+                ];
                 let is_known = |pair: &[&str]| pair.len() == 2 && known.contains(&pair[0]);
                 pairs
                     .into_iter()
@@ -80,7 +87,17 @@ pub fn checks() -> Result<Outcome> {
 }
 
 fn weeks(arguments: &[String]) -> Result<Outcome> {
-    let program = ["run", "--quiet", "--profile", "sim", "--package", "sim", "--bin", "weeks", "--"];
+    let program = [
+        "run",
+        "--quiet",
+        "--profile",
+        "sim",
+        "--package",
+        "sim",
+        "--bin",
+        "weeks",
+        "--",
+    ];
     run_program(cargo().args(program).args(arguments))
 }
 
@@ -111,7 +128,10 @@ mod tests {
         assert_eq!(Choice::parse(&[]), Some(Choice::Checks));
         let story = Choice::parse(&["--story", "flood"]);
         assert_eq!(story, Some(Choice::Story("flood".to_owned())));
-        assert!(matches!(Choice::parse(&["--seed", "7", "--hours", "3"]), Some(Choice::Weeks(_))));
+        assert!(matches!(
+            Choice::parse(&["--seed", "7", "--hours", "3"]),
+            Some(Choice::Weeks(_))
+        ));
         assert_eq!(Choice::parse(&["--seed"]), None);
         assert_eq!(Choice::parse(&["--sed", "7"]), None);
     }
@@ -122,7 +142,10 @@ mod tests {
         past(&text)?;
         let line = past("# why\n\n7 5 168 that a Box sleeps\n")?;
         assert_eq!(line.len(), 1);
-        assert_eq!((line[0].seed, line[0].taught.as_str()), (7, "that a Box sleeps"));
+        assert_eq!(
+            (line[0].seed, line[0].taught.as_str()),
+            (7, "that a Box sleeps")
+        );
         assert!(past("7 5").is_err());
         Ok(())
     }

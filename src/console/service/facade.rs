@@ -99,7 +99,10 @@ impl<W: World> Service<W> {
     #[must_use]
     pub fn standing_now(&self) -> Vec<(String, String)> {
         let events = self.standing_events();
-        events.into_iter().map(|event| (event.kind, event.text)).collect()
+        events
+            .into_iter()
+            .map(|event| (event.kind, event.text))
+            .collect()
     }
 
     /// Places in the store that are known to be damaged.

@@ -104,7 +104,8 @@ impl SimDisk {
         let takes = cost.time(&self.boot.machine);
         let done = self.boot.deed(takes, move |machine| {
             let there = machine.faults.borrow().check_there();
-            let result = there.and_then(|()| work(machine, &mut machine.platter.borrow_mut(), &path));
+            let result =
+                there.and_then(|()| work(machine, &mut machine.platter.borrow_mut(), &path));
             machine.event(what, &[u64::from(result.is_ok())], path.as_bytes());
             result
         });

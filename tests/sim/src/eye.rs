@@ -41,7 +41,9 @@ impl Eye {
         let mut opened = Vec::new();
         let mut secrets = None;
         for house in reserve.houses.iter().filter(|house| house.key.is_some()) {
-            let copy = reserve.world.box_named(&format!("copy of {}", house.name()));
+            let copy = reserve
+                .world
+                .box_named(&format!("copy of {}", house.name()));
             let copy = copy.restart();
             copy.copy_disk_of(&house.home);
             if let Ok(loaded) = LoadedBox::load(copy.disk()).await {
@@ -85,11 +87,7 @@ impl Eye {
     ///
     /// # Errors
     /// If a part of the index is nowhere at all.
-    pub async fn copies(
-        &mut self,
-        head: &SignedHead,
-        seen: &mut Seen,
-    ) -> Answer<(usize, ChunkId)> {
+    pub async fn copies(&mut self, head: &SignedHead, seen: &mut Seen) -> Answer<(usize, ChunkId)> {
         let (neighbours, keyring) = (self.neighbours.clone(), self.keyring.clone());
         let mut closure = Closure::new(&neighbours, &keyring, head).leaving_out(seen);
         let mut fewest = (usize::MAX, head.head.manifest);

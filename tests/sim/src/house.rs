@@ -78,7 +78,12 @@ impl<W: World> House<W> {
     ///
     /// # Errors
     /// As the inviter says, or if the power is cut.
-    pub async fn join(&self, ticket: &str, replaces: Option<&str>, every_minutes: u32) -> Answer<()> {
+    pub async fn join(
+        &self,
+        ticket: &str,
+        replaces: Option<&str>,
+        every_minutes: u32,
+    ) -> Answer<()> {
         let ticket = Ticket::from_text(ticket)?;
         let asking = Asking {
             config: self.config(every_minutes)?,
@@ -101,7 +106,7 @@ impl<W: World> House<W> {
         let world = (self.seen_as)(self.home.clone());
         let started = self.home.run(async move {
             let opening = service::open(&world, None, Sizes::small()).await?;
-            let at = opening.at;
+            let at = opening.at();
             Ok::<_, reserve::console::fault::Fault>(opening.start(&[at]).await)
         });
         let service = started.await?.map_err(|fault| fault.to_string())?;

@@ -60,6 +60,6 @@ pub use sim_box::{PowerWasCut, SimBox, SimWorld};
 pub use snapshot::{Kept, TreeSnapshot, differences};
 pub use story::{Ran, run, run_within};
 pub use trace::TraceHash;
+pub use tree::{SimTree, SimTreeFile, SimTreeRoot};
 pub use trouble::Trouble;
 pub use week::{Plan, Weathered, weather};
-pub use tree::{SimTree, SimTreeFile, SimTreeRoot};

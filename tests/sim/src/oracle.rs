@@ -125,7 +125,10 @@ impl Oracle {
         people: &People,
     ) -> Vec<String> {
         let (house, number) = (reserve.houses[taken.house].name(), taken.head.head.number.0);
-        let what = format!("snapshot {number} of {house}, asked for on {}", reserve.houses[on].name());
+        let what = format!(
+            "snapshot {number} of {house}, asked for on {}",
+            reserve.houses[on].name()
+        );
         let Some(service) = reserve.service(on) else {
             return vec![format!("{what}: no service runs there")];
         };
@@ -147,7 +150,9 @@ impl Oracle {
         on: usize,
         of: usize,
     ) -> Vec<String> {
-        let newest = self.protected().filter(|taken| taken.house == of && taken.head.head.accepted);
+        let newest = self
+            .protected()
+            .filter(|taken| taken.house == of && taken.head.head.accepted);
         let newest = newest.map(|taken| taken.head.head.number.0).max();
         let (Some(newest), Some(service)) = (newest, reserve.service(on)) else {
             return Vec::new();
@@ -204,6 +209,7 @@ async fn bring_back<W: World>(
             target: BACK.as_bytes(),
             into_nonempty: false,
             overwrite: false,
+            try_anyway: false,
         };
         retrieve(&world, &source, request, &Progress::default()).await
     });

@@ -17,7 +17,9 @@ const FILES_MAX: u64 = 40;
 /// The longest file, in bytes: a few simulated chunks.
 const FILE_BYTES_MAX: u64 = 6000;
 /// What people call things.
-const WORDS: [&str; 8] = ["tax", "photo", "letter", "garden", "song", "map", "diary", "list"];
+const WORDS: [&str; 8] = [
+    "tax", "photo", "letter", "garden", "song", "map", "diary", "list",
+];
 
 /// What a text is marked with that must never be seen outside its Box.
 pub const MARK: &[u8] = b"PLAINTEXT-OF-SOMEBODY-";
@@ -128,7 +130,11 @@ impl People {
         let word = |dice: &Dice| WORDS[usize::try_from(dice.below(8)).unwrap_or(0)];
         let (dir, name) = (word(&self.dice), word(&self.dice));
         // Most files are small; the few large ones have chunks of their own.
-        let most = if self.dice.below(4) == 0 { FILE_BYTES_MAX } else { 250 };
+        let most = if self.dice.below(4) == 0 {
+            FILE_BYTES_MAX
+        } else {
+            250
+        };
         let bytes = self.bytes(most);
         let path = match self.dice.below(3) {
             0 => format!("{DATA_PATH}/{name}-{}", self.made),
@@ -187,7 +193,10 @@ impl People {
                     (None, Some(_)) => format!("'{name}' was not there"),
                     (Some(was), Some(came)) => format!(
                         "'{name}' came back with {} bytes, it had {}: {:?}, it had {:?}",
-                        came.content.len(), was.content.len(), came.attributes, was.attributes
+                        came.content.len(),
+                        was.content.len(),
+                        came.attributes,
+                        was.attributes
                     ),
                 });
             }

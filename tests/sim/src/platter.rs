@@ -221,7 +221,10 @@ impl Platter {
 
     /// Files whose paths begin so, with their lengths.
     pub(crate) fn files(&self, start: &str) -> Vec<(String, u64)> {
-        let ours = self.names.iter().filter(|(path, _)| path.starts_with(start));
+        let ours = self
+            .names
+            .iter()
+            .filter(|(path, _)| path.starts_with(start));
         ours.map(|(path, inode)| (path.clone(), self.len(*inode)))
             .collect()
     }

@@ -56,9 +56,13 @@ impl<W: World> Reserve<W> {
     /// As the product says.
     pub async fn take_in(&mut self, at: usize, by: usize, replaces: Option<&str>) -> Answer<()> {
         let service = self.service(by).ok_or("the inviter does not run")?;
-        let ticket = self.houses[by].home.run(async move { service.ticket().await });
+        let ticket = self.houses[by]
+            .home
+            .run(async move { service.ticket().await });
         let ticket = ticket.await?.map_err(|fault| fault.to_string())?.ticket;
-        self.houses[at].join(&ticket, replaces, self.every_minutes).await?;
+        self.houses[at]
+            .join(&ticket, replaces, self.every_minutes)
+            .await?;
         self.houses[at].start().await
     }
 
@@ -71,7 +75,10 @@ impl<W: World> Reserve<W> {
     /// Whether each Box that runs has a session with each other.
     #[must_use]
     pub fn all_have_met(&self) -> bool {
-        let running = self.houses.iter().filter_map(|house| house.service.as_ref());
+        let running = self
+            .houses
+            .iter()
+            .filter_map(|house| house.service.as_ref());
         let running: Vec<_> = running.collect();
         running
             .iter()

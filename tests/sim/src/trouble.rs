@@ -84,7 +84,10 @@ impl Trouble {
     #[must_use]
     pub fn lasts(self, dice: &Dice) -> Duration {
         let most = match self {
-            Self::LongSleep => return Duration::from_secs(26 * 3600) + dice.time_below(Duration::from_secs(4 * 3600)),
+            Self::LongSleep => {
+                return Duration::from_secs(26 * 3600)
+                    + dice.time_below(Duration::from_secs(4 * 3600));
+            }
             Self::PowerCut | Self::TornPowerCut | Self::DriveAway => Duration::from_secs(600),
             Self::DiskFull | Self::DiskSlow | Self::LineSlow => Duration::from_secs(1200),
             Self::Partition | Self::OneWay => Duration::from_secs(2400),

@@ -3,15 +3,17 @@
 //!
 //! One seed decides all of it. What is found wrong is told in sentences; none means that the week was clean.
 
+mod recovery;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reserve::world::World;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::dice::Dice;
 use crate::house::Answer;
-use crate::oracle::{Oracle, Taken};
+use crate::oracle::Oracle;
 use crate::people::{MARK, People};
 use crate::reserve::Reserve;
 use crate::sim_box::{SimBox, SimWorld};
@@ -106,7 +108,10 @@ pub fn weather<W: World>(seed: u64, plan: Plan, seen_as: fn(SimBox) -> W) -> Wea
         let lived = Week::begin(world, plan, seen_as).await;
         match lived {
             Ok(week) => week.live().await,
-            Err(error) => (vec![format!("the reserve was not founded: {error}")], BTreeMap::new()),
+            Err(error) => (
+                vec![format!("the reserve was not founded: {error}")],
+                BTreeMap::new(),
+            ),
         }
     });
     let (wrong, counts) = ran.value;
@@ -121,7 +126,8 @@ impl<W: World> Week<W> {
     async fn begin(world: SimWorld, plan: Plan, seen_as: fn(SimBox) -> W) -> Answer<Self> {
         let start = Instant::now();
         world.watch_for(MARK);
-        let reserve = Reserve::found(world.clone(), plan.boxes, plan.every_minutes, seen_as).await?;
+        let reserve =
+            Reserve::found(world.clone(), plan.boxes, plan.every_minutes, seen_as).await?;
         let mut people = Vec::new();
         for house in &reserve.houses {
             house.home.idle(IDLENESS);
@@ -193,7 +199,11 @@ impl<W: World> Week<W> {
     /// Something is wrong: when, and what.
     fn tell(&mut self, what: impl std::fmt::Display) {
         let seconds = self.now().as_secs();
-        self.wrong.push(format!("{} h {} min: {what}", seconds / 3600, seconds / 60 % 60));
+        self.wrong.push(format!(
+            "{} h {} min: {what}",
+            seconds / 3600,
+            seconds / 60 % 60
+        ));
     }
 
     fn any(&self, end: usize) -> usize {
@@ -224,7 +234,10 @@ impl<W: World> Week<W> {
             }
             Deed::Boot(at) => self.boot(at).await,
             Deed::Hear(one, other) => {
-                let (one, other) = (&self.reserve.houses[one].home, &self.reserve.houses[other].home);
+                let (one, other) = (
+                    &self.reserve.houses[one].home,
+                    &self.reserve.houses[other].home,
+                );
                 self.reserve.world.heal(one, other);
                 self.reserve.world.slow_down(one, other, Duration::ZERO);
             }
@@ -289,7 +302,11 @@ impl<W: World> Week<W> {
                 self.plan_in(lasts, Deed::Hear(at, other));
             }
             Trouble::ClockSet => {
-                let most = if self.dice.below(8) == 0 { 4 * 365 * 86_400 } else { 7200 };
+                let most = if self.dice.below(8) == 0 {
+                    4 * 365 * 86_400
+                } else {
+                    7200
+                };
                 let by = i64::try_from(self.dice.below(2 * most)).unwrap_or(0);
                 let offset = by - i64::try_from(most).unwrap_or(0);
                 home.set_wall_offset(offset);
@@ -346,7 +363,11 @@ impl<W: World> Week<W> {
             self.count("swept");
             let home = self.reserve.houses[at].home.clone();
             // What it finds is not believed: the eye looks for itself.
-            let _ = timeout(START_MAX, home.run(async move { service.sweep_now().await })).await;
+            let _ = timeout(
+                START_MAX,
+                home.run(async move { service.sweep_now().await }),
+            )
+            .await;
         }
         match self.oracle.endangered(&self.reserve, 0).await {
             Ok(told) if told.is_empty() => {
@@ -355,137 +376,5 @@ impl<W: World> Week<W> {
             }
             _ => self.plan_in(SWEEP_AFTER, Deed::Sweep(at)),
         }
-    }
-
-    /// Everything that passes has passed, and all Boxes are on.
-    async fn calm(&mut self) {
-        self.reserve.world.calm_network();
-        for at in 0..self.plan.boxes {
-            let is_away = self.reserve.houses[at].home.faults(|faults| faults.is_away());
-            if is_away {
-                self.reserve.houses[at].cut(false);
-            }
-            self.reserve.houses[at].home.faults(crate::Faults::pass);
-            self.boot(at).await;
-        }
-        if !self.reserve.meet().await {
-            self.tell("the Boxes did not meet though nothing was in their way");
-        }
-    }
-
-    /// Asks for some of what was called protected, on Boxes that are not hurt, without the one that is.
-    async fn ask_back(&mut self, times: usize) {
-        if let Some(hurt) = self.hurt {
-            for other in (0..self.plan.boxes).filter(|other| *other != hurt) {
-                let (one, other) = (&self.reserve.houses[hurt].home, &self.reserve.houses[other].home);
-                self.reserve.world.partition(one, other);
-                self.reserve.world.reset_links(one, other);
-            }
-        }
-        for time in 0..times {
-            let protected: Vec<Taken> = self.oracle.protected().cloned().collect();
-            if protected.is_empty() {
-                break;
-            }
-            // The newest one first, then any.
-            let taken = match time {
-                0 => &protected[protected.len() - 1],
-                _ => &protected[self.any(protected.len())],
-            };
-            let mut on = self.any(self.plan.boxes);
-            if self.hurt == Some(on) {
-                on = (on + 1) % self.plan.boxes;
-            }
-            self.count("asked back");
-            let of = taken.house;
-            let told = self.oracle.ask_back(&self.reserve, on, taken, &self.people[of]).await;
-            for told in told {
-                self.tell(told);
-            }
-            for told in self.oracle.ask_latest(&self.reserve, on, of).await {
-                self.tell(told);
-            }
-        }
-        self.reserve.world.calm_network();
-    }
-
-    /// The faults stop: within a bounded time everything is protected again and all damage healed, and nobody stands in the way.
-    async fn recover(&mut self) {
-        self.agenda.clear();
-        self.calm().await;
-        for at in 0..self.plan.boxes {
-            self.reserve.houses[at].home.faults(crate::Faults::clear);
-        }
-        let began = self.now();
-        let mut unwell = Vec::new();
-        for at in 0..self.plan.boxes {
-            if let Some(service) = self.reserve.service(at) {
-                let home = self.reserve.houses[at].home.clone();
-                if timeout(START_MAX, home.run(async move { service.sweep_now().await })).await.is_err() {
-                    self.tell("a sweep did not end");
-                }
-            }
-        }
-        while self.now() - began < RECOVERY_MAX {
-            sleep(Duration::from_secs(300)).await;
-            let now = self.now();
-            self.oracle.listen(&self.reserve, now).await;
-            unwell = self.unwell().await;
-            if unwell.is_empty() {
-                break;
-            }
-        }
-        for told in unwell {
-            self.tell(format!("four hours after the last fault: {told}"));
-        }
-        self.hurt = None;
-        let last: Vec<Taken> = (0..self.plan.boxes)
-            .filter_map(|at| self.oracle.protected().rfind(|taken| taken.house == at).cloned())
-            .collect();
-        self.count(format!("all {} have a protected snapshot: {}", self.plan.boxes, last.len() == self.plan.boxes));
-        for taken in last {
-            let on = self.any(self.plan.boxes);
-            let people = &self.people[taken.house];
-            for told in self.oracle.ask_back(&self.reserve, on, &taken, people).await {
-                self.tell(told);
-            }
-        }
-        self.ask_back(4).await;
-    }
-
-    /// What is not well yet.
-    async fn unwell(&self) -> Vec<String> {
-        let mut told = Vec::new();
-        let mut factor = 0;
-        for house in &self.reserve.houses {
-            let name = house.name();
-            let Some(service) = &house.service else {
-                told.push(format!("{name} does not run"));
-                continue;
-            };
-            match service.shown().await {
-                Some(shown) if shown.copies >= shown.factor => factor = shown.factor as usize,
-                Some(shown) => told.push(format!(
-                    "{name}: snapshot {} has {} of {} copies",
-                    shown.head.head.number.0, shown.copies, shown.factor
-                )),
-                None => told.push(format!("{name} has no snapshot")),
-            }
-            if service.damaged_now() > 0 {
-                told.push(format!("{name} has {} damaged places", service.damaged_now()));
-            }
-            for (kind, text) in service.standing_now() {
-                if !matches!(kind.as_str(), "clock_jumped" | "store_damaged") {
-                    told.push(format!("{name} still says: {text}"));
-                }
-            }
-        }
-        if told.is_empty() {
-            match self.oracle.endangered(&self.reserve, factor).await {
-                Ok(endangered) => told.extend(endangered.into_iter().take(5)),
-                Err(error) => told.push(error.to_string()),
-            }
-        }
-        told
     }
 }

@@ -5,28 +5,29 @@ use std::time::Duration;
 use reserve::world::{Clock, World};
 use sim::{Answer, Liar, Plan, Reserve, SimWorld, run, weather};
 
-const DAY: Plan = Plan {
+/// Short enough for a test; whole weeks are run by `cargo xtask sim`.
+const MORNING: Plan = Plan {
     boxes: 3,
-    hours: 24,
-    every_minutes: 60,
+    hours: 6,
+    every_minutes: 30,
 };
 
 #[test]
-fn a_day_of_trouble_ends_well_and_is_the_same_day_with_the_same_seed() {
-    let day = weather(1, DAY, |home| home);
-    assert!(day.wrong.is_empty(), "{:#?}", day.wrong);
-    assert!(day.counts["asked back"] > 0 && day.counts["started"] > 0);
-    let again = weather(1, DAY, |home| home);
-    assert_eq!(day, again);
-    let other = weather(2, DAY, |home| home);
+fn a_morning_of_trouble_ends_well_and_is_the_same_with_the_same_seed() {
+    let morning = weather(1, MORNING, |home| home);
+    assert!(morning.wrong.is_empty(), "{:#?}", morning.wrong);
+    assert!(morning.counts["asked back"] > 0 && morning.counts["started"] > 0);
+    let again = weather(1, MORNING, |home| home);
+    assert_eq!(morning, again);
+    let other = weather(2, MORNING, |home| home);
     assert!(other.wrong.is_empty(), "{:#?}", other.wrong);
-    assert_ne!(day.trace, other.trace);
+    assert_ne!(morning.trace, other.trace);
 }
 
 #[test]
-fn keepers_that_acknowledge_before_syncing_are_caught_in_a_day() {
-    let caught = (0..20).any(|seed| !weather(seed, DAY, Liar::new).wrong.is_empty());
-    assert!(caught, "twenty days of lies went unnoticed");
+fn keepers_that_acknowledge_before_syncing_are_caught_in_a_morning() {
+    let caught = (0..20).any(|seed| !weather(seed, MORNING, Liar::new).wrong.is_empty());
+    assert!(caught, "twenty mornings of lies went unnoticed");
 }
 
 #[test]
@@ -37,12 +38,22 @@ fn a_keeper_that_cannot_mend_its_damage_yet_waits_for_news_and_then_mends_it() -
         for number in 0..40 {
             let text = format!("{number} ").repeat(400);
             let path = format!("/data/{number}");
-            reserve.houses[0].home.tree().write_file(&path, text.as_bytes())?;
+            reserve.houses[0]
+                .home
+                .tree()
+                .write_file(&path, text.as_bytes())?;
         }
         let service = reserve.service(0).ok_or("it runs")?;
-        service.take_now(false).await.map_err(|fault| fault.to_string())?;
+        service
+            .take_now(false)
+            .await
+            .map_err(|fault| fault.to_string())?;
         let friend = &reserve.houses[2];
-        let (path, len) = friend.home.files("store/seg-").pop().ok_or("it keeps something")?;
+        let (path, len) = friend
+            .home
+            .files("store/seg-")
+            .pop()
+            .ok_or("it keeps something")?;
         for place in (8192..len).step_by(4096) {
             friend.home.disk().flip_bit(&path, place + 200, 3)?;
         }
@@ -50,14 +61,20 @@ fn a_keeper_that_cannot_mend_its_damage_yet_waits_for_news_and_then_mends_it() -
             world.partition(&friend.home, &other.home);
         }
         let service = reserve.service(2).ok_or("it runs")?;
-        service.sweep_now().await.map_err(|fault| fault.to_string())?;
+        service
+            .sweep_now()
+            .await
+            .map_err(|fault| fault.to_string())?;
         let damaged = service.damaged_now();
         assert!(damaged > 0);
         clock.sleep(Duration::from_secs(300)).await;
         let before = friend.home.disk_stats().reads;
         clock.sleep(Duration::from_secs(3600)).await;
         let reads = friend.home.disk_stats().reads - before;
-        assert!(reads <= 61 * (damaged + 1) * 4, "{reads} reads in an hour for {damaged} places");
+        assert!(
+            reads <= 61 * (damaged + 1) * 4,
+            "{reads} reads in an hour for {damaged} places"
+        );
 
         world.calm_network();
         clock.sleep(Duration::from_secs(600)).await;

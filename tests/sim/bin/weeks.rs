@@ -1,5 +1,11 @@
 //! Runs simulated weeks: one seed, a range of them, or as many new ones as fit into some seconds. `cargo xtask sim` starts it.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is no part of the simulated world: it tells how long that took on the machine"
+)]
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -30,11 +36,18 @@ fn main() -> ExitCode {
     let mut counts = BTreeMap::<String, u64>::new();
     let (mut clean, mut dirty) = (0u64, Vec::new());
     for seed in choice.seeds.clone() {
-        if choice.seconds.is_some_and(|most| start.elapsed().as_secs() >= most) {
+        if choice
+            .seconds
+            .is_some_and(|most| start.elapsed().as_secs() >= most)
+        {
             break;
         }
         let began = Instant::now();
-        let Weathered { wrong, counts: of_seed, trace } = lived(seed, choice.plan);
+        let Weathered {
+            wrong,
+            counts: of_seed,
+            trace,
+        } = lived(seed, choice.plan);
         for (what, times) in of_seed {
             *counts.entry(what).or_default() += times;
         }
@@ -57,10 +70,17 @@ fn main() -> ExitCode {
         println!("  {times:>8}  {what}");
     }
     let seconds = start.elapsed().as_secs();
-    println!("{clean} seeds of {} h were clean, {} were not, in {seconds} s", choice.plan.hours, dirty.len());
+    println!(
+        "{clean} seeds of {} h were clean, {} were not, in {seconds} s",
+        choice.plan.hours,
+        dirty.len()
+    );
     let missing = never(&counts);
     if clean >= SEEDS_FOR_REACH && !missing.is_empty() {
-        println!("never happened, so nothing was proven about it: {}", missing.join(", "));
+        println!(
+            "never happened, so nothing was proven about it: {}",
+            missing.join(", ")
+        );
         return ExitCode::FAILURE;
     }
     if dirty.is_empty() {
@@ -120,7 +140,9 @@ fn choice(arguments: &[String]) -> Option<Choice> {
             "--from" => choice.seeds = value.parse().ok()?..u64::MAX,
             "--seconds" => choice.seconds = Some(value.parse().ok()?),
             "--hours" => choice.plan.hours = value.parse().ok()?,
-            "--boxes" => choice.plan.boxes = value.parse().ok().filter(|boxes| (2..6).contains(boxes))?,
+            "--boxes" => {
+                choice.plan.boxes = value.parse().ok().filter(|boxes| (2..6).contains(boxes))?
+            }
             _ => return None,
         }
     }

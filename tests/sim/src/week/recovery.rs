@@ -1,0 +1,173 @@
+//! When things are calm: what was called protected is asked back; and at the end of a week all must become well again.
+
+use std::time::Duration;
+
+use reserve::world::World;
+use tokio::time::{sleep, timeout};
+
+use super::{RECOVERY_MAX, START_MAX, Week};
+use crate::oracle::Taken;
+
+impl<W: World> Week<W> {
+    /// Everything that passes has passed, and all Boxes are on.
+    pub(super) async fn calm(&mut self) {
+        self.reserve.world.calm_network();
+        for at in 0..self.plan.boxes {
+            let is_away = self.reserve.houses[at]
+                .home
+                .faults(|faults| faults.is_away());
+            if is_away {
+                self.reserve.houses[at].cut(false);
+            }
+            self.reserve.houses[at].home.faults(crate::Faults::pass);
+            self.boot(at).await;
+        }
+        if !self.reserve.meet().await {
+            self.tell("the Boxes did not meet though nothing was in their way");
+        }
+    }
+
+    /// Asks for some of what was called protected, on Boxes that are not hurt, without the one that is.
+    pub(super) async fn ask_back(&mut self, times: usize) {
+        if let Some(hurt) = self.hurt {
+            for other in (0..self.plan.boxes).filter(|other| *other != hurt) {
+                let (one, other) = (
+                    &self.reserve.houses[hurt].home,
+                    &self.reserve.houses[other].home,
+                );
+                self.reserve.world.partition(one, other);
+                self.reserve.world.reset_links(one, other);
+            }
+        }
+        for time in 0..times {
+            let protected: Vec<Taken> = self.oracle.protected().cloned().collect();
+            if protected.is_empty() {
+                break;
+            }
+            // The newest one first, then any.
+            let taken = match time {
+                0 => &protected[protected.len() - 1],
+                _ => &protected[self.any(protected.len())],
+            };
+            let mut on = self.any(self.plan.boxes);
+            if self.hurt == Some(on) {
+                on = (on + 1) % self.plan.boxes;
+            }
+            self.count("asked back");
+            let of = taken.house;
+            let told = self
+                .oracle
+                .ask_back(&self.reserve, on, taken, &self.people[of])
+                .await;
+            for told in told {
+                self.tell(told);
+            }
+            for told in self.oracle.ask_latest(&self.reserve, on, of).await {
+                self.tell(told);
+            }
+        }
+        self.reserve.world.calm_network();
+    }
+
+    /// The faults stop: within a bounded time everything is protected again and all damage healed, and nobody stands in the way.
+    pub(super) async fn recover(&mut self) {
+        self.agenda.clear();
+        self.calm().await;
+        for at in 0..self.plan.boxes {
+            self.reserve.houses[at].home.faults(crate::Faults::clear);
+        }
+        let began = self.now();
+        let mut unwell = Vec::new();
+        for at in 0..self.plan.boxes {
+            if let Some(service) = self.reserve.service(at) {
+                let home = self.reserve.houses[at].home.clone();
+                if timeout(
+                    START_MAX,
+                    home.run(async move { service.sweep_now().await }),
+                )
+                .await
+                .is_err()
+                {
+                    self.tell("a sweep did not end");
+                }
+            }
+        }
+        while self.now() - began < RECOVERY_MAX {
+            sleep(Duration::from_secs(300)).await;
+            let now = self.now();
+            self.oracle.listen(&self.reserve, now).await;
+            unwell = self.unwell().await;
+            if unwell.is_empty() {
+                break;
+            }
+        }
+        for told in unwell {
+            self.tell(format!("four hours after the last fault: {told}"));
+        }
+        self.hurt = None;
+        let last: Vec<Taken> = (0..self.plan.boxes)
+            .filter_map(|at| {
+                self.oracle
+                    .protected()
+                    .rfind(|taken| taken.house == at)
+                    .cloned()
+            })
+            .collect();
+        self.count(format!(
+            "all {} have a protected snapshot: {}",
+            self.plan.boxes,
+            last.len() == self.plan.boxes
+        ));
+        for taken in last {
+            let on = self.any(self.plan.boxes);
+            let people = &self.people[taken.house];
+            for told in self
+                .oracle
+                .ask_back(&self.reserve, on, &taken, people)
+                .await
+            {
+                self.tell(told);
+            }
+        }
+        self.ask_back(4).await;
+    }
+
+    /// What is not well yet.
+    async fn unwell(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut factor = 0;
+        for house in &self.reserve.houses {
+            let name = house.name();
+            let Some(service) = &house.service else {
+                told.push(format!("{name} does not run"));
+                continue;
+            };
+            match service.shown().await {
+                Some(shown) if shown.copies >= shown.factor => factor = shown.factor as usize,
+                Some(shown) => told.push(format!(
+                    "{name}: snapshot {} has {} of {} copies",
+                    shown.head.head.number.0, shown.copies, shown.factor
+                )),
+                None => told.push(format!("{name} has no snapshot")),
+            }
+            if service.damaged_now() > 0 {
+                told.push(format!(
+                    "{name} has {} damaged places",
+                    service.damaged_now()
+                ));
+            }
+            for (kind, text) in service.standing_now() {
+                if !matches!(kind.as_str(), "clock_jumped" | "store_damaged") {
+                    told.push(format!("{name} still says: {text}"));
+                }
+            }
+        }
+        if told.is_empty() {
+            match self.oracle.endangered(&self.reserve, factor).await {
+                Ok(endangered) => told.extend(endangered.into_iter().take(5)),
+                Err(error) => told.push(error.to_string()),
+            }
+        }
+        told
+    }
+}
