@@ -207,38 +207,3 @@ impl Ends {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_box_that_is_to_listen_everywhere_is_heard_over_both_families_on_one_port() {
-        let dir = tempfile::tempdir().expect("a place");
-        uring::run(async {
-            let world = Uring::new(dir.path()).expect("a world");
-            let net = world.net();
-            let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
-            let any = net.listen(at("0.0.0.0:0")).await.expect("listens");
-            let port = any.local_addr().expect("an address").port();
-            drop(any);
-            let both = ["0.0.0.0", "[::]"].map(|ip| at(&format!("{ip}:{port}")));
-            let heard = listen(&world, both.to_vec()).await.expect("listens");
-            assert!(!heard.is_empty());
-            for family in ["127.0.0.1:0", "[::1]:0"] {
-                // A kernel without IPv6 has no such address to call.
-                let Ok(there) = net.listen(at(family)).await else {
-                    continue;
-                };
-                let ip = there.local_addr().expect("an address").ip();
-                let called = net.connect(SocketAddr::new(ip, port)).await;
-                assert!(called.is_ok(), "{ip}: {called:?}");
-            }
-            let held = listen(&world, vec![at("127.0.0.1:0")]).await;
-            let held = held.expect("listens");
-            let refused = listen(&world, vec![held[0].0, at("127.0.0.1:0")]).await;
-            assert!(refused.is_err(), "a taken address is told, not left out");
-        })
-        .expect("a ring");
-    }
-}
