@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use reserve::format::event;
 use reserve::format::index::{self, Node, Page};
+use reserve::format::mended::Mended;
 use reserve::format::message::Envelope;
 use reserve::format::opening::Opening;
 use reserve::format::record;
@@ -255,6 +256,9 @@ fn golden_tickets_openings_notes_and_files_read_back() {
         if part.name == "verified segments" {
             let verified = Verified::decode(&part.bytes).expect("a golden list of marks");
             assert_eq!(verified.encode(), part.bytes);
+        } else if part.name == "confirmed snapshots" {
+            let mended = Mended::decode(&part.bytes).expect("a golden list of confirmations");
+            assert_eq!(mended.encode(), part.bytes);
         } else {
             assert_eq!(decode_file("state file", &part.bytes), Ok(vectors::state()));
         }

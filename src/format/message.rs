@@ -132,6 +132,8 @@ pub struct Room {
     pub quota_bytes: Option<u64>,
     /// Chunks it found damaged and has not replaced yet.
     pub damaged: u64,
+    /// Drawn anew whenever it finds something it kept lost or damaged. While it is the same, what it confirmed before stands.
+    pub unbroken: u64,
 }
 
 impl Room {

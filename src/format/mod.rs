@@ -7,6 +7,7 @@ pub mod event;
 pub mod head;
 pub mod index;
 pub mod keys;
+pub mod mended;
 pub mod message;
 pub mod opening;
 pub mod record;

@@ -1,6 +1,7 @@
-//! What a store remembers of its last readings: which segments were found whole, how they looked then, and when.
+//! What a store remembers of its last readings: which segments were found whole, how they looked then, and when; how far it had
+//! written; and a mark that others compare to know whether it lost anything since they asked.
 //!
-//! Only a memory: without it everything is read again.
+//! Only a memory: without it everything is read again, and the others ask again.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,10 @@ pub struct Verified {
     pub store: StoreId,
     /// Its segments, numbers rising.
     pub segments: Vec<SegmentMark>,
+    /// Drawn anew whenever something that was kept is found lost or damaged.
+    pub unbroken: u64,
+    /// The segment that was appended to, and where its last acknowledged commit ended.
+    pub end: Option<(u32, u64)>,
 }
 
 /// One segment that was found whole.
@@ -46,7 +51,11 @@ impl Verified {
         if !numbers().is_sorted_by(|one, next| one < next) {
             return Err(malformed(VERIFIED, "its numbers do not rise"));
         }
-        if numbers().any(|number| number > SEGMENT_NUMBER_MAX) {
+        let open = verified.end.map(|(number, _)| number);
+        if numbers()
+            .chain(open)
+            .any(|number| number > SEGMENT_NUMBER_MAX)
+        {
             return Err(malformed(VERIFIED, "a number is none of a segment"));
         }
         Ok(verified)
@@ -68,11 +77,16 @@ mod tests {
         let verified = |numbers: &[u32]| Verified {
             store: StoreId([1; 8]),
             segments: numbers.iter().copied().map(mark).collect(),
+            unbroken: 7,
+            end: Some((10, 8192)),
         };
         let good = verified(&[1, 2, 9]);
         assert_eq!(Verified::decode(&good.encode()), Ok(good));
         for bad in [&[2, 1][..], &[1, 1], &[SEGMENT_NUMBER_MAX + 1]] {
             assert!(Verified::decode(&verified(bad).encode()).is_err());
         }
+        let mut beyond = verified(&[1]);
+        beyond.end = Some((SEGMENT_NUMBER_MAX + 1, 0));
+        assert!(Verified::decode(&beyond.encode()).is_err());
     }
 }

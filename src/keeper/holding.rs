@@ -22,7 +22,7 @@ use crate::format::record::id_of;
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location};
 use crate::terms::limits::{BLOCK_BYTES, DAMAGED_TOLD_MAX, FRAME_HEADER_BYTES, STORE_FILES_MAX};
 use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
-use crate::world::{Clock, Disk, World};
+use crate::world::{Clock, Disk, Entropy, World};
 
 /// Entries of an equal prefix that are looked at; more than one is a wonder already.
 const MATCHES_MAX: usize = 8;
@@ -214,9 +214,16 @@ impl<W: World> Inner<W> {
         if is_new {
             tracing::warn!(chunk = %id, segment = location.segment(), offset = location.offset(), "a chunk is damaged");
             self.trust.borrow_mut().doubt(location.segment());
+            self.is_broken();
             self.damage_seen.notify_one();
         }
         (is_there, is_new)
+    }
+
+    /// Something that was kept is lost or damaged: what others heard before says nothing any more.
+    pub(super) fn is_broken(&self) {
+        let unbroken = u64::from_le_bytes(self.world.entropy().bytes());
+        self.trust.borrow_mut().break_off(unbroken);
     }
 
     /// The chunk of this very name, compared on the disk.
@@ -323,10 +330,11 @@ impl<W: World> Inner<W> {
 
     /// Writes down which segments were found whole, if so many marks are new. Without it they are read again after a start.
     pub(super) async fn save_trust(&self, at_least: usize) {
-        let marks = self
-            .trust
-            .borrow_mut()
-            .take_unsaved(self.shared.store, at_least);
+        let marks = self.trust.borrow_mut().take_unsaved(
+            self.shared.store,
+            at_least,
+            self.shared.open_segment(),
+        );
         if let Some(marks) = marks
             && let Err(error) = self
                 .world

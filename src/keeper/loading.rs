@@ -96,6 +96,8 @@ pub(super) struct Loading<'a, W: World> {
     inner: &'a Rc<Inner<W>>,
     window: Window<W::Disk>,
     marks: Vec<SegmentMark>,
+    /// Up to where the segment that was appended to is known to have been acknowledged.
+    known_end: Option<(u32, u64)>,
     /// The segment that should come next.
     next: u32,
     pub(super) report: OpenReport,
@@ -106,11 +108,17 @@ pub(super) struct Loading<'a, W: World> {
 }
 
 impl<'a, W: World> Loading<'a, W> {
-    /// `marks` are the segments that were found whole before, numbers rising.
-    pub(super) async fn new(inner: &'a Rc<Inner<W>>, marks: Vec<SegmentMark>) -> Self {
+    /// `marks` are the segments that were found whole before, numbers rising; `known_end` is how far had been written when that was
+    /// written down.
+    pub(super) async fn new(
+        inner: &'a Rc<Inner<W>>,
+        marks: Vec<SegmentMark>,
+        known_end: Option<(u32, u64)>,
+    ) -> Self {
         Self {
             inner,
             marks,
+            known_end,
             next: 1,
             window: Window::new(inner.world.disk()).await,
             report: OpenReport::default(),
@@ -124,7 +132,7 @@ impl<'a, W: World> Loading<'a, W> {
         for missing in self.next..number {
             self.report.tell(missing, 0, 0, DamageKind::Missing);
         }
-        self.next = number + 1;
+        self.next = self.next.max(number + 1);
     }
 
     /// Takes in one segment. The last one's state is returned if it can go on.
@@ -172,7 +180,7 @@ impl<'a, W: World> Loading<'a, W> {
         let torn_bytes_max = inner.shared.sizes.commit_bytes_max
             + stride_of(RECORD_BYTES_MAX)
             + footer_room(SEGMENT_FRAMES_MAX);
-        let scanned = scan(
+        let mut scanned = scan(
             &mut self.window,
             &segment,
             len,
@@ -181,6 +189,11 @@ impl<'a, W: World> Loading<'a, W> {
             |key| inner.shared.state.borrow_mut().authors.index_of(key),
         )
         .await;
+        if let Some((known, end)) = self.known_end
+            && known == number
+        {
+            scanned.is_acknowledged_to(end);
+        }
         self.commit = self.commit.max(scanned.commit);
         // The last one may never have been begun.
         let is_unbegun = is_last && scanned.entries.is_empty() && len <= BLOCK;

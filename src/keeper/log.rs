@@ -109,6 +109,8 @@ impl<W: World> Writer<W> {
         shared.open_segment_is(Some((number, BLOCK_BYTES as u64)));
         let now = self.inner.world.clock().wall();
         self.inner.trust.borrow_mut().begin_at(number, 0, now);
+        // That it was begun is known, should it be gone one day.
+        self.inner.save_trust(1).await;
         Ok(OpenSegment {
             number,
             file,

@@ -197,6 +197,15 @@ impl MockDisk {
         platter.files[path].borrow().now.clone()
     }
 
+    /// As if the run before had not come to write down how whole the store is, and how far it is acknowledged.
+    pub(super) fn forget_marks(&self) {
+        self.remove_now("store/verified");
+    }
+
+    pub(super) fn remove_now(&self, path: &str) {
+        self.platter.borrow_mut().files.remove(path);
+    }
+
     pub(super) fn paths(&self) -> Vec<String> {
         self.platter.borrow().files.keys().cloned().collect()
     }

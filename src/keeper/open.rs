@@ -17,7 +17,7 @@ use super::room::{Limits, held_back_bytes};
 use super::state::State;
 use super::store::{Store, StoreConfig};
 use super::writing::{STORE_DIR, number_of, path_of};
-use crate::format::verified::{SegmentMark, Verified};
+use crate::format::verified::Verified;
 use crate::format::{Malformed, decode_file, encode_file};
 use crate::terms::StoreId;
 use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX};
@@ -146,17 +146,32 @@ impl<W: World> Store<W> {
         };
         let shared = Shared::new(identity.store, sizes, limits, state);
         let inner = Rc::new(Inner::new(world.clone(), shared));
-        let marks = marks_of(&world, identity.store).await;
-        let mut loading = Loading::new(&inner, marks).await;
+        let known = verified_of(&world, identity.store).await;
+        let end = known.as_ref().and_then(|known| known.end);
+        let unbroken = known.as_ref().map(|known| known.unbroken);
+        let marks = known.map_or_else(Vec::new, |known| known.segments);
+        let last_known = marks.last().map(|mark| mark.number);
+        let last_known = last_known.max(end.map(|(number, _)| number));
+        let mut loading = Loading::new(&inner, marks, end).await;
         let mut tail = None;
         for number in &numbers {
             let is_last = numbers.last() == Some(number);
             loading.missing_before(*number);
             tail = loading.segment(*number, is_last).await?;
         }
+        if let Some(last_known) = last_known {
+            loading.missing_before(last_known + 1);
+        }
         let Loading {
             mut report, commit, ..
         } = loading;
+        // What the loading itself flagged was drawn for already.
+        match unbroken {
+            Some(unbroken) if report.damaged_count == 0 => {
+                inner.trust.borrow_mut().unbroken_is(unbroken, end);
+            }
+            Some(_) | None => inner.is_broken(),
+        }
         inner.shared.state.borrow_mut().heads.sort();
         // All is read and all is ours: from here on things may be changed.
         match (naming, write_identity(&world, &identity, naming).await) {
@@ -177,6 +192,7 @@ impl<W: World> Store<W> {
             inner.trust.borrow_mut().begin_at(number, offset, now);
         }
         inner.refresh_free().await;
+        inner.save_trust(1).await;
         {
             let state = inner.shared.state.borrow();
             report.chunks = state.table.chunks();
@@ -195,12 +211,10 @@ impl<W: World> Store<W> {
 }
 
 /// What was found whole before. Without it all is read again.
-async fn marks_of<W: World>(world: &W, store: StoreId) -> Vec<SegmentMark> {
+async fn verified_of<W: World>(world: &W, store: StoreId) -> Option<Verified> {
     let bytes = world.disk().read_small(VERIFIED_PATH).await.ok().flatten();
     let verified = bytes.and_then(|bytes| Verified::decode(&bytes).ok());
-    verified
-        .filter(|verified| verified.store == store)
-        .map_or_else(Vec::new, |verified| verified.segments)
+    verified.filter(|verified| verified.store == store)
 }
 
 /// Who the store is: by its file, or by its segments if the file is lost; a new one is drawn if there is neither.

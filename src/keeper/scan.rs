@@ -42,6 +42,23 @@ pub(super) struct Gap {
     pub(super) is_unfinished: bool,
 }
 
+impl Scanned {
+    /// All that stood before `end` was acknowledged: what is not there now is damage, whatever it looks like, and is not cut.
+    pub(super) fn is_acknowledged_to(&mut self, end: u64) {
+        for gap in &mut self.gaps {
+            gap.is_unfinished &= gap.from >= end;
+        }
+        if self.end < end {
+            self.gaps.push(Gap {
+                from: self.end,
+                to: end,
+                is_unfinished: false,
+            });
+            self.end = end.next_multiple_of(BLOCK);
+        }
+    }
+}
+
 struct Seen {
     entry: FooterEntry,
     commit: u64,

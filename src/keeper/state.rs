@@ -32,6 +32,7 @@ pub(super) struct State {
     pub(super) segments: u32,
     pub(super) commits: u64,
     pub(super) fdatasyncs: u64,
+    pub(super) asked: u64,
     pub(super) queue: VecDeque<Job>,
     /// Bytes queued or being written.
     pub(super) queued_bytes: u64,
@@ -58,6 +59,7 @@ impl State {
             segments: 0,
             commits: 0,
             fdatasyncs: 0,
+            asked: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,
             pending: BTreeSet::new(),

@@ -65,6 +65,8 @@ pub struct StoreFigures {
     pub commits: u64,
     /// Times a file was made durable since the start.
     pub fdatasyncs: u64,
+    /// Chunks that somebody asked for by name since the start.
+    pub asked: u64,
 }
 
 /// The store. Clones are the same store; when the last one is dropped it writes what waits and ends.
@@ -161,6 +163,7 @@ impl<W: World> Store<W> {
 
     /// Which of these are here, found by name on the disk; each yes is a durable claim of the author.
     pub async fn have(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
+        self.inner().shared.state.borrow_mut().asked += ids.len() as u64;
         let answer = self.look_for(author, ids).await;
         self.inner().met.note(author, &answer);
         answer
@@ -330,6 +333,7 @@ impl<W: World> Store<W> {
             free_bytes: state.free_bytes,
             commits: state.commits,
             fdatasyncs: state.fdatasyncs,
+            asked: state.asked,
         }
     }
 
@@ -351,6 +355,7 @@ impl<W: World> Store<W> {
             yours_bytes,
             quota_bytes: figures.quota_bytes_per_author,
             damaged: figures.damaged,
+            unbroken: self.unbroken(),
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) async fn two_commits() -> (MockDisk, Vec<ChunkId>, Vec<ChunkId>, usiz
 /// Opens what a power cut left, looks that all of `kept` is there, goes on, and looks again after another start.
 async fn goes_on(left: Vec<u8>, disk: &MockDisk, kept: &[ChunkId], goes_on: bool) -> OpenReport {
     let disk = disk.power_cut();
+    // What follows is no run that ended in good order.
+    disk.forget_marks();
     disk.set_bytes(FIRST, left);
     let (store, report) = open(&disk).await;
     for id in kept {
@@ -127,6 +129,35 @@ fn a_last_commit_that_was_written_and_rots_is_damage_and_never_cut() {
                 assert!(store.get(*id).await.expect("the disk works").is_some());
             }
         }
+    });
+}
+
+#[test]
+fn after_an_end_in_good_order_nothing_that_is_missing_passes_for_a_torn_tail() {
+    run(async {
+        let (disk, first, ..) = two_commits().await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        let whole = disk.bytes(FIRST);
+        for at in (whole.len() - 2 * BLOCK_BYTES..whole.len()).step_by(BLOCK_BYTES) {
+            for is_short in [true, false] {
+                let disk = disk.power_cut();
+                let mut left = whole.clone();
+                left[at..].fill(0);
+                left.truncate(if is_short { at } else { left.len() });
+                disk.set_bytes(FIRST, left);
+                let (store, report) = open(&disk).await;
+                assert!(report.damaged_count > 0, "from {at}, short: {is_short}");
+                assert_eq!(report.torn_bytes_cut, 0, "from {at}, short: {is_short}");
+                assert!(store.get(first[0]).await.expect("the disk works").is_some());
+            }
+        }
+        // A segment that is gone, though no later one is there.
+        let disk = disk.power_cut();
+        disk.remove_now(FIRST);
+        let (_, report) = open(&disk).await;
+        assert_eq!(report.damaged[0].kind, DamageKind::Missing);
     });
 }
 

@@ -24,7 +24,14 @@ pub(super) struct Trust {
     period_days: i64,
     /// Marks that are not on the disk yet.
     unsaved: usize,
+    /// Drawn anew whenever something that was kept is found lost or damaged.
+    unbroken: u64,
+    /// What the disk says of where the open segment's last commit ended.
+    saved_end: End,
 }
+
+/// A segment that is appended to, and where its last acknowledged commit ended.
+type End = Option<(u32, u64)>;
 
 #[derive(Clone, Copy)]
 struct Fresh {
@@ -43,6 +50,8 @@ impl Default for Trust {
             earliest: None,
             period_days: SWEEP_PERIOD_DAYS,
             unsaved: 0,
+            unbroken: 0,
+            saved_end: None,
         }
     }
 }
@@ -114,6 +123,23 @@ impl Trust {
         }
     }
 
+    /// What others compare to know whether anything was lost since they asked.
+    pub(super) fn unbroken(&self) -> u64 {
+        self.unbroken
+    }
+
+    /// As the disk says; `end` too.
+    pub(super) fn unbroken_is(&mut self, unbroken: u64, end: End) {
+        self.unbroken = unbroken;
+        self.saved_end = end;
+    }
+
+    /// Something that was kept is lost or damaged: what others heard before says nothing any more.
+    pub(super) fn break_off(&mut self, unbroken: u64) {
+        self.unbroken = unbroken;
+        self.unsaved += 1;
+    }
+
     /// Something in a segment is not whole, or cannot be read.
     pub(super) fn doubt(&mut self, segment: u32) {
         self.doubted.insert(segment);
@@ -130,15 +156,24 @@ impl Trust {
         self.marks.len()
     }
 
-    /// What is to be written down, if so many marks are new.
-    pub(super) fn take_unsaved(&mut self, store: StoreId, at_least: usize) -> Option<Verified> {
-        if self.unsaved < at_least.max(1) {
+    /// What is to be written down, if so many marks are new; with less than two also if the log's end is another one.
+    pub(super) fn take_unsaved(
+        &mut self,
+        store: StoreId,
+        at_least: usize,
+        end: End,
+    ) -> Option<Verified> {
+        let is_moved = at_least < 2 && end != self.saved_end;
+        if self.unsaved < at_least.max(1) && !is_moved {
             return None;
         }
         self.unsaved = 0;
+        self.saved_end = end;
         Some(Verified {
             store,
             segments: self.marks.values().copied().collect(),
+            unbroken: self.unbroken,
+            end,
         })
     }
 
@@ -225,11 +260,19 @@ mod tests {
     fn marks_are_written_down_when_enough_are_new() {
         let mut trust = Trust::default();
         trust.believe(mark(1, 1));
-        assert_eq!(trust.take_unsaved(StoreId([1; 8]), 0), None);
+        let store = StoreId([1; 8]);
+        assert_eq!(trust.take_unsaved(store, 0, None), None);
         trust.found_whole(mark(2, 2));
-        assert_eq!(trust.take_unsaved(StoreId([1; 8]), 2), None);
-        let saved = trust.take_unsaved(StoreId([1; 8]), 1).expect("one is new");
+        assert_eq!(trust.take_unsaved(store, 2, Some((3, 4096))), None);
+        let saved = trust.take_unsaved(store, 1, None).expect("one is new");
         assert_eq!(saved.segments, [mark(1, 1), mark(2, 2)]);
+        let end = Some((3, 8192));
+        let saved = trust.take_unsaved(store, 1, end).expect("the log went on");
+        assert_eq!((saved.end, saved.unbroken), (end, 0));
+        assert_eq!(trust.take_unsaved(store, 1, end), None);
+        trust.break_off(9);
+        let saved = trust.take_unsaved(store, 1, end).expect("it is news");
+        assert_eq!(saved.unbroken, 9);
         assert_eq!(trust.oldest(), Some(at(1)));
     }
 }

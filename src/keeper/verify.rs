@@ -119,6 +119,17 @@ impl<W: World> Store<W> {
         std::mem::take(&mut *found).into_iter().collect()
     }
 
+    /// Writes down what is known of how whole it is, if that is news.
+    pub async fn remember(&self) {
+        self.inner().save_trust(1).await;
+    }
+
+    /// What others compare to know whether anything was lost here since they asked.
+    #[must_use]
+    pub fn unbroken(&self) -> u64 {
+        self.inner().trust.borrow().unbroken()
+    }
+
     /// Resolves when something was found that is not whole, or was found since this was last asked.
     pub async fn damage_seen(&self) {
         self.inner().damage_seen.notified().await;
@@ -343,8 +354,11 @@ impl<W: World> Inner<W> {
         let (is_loss, kind) = match entry.frame {
             FrameType::Chunk => (self.flag(&entry.id, location), DamageKind::Frames),
             FrameType::Head => {
-                let mut state = self.shared.state.borrow_mut();
-                (state.heads.remove(location), DamageKind::Head)
+                let was_there = self.shared.state.borrow_mut().heads.remove(location);
+                if was_there {
+                    self.is_broken();
+                }
+                (was_there, DamageKind::Head)
             }
             // Whoever claimed claims again when it is asked for its share.
             FrameType::Claim => (true, DamageKind::Frames),
@@ -395,6 +409,7 @@ impl<W: World> Inner<W> {
             self.flag_nameless(id, *location);
         }
         self.shared.state.borrow_mut().heads.remove_segment(number);
+        self.is_broken();
         self.trust.borrow_mut().doubt(number);
         let damage = Damage {
             segment: number,

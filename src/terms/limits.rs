@@ -107,6 +107,8 @@ pub const NEARLY_FULL_PERCENT: u64 = 85;
 pub const NEARLY_FULL_OVER_PERCENT: u64 = 80;
 /// Damaged chunks that are told of one by one; more are counted.
 pub const DAMAGED_TOLD_MAX: usize = 16;
+/// Pairs of an author and a keeper whose confirmations a Box remembers; what is forgotten is asked again.
+pub const MENDED_MAX: usize = 1024;
 /// Heads a keeper remembers: ten years of hourly snapshots of one author.
 pub const HEADS_MAX: usize = 100_000;
 

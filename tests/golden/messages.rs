@@ -185,6 +185,7 @@ pub fn messages() -> Vec<Part> {
                 yours_bytes: 500 << 20,
                 quota_bytes: Some(1 << 33),
                 damaged: 3,
+                unbroken: 1 << 60,
             }),
             0,
         ),

@@ -1,13 +1,16 @@
 //! Fixed inputs and what src/format makes of them: records, keys, segments, tickets, openings, notes, state files.
 
 use reserve::format::keys::{DataKeys, NetworkKeys, RecoveryKeys, RecoveryWay, ReserveSecret};
+use reserve::format::mended::{Confirmed, Mended};
 use reserve::format::opening::{MAC_BYTES, Opening, Wish};
 use reserve::format::record::{id_of, seal};
 use reserve::format::segment::{FooterEntry, FrameHeader, FrameType, SegmentHeader, Trailer};
 use reserve::format::ticket::Ticket;
 use reserve::format::verified::{SegmentMark, Verified};
 use reserve::format::{encode_file, sealed_note};
-use reserve::terms::{ChunkId, Codec, KeyEpoch, Kind, PeerKey, Stamp, StoreId, Suite};
+use reserve::terms::{
+    ChunkId, Codec, KeyEpoch, Kind, PeerKey, SnapshotNumber, Stamp, StoreId, Suite,
+};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 /// A named stretch of bytes of a golden file.
@@ -282,12 +285,32 @@ pub fn state_files() -> Vec<Part> {
             nanos: 1,
         },
     };
+    let mended = Mended {
+        members: vec![
+            (PeerKey([1; 32]), "home".into()),
+            (PeerKey([2; 32]), "office".into()),
+        ],
+        factor: 2,
+        confirmed: vec![Confirmed {
+            author: PeerKey([1; 32]),
+            keeper: PeerKey([2; 32]),
+            newest: SnapshotNumber(300),
+            unbroken: 1 << 60,
+            since: Stamp {
+                seconds: 1_795_000_000,
+                nanos: 0,
+            },
+        }],
+    };
     let verified = Verified {
         store: StoreId([5; 8]),
         segments: vec![mark(1), mark(70_000)],
+        unbroken: 1 << 60,
+        end: Some((70_001, 8192)),
     };
     vec![
         part("state file", encode_file(&state())),
         part("verified segments", verified.encode()),
+        part("confirmed snapshots", mended.encode()),
     ]
 }

@@ -180,6 +180,8 @@ fn forge_marks(dir: &Path) {
     let verified = Verified {
         store: StoreId([7; 8]),
         segments: (1..=SEGMENTS).map(mark).collect(),
+        unbroken: 1,
+        end: None,
     };
     std::fs::write(dir.join("verified"), verified.encode()).unwrap();
 }

@@ -25,6 +25,8 @@ pub struct StoreView {
     pub verified_seconds: Option<i64>,
     /// Times the disk was asked to make bytes durable, since the start.
     pub syncs: u64,
+    /// Chunks that others, or this Box, asked for by name, since the start.
+    pub asked: u64,
 }
 
 /// What a peer keeps for this Box, as it says itself.

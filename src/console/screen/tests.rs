@@ -63,6 +63,7 @@ fn view() -> StatusView {
             segments: (1, 0),
             verified_seconds: None,
             syncs: 4,
+            asked: 5,
         }),
         memory_bytes: Some((40 << 20, 48 << 20)),
         job: None,

@@ -3,20 +3,25 @@
 //!
 //! Each author sees to its own snapshots. A former author cannot, so the member that ranks first for it among those in reach of
 //! each other does; when two think they are it, the work is done twice and nothing else. Newest first, one question at a time, never
-//! while a snapshot is being taken.
+//! while a snapshot is being taken. What was confirmed is remembered durably and stands while the keeper's own mark says that it lost
+//! nothing since, for one sweep period; then, and after any loss, everything is asked again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use smol_str::SmolStr;
 
 use super::Service;
 use super::views::name_of;
 use crate::author::{self, CatchUpError, Placement, Seen};
 use crate::console::control::{FormerView, MendingView};
 use crate::format::head::SignedHead;
+use crate::format::mended::{self as record, Confirmed};
 use crate::keeper::{AskError, Keepers, MemberView, placement};
 use crate::roster::{Member, Removal, Roster};
+use crate::terms::limits::MENDED_MAX;
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber, Stamp};
-use crate::world::{Clock, World};
+use crate::world::{Clock, Disk, World};
 
 /// Whatever nobody said: how often it is looked whether something is to be done.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -34,22 +39,54 @@ pub struct Mended {
     now: Option<MendingView>,
 }
 
+/// Where what was confirmed is remembered.
+const PATH: &str = "mended";
+
 /// A keeper confirmed all of an author's snapshots up to a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pass {
     places: u64,
-    boot: u64,
+    unbroken: u64,
     newest: SnapshotNumber,
+    /// When all of them were asked for.
+    since: Stamp,
+    /// The keeper's process of which this was told.
+    seen_in: Option<u64>,
+}
+
+impl Pass {
+    /// Up to which snapshot nothing has to be asked again within so many days. A clock that says less than then is wrong.
+    fn stands_to(
+        &self,
+        (places, unbroken): (u64, u64),
+        days: u16,
+        now: Stamp,
+    ) -> Option<SnapshotNumber> {
+        let age = now.seconds.saturating_sub(self.since.seconds);
+        let is_so = self.places == places && self.unbroken == unbroken;
+        let is_young = (0..=i64::from(days) * 24 * 3600).contains(&age);
+        (is_so && is_young).then_some(self.newest)
+    }
+}
+
+/// Members, their sites, and the copies each chunk has: what placement depends on.
+fn placed(roster: &Roster) -> (Vec<(PeerKey, SmolStr)>, u8) {
+    let members = roster.members().into_iter();
+    let mut members: Vec<_> = members.map(|member| (member.key, member.site)).collect();
+    members.sort_unstable();
+    (members, roster.factors().0)
 }
 
 /// Whether somebody who was a keeper before has to hold more now: then what was confirmed says too little.
 pub fn places_more(before: &Roster, after: &Roster) -> bool {
-    let remains = |member: &Member| {
-        after
-            .member(&member.key)
-            .is_some_and(|now| now.site == member.site)
-    };
-    !before.members().iter().all(remains) || before.factors().0 < after.factors().0
+    let (members, factor) = placed(before);
+    places_more_than(&members, factor, after)
+}
+
+fn places_more_than(members: &[(PeerKey, SmolStr)], factor: u8, after: &Roster) -> bool {
+    let remains =
+        |(key, site): &(PeerKey, SmolStr)| after.member(key).is_some_and(|now| now.site == *site);
+    !members.iter().all(remains) || factor < after.factors().0
 }
 
 /// An author's heads on this Box, newest first.
@@ -122,6 +159,7 @@ impl<W: World> Service<W> {
 
     /// Looks after copies for as long as the service runs.
     pub(super) async fn keep_mending(self) {
+        self.remember_mended().await;
         loop {
             let news = self.0.mend.notified();
             let clock = self.world().clock();
@@ -130,42 +168,139 @@ impl<W: World> Service<W> {
                 continue;
             }
             for (author, newest) in self.to_mend() {
-                for (peer, boot) in self.in_reach() {
+                for peer in self.in_reach() {
                     if peer == author || self.running_job().is_some() {
                         continue;
                     }
-                    let pass = Pass {
-                        places: self.places(),
-                        boot,
-                        newest,
-                    };
-                    if self.0.mended.borrow().done.get(&(author, peer)) == Some(&pass) {
-                        continue;
-                    }
-                    let is_whole = self.mend(author, newest, peer).await;
-                    let mut mended = self.0.mended.borrow_mut();
-                    mended.now = None;
-                    if is_whole && mended.places == pass.places {
-                        mended.done.insert((author, peer), pass);
-                    } else {
-                        mended.done.remove(&(author, peer));
-                    }
+                    self.see_to(author, newest, peer).await;
                 }
             }
         }
     }
 
-    /// This Box, and members with a live session; each with the process that speaks.
-    fn in_reach(&self) -> Vec<(PeerKey, u64)> {
+    /// Sees to it that a keeper has its share of an author's snapshots, as far as that is not known.
+    async fn see_to(&self, author: PeerKey, newest: SnapshotNumber, peer: PeerKey) {
+        let Some(unbroken) = self.unbroken_of(peer).await else {
+            return;
+        };
+        let now = self.world().clock().wall();
+        let places = self.places();
+        let before = self.0.mended.borrow().done.get(&(author, peer)).copied();
+        let days = self.roster().sweep_period_days();
+        let stands_to = before.and_then(|pass| pass.stands_to((places, unbroken), days, now));
+        if stands_to == Some(newest) {
+            self.say_it_stands(author, peer);
+            return;
+        }
+        let after = stands_to.unwrap_or(SnapshotNumber(0));
+        let is_whole = self.mend(author, (after, newest), peer).await;
+        {
+            let mut mended = self.0.mended.borrow_mut();
+            mended.now = None;
+            if is_whole && mended.places == places {
+                let since = before.filter(|_| stands_to.is_some());
+                let pass = Pass {
+                    places,
+                    unbroken,
+                    newest,
+                    since: since.map_or(now, |before| before.since),
+                    seen_in: self.0.boots.borrow().get(&peer).copied(),
+                };
+                mended.done.insert((author, peer), pass);
+            } else if stands_to.is_none() && mended.done.remove(&(author, peer)).is_none() {
+                return;
+            }
+        }
+        self.write_mended().await;
+    }
+
+    /// Told once of each process that a keeper runs as.
+    fn say_it_stands(&self, author: PeerKey, keeper: PeerKey) {
+        let boot = self.0.boots.borrow().get(&keeper).copied();
+        let mut mended = self.0.mended.borrow_mut();
+        let Some(pass) = mended.done.get_mut(&(author, keeper)) else {
+            return;
+        };
+        if std::mem::replace(&mut pass.seen_in, boot) != boot {
+            let roster = self.roster();
+            tracing::info!(author = %name_of(&roster, author), keeper = %name_of(&roster, keeper), newest = pass.newest.0,
+                "what it confirmed before stands");
+        }
+    }
+
+    /// What a keeper compares itself by; asked anew of each process it runs as.
+    async fn unbroken_of(&self, peer: PeerKey) -> Option<u64> {
+        if peer == self.me() {
+            return Some(self.store().unbroken());
+        }
+        if self.room_of(peer).is_none()
+            && let Some(session) = self.mesh().and_then(|mesh| mesh.session(peer))
+        {
+            self.look_at_room(&session).await;
+        }
+        self.room_of(peer).map(|room| room.unbroken)
+    }
+
+    /// Takes up what was confirmed to an earlier run, unless keepers have to hold more since.
+    async fn remember_mended(&self) {
+        let bytes = self.world().disk().read_small(PATH).await.ok().flatten();
+        let Some(known) = bytes.and_then(|bytes| record::Mended::decode(&bytes).ok()) else {
+            return;
+        };
+        if places_more_than(&known.members, known.factor, &self.roster()) {
+            return;
+        }
+        let mut mended = self.0.mended.borrow_mut();
+        if mended.places > 0 {
+            return;
+        }
+        for one in known.confirmed {
+            let pass = Pass {
+                places: 0,
+                unbroken: one.unbroken,
+                newest: one.newest,
+                since: one.since,
+                seen_in: None,
+            };
+            mended.done.insert((one.author, one.keeper), pass);
+        }
+    }
+
+    /// Without it all is asked again after a start, so that it cannot be written is no trouble.
+    async fn write_mended(&self) {
+        let (members, factor) = placed(&self.roster());
+        let confirmed = {
+            let mended = self.0.mended.borrow();
+            let valid = mended.done.iter();
+            let valid = valid.filter(|(_, pass)| pass.places == mended.places);
+            let confirmed = valid.map(|((author, keeper), pass)| Confirmed {
+                author: *author,
+                keeper: *keeper,
+                newest: pass.newest,
+                unbroken: pass.unbroken,
+                since: pass.since,
+            });
+            confirmed.take(MENDED_MAX).collect()
+        };
+        let bytes = record::Mended {
+            members,
+            factor,
+            confirmed,
+        }
+        .encode();
+        if let Err(error) = self.world().disk().replace_small(PATH, &bytes, false).await {
+            tracing::debug!(%error, "what was confirmed is not written down");
+        }
+    }
+
+    /// This Box, and members with a live session.
+    fn in_reach(&self) -> Vec<PeerKey> {
         let sessions = self
             .mesh()
             .map(crate::path::Mesh::sessions)
             .unwrap_or_default();
-        let mut reach: Vec<_> = sessions
-            .iter()
-            .map(|session| (session.peer(), session.hello().boot))
-            .collect();
-        reach.push((self.me(), self.0.boot));
+        let mut reach: Vec<_> = sessions.iter().map(|session| session.peer()).collect();
+        reach.push(self.me());
         reach
     }
 
@@ -188,7 +323,7 @@ impl<W: World> Service<W> {
         let members = self.keepers().members();
         let there: Vec<MemberView> = members
             .into_iter()
-            .filter(|member| reach.iter().any(|(peer, _)| *peer == member.key))
+            .filter(|member| reach.contains(&member.key))
             .collect();
         let ranked = placement::ranking(ChunkId(author.0), author, &there);
         ranked.first().copied()
@@ -202,8 +337,13 @@ impl<W: World> Service<W> {
         Placement { members, factor }
     }
 
-    /// Has one keeper confirm or fetch its share of all snapshots of an author. Whether it has all of it now.
-    async fn mend(&self, author: PeerKey, newest: SnapshotNumber, peer: PeerKey) -> bool {
+    /// Has one keeper confirm or fetch its share of an author's snapshots after a number. Whether it has all of it now.
+    async fn mend(
+        &self,
+        author: PeerKey,
+        (after, newest): (SnapshotNumber, SnapshotNumber),
+        peer: PeerKey,
+    ) -> bool {
         let (places, placement) = (self.places(), self.placement_of(author, None));
         let keyring = self.keyring();
         let mut view = MendingView {
@@ -219,6 +359,9 @@ impl<W: World> Service<W> {
                 return false;
             }
             view.number = head.head.number.0;
+            if head.head.number <= after {
+                break;
+            }
             self.0.mended.borrow_mut().now = Some(view.clone());
             let keepers = self.keepers();
             let done =
@@ -276,5 +419,36 @@ impl<W: World> Service<W> {
             })
         };
         roster.former().iter().filter_map(view).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_confirmed_stands_while_nothing_was_lost_or_placed_anew_for_one_period() {
+        let at = |day: i64| Stamp {
+            seconds: day * 24 * 3600,
+            nanos: 0,
+        };
+        let pass = Pass {
+            places: 3,
+            unbroken: 7,
+            newest: SnapshotNumber(9),
+            since: at(100),
+            seen_in: None,
+        };
+        let stands = |places, unbroken, day| pass.stands_to((places, unbroken), 30, at(day));
+        assert_eq!(stands(3, 7, 100), Some(SnapshotNumber(9)));
+        assert_eq!(stands(3, 7, 130), Some(SnapshotNumber(9)));
+        assert_eq!(
+            stands(3, 7, 131),
+            None,
+            "it is asked again from time to time"
+        );
+        assert_eq!(stands(3, 7, 99), None, "its clock is wrong");
+        assert_eq!(stands(3, 8, 100), None, "the keeper lost something");
+        assert_eq!(stands(4, 7, 100), None, "it has to hold more");
     }
 }

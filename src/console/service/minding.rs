@@ -87,6 +87,7 @@ impl<W: World> Service<W> {
             // At the start too: what stood in the run before may be whole by now.
             self.tell_damage().await;
             self.store().damage_seen().await;
+            self.store().remember().await;
             self.tell_damage().await;
             while self.store().figures().damaged > 0 {
                 // Who comes or goes from here on is news; an older directory would call the same coming news for ever.
@@ -177,7 +178,11 @@ impl<W: World> Service<W> {
         if room.damaged > 0 {
             self.0.protection.borrow_mut().disproven(peer);
         }
-        self.0.rooms.borrow_mut().insert(peer, room);
+        let before = self.0.rooms.borrow_mut().insert(peer, room);
+        if before.is_some_and(|before| before.unbroken != room.unbroken) {
+            // It lost something: what it confirmed of older snapshots is asked again.
+            self.0.mend.notify_one();
+        }
         self.tell_room(peer, &room);
     }
 
@@ -281,6 +286,7 @@ mod tests {
             yours_bytes: 1 << 30,
             quota_bytes: Some(1 << 30),
             damaged: 0,
+            ..Room::default()
         };
         let told = |refusal| limit_in_words(refusal, Some(&room));
         assert!(told(Refusal::DiskFull).contains("it keeps 3 GiB and has room for 0 B more"));

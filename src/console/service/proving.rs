@@ -242,6 +242,10 @@ impl<W: World> Service<W> {
     /// A session with a peer began. A process that was started anew says again what it has before its word counts.
     pub(super) fn met_again(&self, peer: PeerKey, boot: u64) {
         let before = self.0.boots.borrow_mut().insert(peer, boot);
+        if before != Some(boot) {
+            // What it said before it was started anew says nothing of how whole it is now.
+            self.0.rooms.borrow_mut().remove(&peer);
+        }
         if before.is_some_and(|before| before != boot) {
             self.0.protection.borrow_mut().disproven(peer);
         }

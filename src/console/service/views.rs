@@ -95,6 +95,7 @@ pub fn store_view<W: World>(store: &Store<W>) -> StoreView {
         ),
         verified_seconds: figures.verified_oldest.map(|stamp| stamp.seconds),
         syncs: figures.fdatasyncs,
+        asked: figures.asked,
     }
 }
 

@@ -15,6 +15,7 @@ use reserve::format::event::{self, Event};
 use reserve::format::head::{Head, Manifest, SignedHead};
 use reserve::format::index::{Node, Page, path_is_legal, path_order};
 use reserve::format::keys::{DataKeys, ReserveSecret};
+use reserve::format::mended::Mended;
 use reserve::format::message::{Envelope, JoinGrant};
 use reserve::format::opening::{FIRST_MESSAGE_BYTES_MAX, Opening};
 use reserve::format::record::{self, OpenError, RecordHeader};
@@ -248,6 +249,9 @@ pub fn state_file(bytes: &[u8]) {
     }
     if let Ok(verified) = Verified::decode(bytes) {
         reads_back(&verified, &verified.encode(), Verified::decode);
+    }
+    if let Ok(mended) = Mended::decode(bytes) {
+        reads_back(&mended, &mended.encode(), Mended::decode);
     }
     if let Ok(state) = decode::<State>("record", bytes) {
         reads_back(&state, &encode(&state), |again| decode("record", again));

@@ -198,6 +198,6 @@ fn a_rotten_chunk_is_told_and_a_new_copy_takes_its_place() -> Answer<()> {
 async fn segments(home: &SimBox) -> Answer<Vec<String>> {
     use reserve::world::Disk;
     let names = home.disk().list("store").await?;
-    let segments = names.into_iter().filter(|name| name != "id");
+    let segments = names.into_iter().filter(|name| name.starts_with("seg-"));
     Ok(segments.map(|name| format!("store/{name}")).collect())
 }

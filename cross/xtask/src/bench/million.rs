@@ -80,6 +80,8 @@ fn forge_marks(dir: &Path, segments: u32) -> Result<()> {
     let verified = Verified {
         store: StoreId([7; 8]),
         segments: marks,
+        unbroken: 1,
+        end: None,
     };
     std::fs::write(dir.join("verified"), verified.encode())?;
     Ok(())
