@@ -242,6 +242,11 @@ impl<W: World> Service<W> {
     }
 
     /// Sees everything onto those who remain.
+    ///
+    /// What others put on the leaving Box between the last pass and the tombstone is not seen here, and need not be: whoever hears of the
+    /// tombstone forgets what was confirmed (`places_changed`), so no snapshot counts as protected by such a copy; a snapshot that was
+    /// under way has all its shares asked anew (`snapshot_taken` compares `places`), and its author, which still has the files, brings
+    /// them to those who remain. Each such chunk also has its other copies, since one keeper is never all of a factor above one.
     async fn drain(&self, member: &Member, leaving: &Leaving) -> Result<(), Fault> {
         let mut passed: BTreeMap<PeerKey, SnapshotNumber> = BTreeMap::new();
         loop {
