@@ -103,6 +103,8 @@ pub struct RecoveryWay {
     pub mac: [u8; 32],
     /// The Noise static secret every Box answers with: who it is it says only to whoever proves to have the words.
     pub noise: [u8; 32],
+    /// Its public half: made once, since making it costs more than all that is to be found out about a stranger before.
+    pub noise_public: [u8; 32],
 }
 
 impl RecoveryWay {
@@ -115,10 +117,13 @@ impl RecoveryWay {
         let of = |purpose: &str| {
             blake3::derive_key(&format!("reserve 2026-11-24 {purpose} v1"), &public)
         };
+        let noise = of("recover noise");
+        let secret = x25519_dalek::StaticSecret::from(noise);
         Self {
             psk: of("recover psk"),
             mac: of("recover mac1"),
-            noise: of("recover noise"),
+            noise,
+            noise_public: x25519_dalek::PublicKey::from(&secret).to_bytes(),
         }
     }
 }

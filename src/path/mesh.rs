@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::rule::{Candidate, keeps_old};
+use super::rule::{Candidate, keeps_old, whereabouts};
 use crate::session::Session;
 use crate::terms::limits::{HANDSHAKES_MAX, HANDSHAKES_OF_AN_ADDRESS_MAX, REDIAL_MS};
 use crate::terms::{KeyEpoch, PeerKey};
@@ -46,7 +46,8 @@ pub trait Host<W: World>: Clone + 'static {
     async fn roster_changed(&self);
     /// Makes a call into a session with a member.
     async fn open(&self, link: <W::Net as Net>::Link, callee: &Callee) -> Option<Session>;
-    /// Makes a call of somebody into a session with a member. A newcomer with a ticket is looked after by the host, and nothing returned.
+    /// Makes a call of somebody into a session with a member. A guest is looked after to its end before nothing is returned: until
+    /// then it counts as a stranger.
     async fn answer(&self, link: <W::Net as Net>::Link, from: SocketAddr) -> Option<Session>;
     /// A session began: serve it, tell it the news. Ends when the session does.
     fn met(&self, session: Session);
@@ -186,16 +187,17 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
                     continue;
                 }
             };
-            if !self.may_try(from.ip()) {
+            let place = whereabouts(from.ip());
+            if !self.may_try(place) {
                 tracing::debug!(%from, "too many strangers at once: hung up");
                 continue;
             }
-            self.0.strangers.borrow_mut().push(from.ip());
+            self.0.strangers.borrow_mut().push(place);
             let mesh = self.clone();
             self.0.world.spawn(async move {
                 let session = mesh.0.host.answer(link, from).await;
                 let mut strangers = mesh.0.strangers.borrow_mut();
-                if let Some(at) = strangers.iter().position(|ip| *ip == from.ip()) {
+                if let Some(at) = strangers.iter().position(|there| *there == place) {
                     strangers.swap_remove(at);
                 }
                 drop(strangers);

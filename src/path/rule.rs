@@ -1,5 +1,7 @@
 //! Which of two sessions with one peer stays. Pure, and the same on both sides.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::terms::PeerKey;
 
 /// What the rule needs to know of a session.
@@ -20,9 +22,31 @@ pub fn keeps_old(old: Candidate, new: Candidate, lower: PeerKey) -> bool {
     old.boot == new.boot && old.caller == lower && new.caller != lower
 }
 
+/// Where a caller counts as being: of IPv6 the network, since whoever has one address there has 2^64 of them.
+#[must_use]
+pub fn whereabouts(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            Ipv6Addr::from_bits(network).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_addresses_of_one_ipv6_network_are_one_caller() {
+        let at = |text: &str| whereabouts(text.parse().expect("an address"));
+        assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff:1:2:3"));
+        assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
+        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+        assert_ne!(at("::ffff:192.0.2.1"), at("::ffff:192.0.2.2"));
+    }
 
     const LOW: PeerKey = PeerKey([1; 32]);
     const HIGH: PeerKey = PeerKey([2; 32]);

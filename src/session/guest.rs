@@ -1,7 +1,7 @@
 //! Calls by somebody who is no member (yet): with a ticket, or with the recovery words. What is said then is the caller's business.
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::StaticSecret;
 
 use super::handshake::{Shared, begin, blank, call, in_time};
 use super::noise::Side;
@@ -51,7 +51,7 @@ where
     W: Surroundings,
     L: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let called = PublicKey::from(&StaticSecret::from(way.noise)).to_bytes();
+    let called = way.noise_public;
     let wish = (Wish::Recover, suite);
     reach(
         world,

@@ -36,9 +36,22 @@ pub struct LocalKeys {
     pub sign: SigningKey,
     /// The Noise static key.
     pub noise: StaticSecret,
+    /// Its public half, made once: strangers must not have a curve operation for the asking.
+    noise_public: [u8; 32],
 }
 
 impl LocalKeys {
+    /// Of both secrets.
+    #[must_use]
+    pub fn new(sign: SigningKey, noise: StaticSecret) -> Self {
+        let noise_public = PublicKey::from(&noise).to_bytes();
+        Self {
+            sign,
+            noise,
+            noise_public,
+        }
+    }
+
     /// This Box's name among peers.
     #[must_use]
     pub fn peer(&self) -> PeerKey {
@@ -48,7 +61,7 @@ impl LocalKeys {
     /// The public half of the Noise key.
     #[must_use]
     pub fn noise_static(&self) -> [u8; 32] {
-        PublicKey::from(&self.noise).to_bytes()
+        self.noise_public
     }
 }
 
@@ -168,7 +181,8 @@ where
     ))
 }
 
-/// Takes a call. Nothing is said before the caller has shown that it knows the keys.
+/// Takes a call. Nothing is said before the caller has shown that it knows the keys. What guests bring has a pool of its own: the
+/// keys of a guest are known to Boxes that were shut out too, and these must not take the members' room.
 ///
 /// # Errors
 /// Says why there is no session; the link is closed then.
@@ -178,6 +192,7 @@ pub async fn answer<W, L, G>(
     me: &LocalKeys,
     gate: &G,
     pool: &Pool,
+    guests: &Pool,
 ) -> Result<Answered, OpenError>
 where
     W: Surroundings,
@@ -205,6 +220,10 @@ where
     )
     .await?;
     let (theirs, granted) = greeting.unwrap_or_else(|| (blank(), 0));
+    let pool = match wish {
+        Wish::Session(_) => pool,
+        Wish::Join(_) | Wish::Recover => guests,
+    };
     let session = begin(world, link, (wish, agreed), theirs, side, granted, pool);
     Ok(match wish {
         Wish::Session(_) => Answered::Session(session),
@@ -260,7 +279,7 @@ pub(super) async fn call<W: Surroundings, L: AsyncRead + AsyncWrite + Unpin>(
         prologue: &opening.prologue(),
         psk: &keys.psk,
         noise: noise.as_bytes(),
-        seed: world.entropy().bytes(),
+        seed: Zeroizing::new(world.entropy().bytes()),
     };
     let mut handshake = Handshake::initiator(&terms, responder)?;
     let first = handshake.speak()?;
@@ -289,7 +308,13 @@ async fn take_call<W: Surroundings, L: AsyncRead + AsyncWrite + Unpin, G: Gate>(
     let mut clear = [0; 13];
     link.read_exact(&mut clear).await.map_err(failed)?;
     let opening = Opening::decode(&clear)?;
+    // All of it is read before anything is decided: when this side hangs up must not tell which epochs and tickets are good.
+    let mut mac = [0; MAC_BYTES];
+    link.read_exact(&mut mac).await.map_err(failed)?;
+    let mut first = vec![0; usize::from(opening.message_bytes)];
+    link.read_exact(&mut first).await.map_err(failed)?;
     let mut noise = Zeroizing::new(me.noise.to_bytes());
+    let mut called = me.noise_static();
     let keys = match opening.wish {
         Wish::Session(epoch) => {
             let keys = gate.network_keys(epoch);
@@ -306,15 +331,10 @@ async fn take_call<W: Surroundings, L: AsyncRead + AsyncWrite + Unpin, G: Gate>(
         Wish::Recover => {
             let way = gate.recovery_way().ok_or(OpenError::Stranger)?;
             *noise = way.noise;
+            called = way.noise_public;
             Shared::of_way(&way)
         }
     };
-    let mut mac = [0; MAC_BYTES];
-    link.read_exact(&mut mac).await.map_err(failed)?;
-    let mut first = vec![0; usize::from(opening.message_bytes)];
-    link.read_exact(&mut first).await.map_err(failed)?;
-    // A curve operation costs a hundred times more than this hash: strangers must not have it for the asking.
-    let called = PublicKey::from(&StaticSecret::from(*noise)).to_bytes();
     if !is_same(&mac, &opening.mac(&keys.mac, &called, &first)) {
         return Err(OpenError::Stranger);
     }
@@ -323,7 +343,7 @@ async fn take_call<W: Surroundings, L: AsyncRead + AsyncWrite + Unpin, G: Gate>(
         prologue: &opening.prologue(),
         psk: &keys.psk,
         noise: &noise,
-        seed: world.entropy().bytes(),
+        seed: Zeroizing::new(world.entropy().bytes()),
     };
     let mut handshake = Handshake::responder(&terms)?;
     handshake.hear(&first)?;

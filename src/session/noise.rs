@@ -10,7 +10,7 @@ use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver, RingResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::terms::limits::NOISE_MESSAGE_BYTES_MAX;
 use crate::terms::{PeerKey, Suite};
@@ -81,7 +81,7 @@ pub fn verify(peer: &PeerKey, handshake_hash: &[u8; 32], side: Side, proof: &[u8
 }
 
 struct Resolver {
-    seed: [u8; 32],
+    seed: Zeroizing<[u8; 32]>,
 }
 
 struct Expanded(blake3::OutputReader);
@@ -121,7 +121,7 @@ pub(super) struct Terms<'a> {
     /// This side's static private key.
     pub(super) noise: &'a [u8; 32],
     /// Fresh randomness, for this handshake only.
-    pub(super) seed: [u8; 32],
+    pub(super) seed: Zeroizing<[u8; 32]>,
 }
 
 /// A handshake under way.
@@ -163,7 +163,9 @@ impl Handshake {
             Suite::Aes256Gcm => "Noise_IKpsk2_25519_AESGCM_BLAKE2s",
         };
         let params = name.parse().map_err(|_| NotVerified)?;
-        let resolver = Resolver { seed: terms.seed };
+        let resolver = Resolver {
+            seed: terms.seed.clone(),
+        };
         Ok(Builder::with_resolver(params, Box::new(resolver))
             .prologue(terms.prologue)?
             .psk(2, terms.psk)?
@@ -307,7 +309,7 @@ mod tests {
             prologue: b"prologue",
             psk: &[1; 32],
             noise,
-            seed: [seed; 32],
+            seed: Zeroizing::new([seed; 32]),
         };
         let public = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from([3; 32]));
         let mut near = Handshake::initiator(&terms(&[2; 32], 4), public.as_bytes()).expect("near");
@@ -360,7 +362,7 @@ mod tests {
             prologue: b"",
             psk: &[1; 32],
             noise: &[2; 32],
-            seed: [3; 32],
+            seed: Zeroizing::new([3; 32]),
         };
         let handshake = Handshake::responder(&terms).expect("begun");
         assert!(handshake.finish().is_err());

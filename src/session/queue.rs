@@ -66,6 +66,13 @@ impl Queue {
         self.credit += u64::from(bytes);
     }
 
+    /// How much waits.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let signs = [self.ping, self.pong, self.credit > 0];
+        self.messages.len() + signs.into_iter().filter(|sign| *sign).count()
+    }
+
     /// The next to send.
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
         match self.sign() {

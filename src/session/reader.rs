@@ -68,6 +68,14 @@ pub(super) fn standing(message: &Message) -> Standing {
     }
 }
 
+/// Whether a request may bring a body: what none is expected of would hold the pool until an answer is there.
+fn brings_a_body(request: &Message) -> bool {
+    matches!(
+        request,
+        Message::Put { .. } | Message::PutHead | Message::Roster
+    )
+}
+
 /// The task that reads.
 pub(super) struct Reader<R, C> {
     link: R,
@@ -155,6 +163,9 @@ impl<R: AsyncRead + Unpin, C: Clock> Reader<R, C> {
             envelope.request,
             OpenRequest::new(state.clone(), header_kib),
         );
+        if envelope.body_bytes != 0 && !brings_a_body(&envelope.message) {
+            return Err(cut("this question has no body"));
+        }
         let credit_bytes = match envelope.message {
             Message::Put { .. } => envelope.body_bytes,
             _ => 0,

@@ -132,6 +132,12 @@ impl Session {
         &self.state().parties.noise_static
     }
 
+    /// How much waits to be sent.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.state().queue.borrow().len()
+    }
+
     /// What went through so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -89,10 +89,11 @@ pub async fn call(dir: &Path, name: &str, address: &str) -> RemoteKeeper {
         .into_iter()
         .find(|member| member.name == name)
         .expect("it is a member");
-    let me = LocalKeys {
-        sign: loaded.identity.signing.clone(),
-        noise: loaded.identity.noise.clone(),
-    };
+    let (sign, noise) = (
+        loaded.identity.signing.clone(),
+        loaded.identity.noise.clone(),
+    );
+    let me = LocalKeys::new(sign, noise);
     let to = Callee {
         peer: member.key,
         noise: member.noise,

@@ -7,7 +7,7 @@ use super::{Directory, Service};
 use crate::format::keys::{NetworkKeys, RecoveryWay};
 use crate::format::message::Refusal;
 use crate::format::roster::Facts;
-use crate::session::{self, Answered, Gate, HelloFacts, LocalKeys, OpenError, Session};
+use crate::session::{self, Answered, Gate, HelloFacts, OpenError, Session};
 use crate::terms::limits::RECEIVE_CREDIT_BYTES;
 use crate::terms::{KeyEpoch, PeerKey, ReserveId, SnapshotNumber, Suite};
 use crate::world::{Clock, Net, World};
@@ -41,13 +41,6 @@ pub fn has_fast_aes() -> bool {
 }
 
 impl<W: World> Service<W> {
-    fn local_keys(&self) -> LocalKeys {
-        LocalKeys {
-            sign: self.0.identity.signing.clone(),
-            noise: self.0.identity.noise.clone(),
-        }
-    }
-
     /// Tells why a call came to nothing: to people here, never to the caller. A flood of strangers does not flood the log.
     fn turned_away(&self, from: SocketAddr, error: &OpenError) {
         if matches!(
@@ -94,8 +87,7 @@ impl<W: World> Gate for Service<W> {
     }
 
     fn recovery_way(&self) -> Option<RecoveryWay> {
-        let (sign, seal) = self.roster().recovery_halves();
-        Some(RecoveryWay::derive(&sign, &seal))
+        Some(self.0.recovery_way.clone())
     }
 
     fn knows(&self, noise_static: &[u8; 32]) -> bool {
@@ -160,16 +152,7 @@ impl<W: World> path::Host<W> for Service<W> {
             epoch: self.epoch_to_try(callee.peer),
             suite,
         };
-        match session::open(
-            self.world(),
-            link,
-            &self.local_keys(),
-            self,
-            &to,
-            &self.0.pool,
-        )
-        .await
-        {
+        match session::open(self.world(), link, &self.0.keys, self, &to, &self.0.pool).await {
             Ok(session) => {
                 self.0.epochs_back.borrow_mut().remove(&callee.peer);
                 self.or_news(session)
@@ -190,15 +173,12 @@ impl<W: World> path::Host<W> for Service<W> {
     }
 
     async fn answer(&self, link: <W::Net as Net>::Link, from: SocketAddr) -> Option<Session> {
-        let service = self.clone();
-        match session::answer(self.world(), link, &self.local_keys(), self, &self.0.pool).await {
+        let (pool, guests) = (&self.0.pool, &self.0.guests_pool);
+        match session::answer(self.world(), link, &self.0.keys, self, pool, guests).await {
             Ok(Answered::Session(session)) => return self.or_news(session),
-            Ok(Answered::Join(session, ticket)) => self
-                .world()
-                .spawn(async move { service.welcome(session, ticket, from).await }),
-            Ok(Answered::Recover(session)) => self
-                .world()
-                .spawn(async move { service.survive(session, from).await }),
+            // A Box that was shut out can come as far as a guest: the caller's place among strangers is held to the end.
+            Ok(Answered::Join(session, ticket)) => self.welcome(session, ticket, from).await,
+            Ok(Answered::Recover(session)) => self.survive(session, from).await,
             Err(error) => self.turned_away(from, &error),
         }
         None

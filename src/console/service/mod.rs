@@ -43,13 +43,14 @@ use crate::author::Sizes;
 use crate::console::control::TicketView;
 use crate::console::fault::Fault;
 use crate::dispatcher::{Dispatcher, EventFact, EventKind, FactName, Subject};
+use crate::format::keys::RecoveryWay;
 use crate::format::message::{Refusal, Room};
 use crate::keeper::{Server, Store};
 use crate::path::Mesh;
 use crate::retriever::Gather;
 use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
-use crate::session::Pool;
-use crate::terms::limits::{RECEIVE_POOL_BYTES, TICKET_SECONDS};
+use crate::session::{LocalKeys, Pool};
+use crate::terms::limits::{RECEIVE_POOL_BYTES, ROSTER_BYTES_MAX, TICKET_SECONDS};
 use crate::terms::{KeyEpoch, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, Entropy, Moment, World};
 
@@ -80,7 +81,12 @@ struct Inner<W: World> {
     roster_turn: tokio::sync::Mutex<()>,
     invitations: Invitations,
     store: Store<W>,
+    /// This Box's own keys, and how it answers whoever has the words: both made once.
+    keys: LocalKeys,
+    recovery_way: RecoveryWay,
     pool: Pool,
+    /// What guests bring: a roster at most.
+    guests_pool: Pool,
     boot: u64,
     began: Moment,
     mesh: OnceCell<Mesh<W, Service<W>>>,
@@ -154,6 +160,9 @@ impl<W: World> Service<W> {
         damaged_at_start: u64,
     ) -> Self {
         let boot = u64::from_le_bytes(world.entropy().bytes());
+        let (sign, seal) = loaded.roster.recovery_halves();
+        let (signing, noise) = (&loaded.identity.signing, &loaded.identity.noise);
+        let keys = LocalKeys::new(signing.clone(), noise.clone());
         let service = Self(Rc::new(Inner {
             world: world.clone(),
             name: loaded.config.name,
@@ -164,7 +173,10 @@ impl<W: World> Service<W> {
             roster_turn: tokio::sync::Mutex::new(()),
             invitations,
             store: store.clone(),
+            keys,
+            recovery_way: RecoveryWay::derive(&sign, &seal),
             pool: Pool::new(RECEIVE_POOL_BYTES),
+            guests_pool: Pool::new(ROSTER_BYTES_MAX),
             boot,
             began: world.clock().now(),
             mesh: OnceCell::new(),

@@ -1,17 +1,20 @@
 //! Who gets in, and what strangers hear.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::task::spawn_local;
 
 use super::harness::{
     Bare, Hand, Member, bytes, meet, meet_over, pair, run, serve_done, settle, tapped,
 };
 use crate::format::keys::RecoveryWay;
 use crate::format::message::Message;
+use crate::format::opening::{Opening, Wish};
 use crate::format::ticket::Ticket;
-use crate::session::{Answered, OpenError, Side, join, prove, recover, verify};
-use crate::terms::limits::HANDSHAKE_SECONDS_MAX;
+use crate::session::{Answered, LocalKeys, OpenError, Side, join, prove, recover, verify};
+use crate::terms::limits::{HANDSHAKE_SECONDS_MAX, ROSTER_BYTES_MAX};
 use crate::terms::{KeyEpoch, PeerKey, Suite};
 use crate::world::Clock;
 
@@ -254,10 +257,68 @@ fn somebody_with_the_words_is_answered_and_somebody_with_others_is_not() {
 }
 
 #[test]
+fn what_a_guest_brings_takes_nothing_of_the_members_pool() {
+    run(async {
+        let (new, mut b) = pair();
+        b.way = Some(RecoveryWay::derive(&PeerKey([1; 32]), &[9; 32]));
+        let way = b.way.clone().expect("set");
+        let body = |len: usize| Some(Rc::new(bytes(1, len)));
+        for (len, fits) in [(200_000, true), (ROSTER_BYTES_MAX + 1, false)] {
+            let (near, far) = duplex(1 << 20);
+            let calling = recover(&new.world, near, &new.keys.noise, &way, CHACHA, &new.pool);
+            let (called, taken) = tokio::join!(calling, b.take(far));
+            let (Ok(near), Ok(Answered::Recover(far))) = (called, taken) else {
+                panic!("it has the words");
+            };
+            let told = near.clone();
+            let body = body(len);
+            let telling = spawn_local(async move { told.ask(Message::Roster, body).await });
+            let incoming = far.next().await;
+            assert_eq!(incoming.is_some(), fits);
+            assert_eq!(b.pool.free_bytes(), b.pool.bytes());
+            assert_eq!(b.guests.free_bytes() < b.guests.bytes(), fits);
+            drop(incoming);
+            near.close();
+            let _ = telling.await;
+        }
+    });
+}
+
+#[test]
+fn when_the_other_side_hangs_up_does_not_tell_which_epochs_and_tickets_are_good() {
+    run(async {
+        let (_, b) = pair();
+        b.tickets.borrow_mut().push((11, [5; 32]));
+        for wish in [
+            Wish::Session(KeyEpoch(1)),
+            Wish::Session(KeyEpoch(9)),
+            Wish::Join(11),
+            Wish::Join(12),
+            Wish::Recover,
+        ] {
+            let opening = Opening {
+                wish,
+                suite: CHACHA,
+                message_bytes: 96,
+            };
+            let (mut near, far) = duplex(1 << 16);
+            near.write_all(&opening.clear()).await.expect("in memory");
+            // It waits for the rest, whatever it was asked for.
+            assert_eq!(
+                b.take(far).await.err(),
+                Some(OpenError::TooSlow),
+                "{wish:?}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_member_with_another_noise_key_is_not_admitted() {
     run(async {
         let (mut a, b) = pair();
-        a.keys.noise = x25519_dalek::StaticSecret::from([66; 32]);
+        let other = x25519_dalek::StaticSecret::from([66; 32]);
+        a.keys = LocalKeys::new(a.keys.sign.clone(), other);
         let (near, far) = duplex(1 << 16);
         let to = b.callee(CHACHA);
         let (_, taken) = tokio::join!(a.call(near, &to), b.take(far));

@@ -21,7 +21,7 @@ use crate::session::{
     Answered, Callee, Gate, HelloFacts, LocalKeys, OpenError, Pool, Session, Surroundings, answer,
     open,
 };
-use crate::terms::limits::{RECEIVE_CREDIT_BYTES, RECEIVE_POOL_BYTES};
+use crate::terms::limits::{RECEIVE_CREDIT_BYTES, RECEIVE_POOL_BYTES, ROSTER_BYTES_MAX};
 use crate::terms::{KeyEpoch, PeerKey, Stamp, Suite};
 use crate::world::{Clock, Entropy, Moment};
 
@@ -107,16 +107,17 @@ pub struct Member {
     pub way: Option<RecoveryWay>,
     pub credit_bytes: u32,
     pub pool: Pool,
+    pub guests: Pool,
 }
 
 impl Member {
     pub fn new(world: &Bare, number: u8) -> Self {
         Self {
             world: world.clone(),
-            keys: LocalKeys {
-                sign: SigningKey::from_bytes(&[number; 32]),
-                noise: StaticSecret::from([number + 100; 32]),
-            },
+            keys: LocalKeys::new(
+                SigningKey::from_bytes(&[number; 32]),
+                StaticSecret::from([number + 100; 32]),
+            ),
             secret: [7; 32],
             psk_change: 0,
             admitted: Rc::default(),
@@ -124,6 +125,7 @@ impl Member {
             way: None,
             credit_bytes: RECEIVE_CREDIT_BYTES,
             pool: Pool::new(RECEIVE_POOL_BYTES),
+            guests: Pool::new(ROSTER_BYTES_MAX),
         }
     }
 
@@ -146,7 +148,8 @@ impl Member {
     }
 
     pub async fn take(&self, link: DuplexStream) -> Result<Answered, OpenError> {
-        answer(&self.world, link, &self.keys, self, &self.pool).await
+        let (pool, guests) = (&self.pool, &self.guests);
+        answer(&self.world, link, &self.keys, self, pool, guests).await
     }
 }
 

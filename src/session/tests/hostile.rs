@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
-use super::harness::{Hand, Raw, bytes, pair, run, serve_done, tapped};
+use super::harness::{Hand, Raw, bytes, pair, run, serve_done, settle, tapped};
 use crate::format::message::{Envelope, Hello, Message};
 use crate::session::queue::header;
 use crate::session::{Session, SessionError};
 use crate::terms::limits::{BODY_BYTES_MAX, REQUESTS_OPEN_MAX};
-use crate::terms::{ChunkId, PeerKey, Suite};
+use crate::terms::{ChunkId, PeerKey, SnapshotNumber, Suite};
 
 const CHACHA: Suite = Suite::ChaCha20Poly1305;
 
@@ -132,6 +132,38 @@ fn what_makes_no_sense_ends_the_session() {
 }
 
 #[test]
+fn a_question_that_has_no_body_may_not_bring_one_and_hold_the_pool() {
+    run(async {
+        let (author, ids) = (PeerKey([1; 32]), vec![ChunkId([1; 32])]);
+        for question in [
+            Message::Get { id: ids[0] },
+            Message::Have {
+                author,
+                ids: ids.clone(),
+            },
+            Message::Pull { author, ids },
+            Message::Heads {
+                author: None,
+                after: SnapshotNumber(0),
+            },
+            Message::AskRoom,
+        ] {
+            let (a, b) = pair();
+            let (mut peer, session) = Raw::meet(&a, &b).await;
+            // The rest of it never comes.
+            let header = header(1, question.clone(), Some(&[0; 200_000])).expect("a header");
+            peer.say(&header).await;
+            settle().await;
+            assert_eq!(b.pool.free_bytes(), b.pool.bytes(), "{question:?}");
+            assert!(
+                matches!(session.ended(), Some(SessionError::Malformed(_))),
+                "{question:?}"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_noise_message_too_short_for_a_seal_ends_the_session() {
     run(async {
         for length in 0..16_u16 {
@@ -168,13 +200,24 @@ fn a_peer_that_stops_reading_is_dropped_though_it_gives_signs_of_life() {
 fn a_peer_that_floods_with_pings_and_does_not_read_costs_no_memory() {
     run(async {
         let (mut peer, session) = raw().await;
+        // The link is full of a body it does not read: every pong has to wait.
+        let asking = session.clone();
+        let asked = tokio::task::spawn_local(async move {
+            let body = Some(Rc::new(vec![1; BODY_BYTES_MAX]));
+            asking.ask(Message::PutHead, body).await
+        });
+        settle().await;
+        assert_eq!(session.queued(), 0);
+        let before = session.counters();
         for _ in 0..100_000 {
             peer.tell(0, Message::Ping, &[]).await;
         }
-        // Pongs fall together while the link is full; what was sent fits into link and buffer.
-        assert!(session.counters().bytes_out < 4 << 20);
+        settle().await;
+        let after = session.counters();
+        assert!(after.bytes_in > before.bytes_in + 100_000 * 16, "all came");
+        assert_eq!((session.queued(), session.ended()), (1, None));
         drop(peer);
-        session.closed().await;
+        assert_eq!(asked.await.expect("it ends"), Err(SessionError::Gone));
     });
 }
 

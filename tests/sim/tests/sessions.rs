@@ -42,7 +42,7 @@ impl Member {
     fn numbered(number: u8) -> Rc<Self> {
         let sign = SigningKey::from_bytes(&[number; 32]);
         let noise = StaticSecret::from([number + 100; 32]);
-        let keys = LocalKeys { sign, noise };
+        let keys = LocalKeys::new(sign, noise);
         Rc::new(Self {
             keys,
             pool: Pool::new(RECEIVE_POOL_BYTES),
@@ -93,7 +93,10 @@ async fn keep(home: &SimBox, member: Rc<Member>) -> Answer<Rc<RefCell<Vec<Sessio
     let (world, seen) = (home.clone(), Rc::clone(&sessions));
     home.spawn(async move {
         while let Ok((link, _)) = listener.accept().await {
-            let answered = answer(&world, link, &member.keys, &*member, &member.pool).await;
+            let answered = {
+                let pool = &member.pool;
+                answer(&world, link, &member.keys, &*member, pool, pool).await
+            };
             let Ok(Answered::Session(session)) = answered else {
                 continue;
             };
