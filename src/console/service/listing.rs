@@ -7,7 +7,7 @@ use super::Service;
 use super::views::snapshot_view;
 use crate::console::control::SnapshotView;
 use crate::format::head::SignedHead;
-use crate::keeper::{Ask, Keepers};
+use crate::keeper::{Ask, Host, Keepers};
 use crate::terms::{HeadHash, PeerKey, SnapshotNumber};
 use crate::world::{Clock, World};
 
@@ -34,6 +34,7 @@ impl<W: World> Service<W> {
                 .within(PATIENCE, list(&keeper, member.key, &mut found))
                 .await;
         }
+        found.retain(|(author, ..), _| self.is_ours(*author));
         let mut list: Vec<_> = found.into_values().collect();
         list.sort_by_key(|(signed, _)| std::cmp::Reverse((signed.head.taken, signed.head.number)));
         let roster = self.roster();

@@ -10,7 +10,7 @@ use crate::author::{self, CatchUpError, SnapshotReport};
 use crate::console::control::SnapshotOutcome;
 use crate::format::head::SignedHead;
 use crate::format::message::Refusal;
-use crate::keeper::{Ask, AskError, Keepers, RemoteKeeper};
+use crate::keeper::{Ask, AskError, Host, Keepers, RemoteKeeper};
 use crate::session::Session;
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::{Clock, World};
@@ -67,6 +67,8 @@ impl<W: World> Service<W> {
     }
 
     async fn take_heads_of(&self, keeper: &RemoteKeeper, newest: &[(PeerKey, SnapshotNumber)]) {
+        // A member may tell what it likes; authors that never belonged would fill this store's lists for ever.
+        let newest = newest.iter().filter(|(author, _)| self.is_ours(*author));
         for (author, theirs) in newest {
             let ours = told_of(&self.store().newest_heads(), *author);
             // A little further back than what is known: a head that was missed meanwhile is filled in.
@@ -89,7 +91,7 @@ impl<W: World> Service<W> {
 
     /// Keeps a head another keeper knows. One that cannot be kept is told, and stops no other.
     async fn take_head(&self, head: &SignedHead) {
-        if head.head.reserve != self.roster().reserve() {
+        if head.head.reserve != self.roster().reserve() || !self.is_ours(head.head.author) {
             return;
         }
         if let Err(error) = self.store().put_head(head).await {
