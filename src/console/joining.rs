@@ -61,6 +61,7 @@ async fn ask_in<W: World>(
     let request = JoinRequest {
         peer: identity.peer(),
         proof: ByteArray::new(proof),
+        noise_proof: identity.noise_proof(),
         name,
         site,
         fast_aes: asking.fast_aes,

@@ -176,6 +176,8 @@ pub struct JoinRequest {
     pub peer: PeerKey,
     /// By that key over the session's handshake hash.
     pub proof: ByteArray<64>,
+    /// By that key over the Noise key it speaks with: stands in the roster, so that nobody can say it has another.
+    pub noise_proof: ByteArray<64>,
     /// What people call it.
     pub name: SmolStr,
     /// Where it stands.
@@ -195,6 +197,14 @@ pub struct JoinGrant {
     pub secrets: Vec<(u32, ByteArray<32>)>,
     /// Where the inviter sees the new Box come from.
     pub seen_from: SocketAddr,
+}
+
+impl Drop for JoinGrant {
+    fn drop(&mut self) {
+        for (_, secret) in &mut self.secrets {
+            zeroize::Zeroize::zeroize(&mut **secret);
+        }
+    }
 }
 
 /// Why a request was not carried out.

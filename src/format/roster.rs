@@ -16,6 +16,7 @@ use crate::terms::{KeyEpoch, Limitation, PeerKey, ReserveId, Suite};
 
 const ROSTER: &str = "roster";
 const SIGNED: &[u8] = b"reserve 2026-11-24 fact v1";
+const NOISE_SIGNED: &[u8] = b"reserve 2026-11-24 noise key v1";
 /// Eight of each Box, and what can be said of the reserve.
 const FACTS_MAX: usize = 32 + 8 * MEMBERS_MAX;
 /// Pairs of four and 32 bytes, a version, a length; a one-time key and a code.
@@ -83,6 +84,8 @@ pub enum Value {
     Member {
         /// Its Noise static key.
         noise: [u8; 32],
+        /// By the Box's own key over that: nobody else can give it another one, with which secrets sealed to it would be read.
+        proof: ByteArray<64>,
     },
     /// What people call it.
     Name(SmolStr),
@@ -159,7 +162,31 @@ impl EpochNote {
 /// Slots from here on are of single limitations.
 const LIMITATION_SLOT: u8 = 64;
 
+/// A Box's word that this is its Noise key.
+#[must_use]
+pub fn noise_proof(noise: &[u8; 32], of: &SigningKey) -> ByteArray<64> {
+    ByteArray::new(of.sign(&[NOISE_SIGNED, noise].concat()).to_bytes())
+}
+
+fn is_its_own(subject: &Subject, noise: &[u8; 32], proof: &ByteArray<64>) -> bool {
+    let Subject::Peer(peer) = subject else {
+        return false;
+    };
+    VerifyingKey::from_bytes(&peer.0).is_ok_and(|key| {
+        let said = [NOISE_SIGNED, noise].concat();
+        key.verify_strict(&said, &Signature::from_bytes(proof))
+            .is_ok()
+    })
+}
+
 impl Value {
+    /// That the Box with this key is a member, and what its Noise key is.
+    #[must_use]
+    pub fn member(noise: [u8; 32], of: &SigningKey) -> Self {
+        let proof = noise_proof(&noise, of);
+        Self::Member { noise, proof }
+    }
+
     /// The slot this value belongs to.
     #[must_use]
     pub const fn slot(&self) -> u8 {
@@ -203,9 +230,8 @@ impl Value {
             Self::Addresses(addresses) => !of_reserve && addresses.len() <= ADDRESSES_MAX,
             Self::Secrets(note) => !of_reserve && note.is_possible(),
             Self::Replaces(before) => !of_reserve && *subject != Subject::Peer(*before),
-            Self::Member { .. } | Self::FastAes(_) | Self::Removed { .. } | Self::Stays => {
-                !of_reserve
-            }
+            Self::Member { noise, proof } => is_its_own(subject, noise, proof),
+            Self::FastAes(_) | Self::Removed { .. } | Self::Stays => !of_reserve,
         }
     }
 }
@@ -307,6 +333,27 @@ mod tests {
         assert_eq!(Facts::decode(&facts.encode()).as_ref(), Ok(&facts));
         facts.facts[0].fact.counter = 2;
         assert!(Facts::decode(&facts.encode()).is_err());
+    }
+
+    #[test]
+    fn a_member_cannot_give_another_box_a_noise_key_of_its_own() {
+        let [thief, office] = [[3; 32], [4; 32]].map(|seed| SigningKey::from_bytes(&seed));
+        let reserve = ReserveId([1; 16]);
+        let peer = |key: &SigningKey| PeerKey(key.verifying_key().to_bytes());
+        let said = |value| {
+            let fact = Fact {
+                subject: Subject::Peer(peer(&office)),
+                value,
+                counter: 1,
+                signer: peer(&thief),
+            };
+            SignedFact::sign(reserve, fact, &thief).check(reserve)
+        };
+        assert!(said(Value::member([9; 32], &office)).is_ok());
+        assert!(said(Value::member([9; 32], &thief)).is_err());
+        let proof = noise_proof(&[9; 32], &office);
+        let noise = [8; 32];
+        assert!(said(Value::Member { noise, proof }).is_err());
     }
 
     #[test]

@@ -149,12 +149,12 @@ pub async fn init(
     } else {
         Suite::ChaCha20Poly1305
     };
-    let noise = identity.noise_public();
+    let member = Value::member(identity.noise_public(), &identity.signing);
     let said = [
         (Subject::Reserve, Value::Recovery { sign, seal }),
         (Subject::Reserve, Value::ChunkSuite(suite)),
         (Subject::Reserve, Value::EpochSecret(note)),
-        (me, Value::Member { noise }),
+        (me, member),
         (me, Value::Name(name)),
         (me, Value::Site(site)),
         (me, Value::FastAes(founding.fast_aes)),

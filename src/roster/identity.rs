@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{RosterError, SECRETS_FILE, read, write};
 use crate::format::keys::{DataKeys, NetworkKeys, ReserveSecret};
+use crate::format::roster::noise_proof;
 use crate::format::{Malformed, decode_file, encode_file, malformed};
 use crate::terms::{KeyEpoch, PeerKey};
 use crate::world::{Disk, Entropy};
@@ -40,6 +41,12 @@ impl Identity {
     #[must_use]
     pub fn noise_public(&self) -> [u8; 32] {
         PublicKey::from(&self.noise).to_bytes()
+    }
+
+    /// This Box's word that it is its.
+    #[must_use]
+    pub fn noise_proof(&self) -> ByteArray<64> {
+        noise_proof(&self.noise_public(), &self.signing)
     }
 
     pub(super) async fn load(
@@ -108,6 +115,14 @@ impl Secrets {
     #[must_use]
     pub fn held(&self) -> Vec<KeyEpoch> {
         self.0.iter().map(|(epoch, _)| *epoch).collect()
+    }
+
+    /// Those of an epoch and the ones before it.
+    #[must_use]
+    pub fn up_to(&self, last: KeyEpoch) -> Self {
+        let mut kept = self.clone();
+        kept.0.retain(|(epoch, _)| *epoch <= last);
+        kept
     }
 
     /// Adds an epoch's secret, if it is not there.

@@ -179,7 +179,8 @@ pub fn grant(
     let mut say = || -> Result<(), SetError> {
         let known = known.as_ref();
         if known.is_none() {
-            set(Value::Member { noise })?;
+            let proof = request.noise_proof;
+            set(Value::Member { noise, proof })?;
         }
         if known.is_none_or(|known| known.name != request.name) {
             set(Value::Name(request.name.clone()))?;
@@ -198,7 +199,7 @@ pub fn grant(
     say().map_err(|_| Refusal::NotUnderstood)?;
     let grant = JoinGrant {
         roster: ByteBuf::from(roster.to_facts().encode()),
-        secrets: secrets.to_pairs(),
+        secrets: secrets.up_to(secrets.epoch(&roster)).to_pairs(),
         seen_from,
     };
     Ok(Granted { roster, grant })

@@ -107,6 +107,7 @@ mod tests {
         JoinRequest {
             peer: identity.peer(),
             proof: ByteArray::new([0; 64]),
+            noise_proof: identity.noise_proof(),
             name: name.into(),
             site: "office".into(),
             fast_aes: true,

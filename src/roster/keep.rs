@@ -37,8 +37,12 @@ pub fn settle(
         return Ok(settled);
     }
     if may_begin && !roster.epoch_is_sound() {
-        roster.begin_epoch(secrets, &own.signing, entropy)?;
-        settled.begun = true;
+        settled.begun = match roster.begin_epoch(secrets, &own.signing, entropy) {
+            Ok(_) => true,
+            // Who is out stays out, and what there is must still be shared.
+            Err(SetError::NoEpochLeft) => false,
+            Err(error) => return Err(error),
+        };
     }
     settled.shared = roster.share_secrets(secrets, &own.signing, entropy)?;
     Ok(settled)

@@ -232,7 +232,7 @@ mod tests {
     }
 
     fn member(of: u8, counter: u32, by: u8) -> SignedFact {
-        let value = Value::Member { noise: [of; 32] };
+        let value = Value::member([of; 32], &key(of));
         signed(Subject::Peer(peer(of)), value, counter, &key(by))
     }
 
@@ -276,7 +276,7 @@ mod tests {
     fn any_fact() -> impl Strategy<Value = SignedFact> {
         (0u8..22, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
             let value = match what {
-                0..=4 => Value::Member { noise: [n; 32] },
+                0..=4 => Value::member([n; 32], &key(about)),
                 5 => Value::Name(["a", "b", "c"][usize::from(n)].into()),
                 6 => Value::Addresses(vec![([127, 0, 0, n], 1).into()]),
                 7 => Value::FastAes(n == 0),
@@ -405,6 +405,43 @@ mod tests {
     }
 
     #[test]
+    fn who_came_in_by_the_word_of_a_lost_box_is_known_however_far_from_it() {
+        // 2 brought in 3, and 3 brought in 4; 1 brought in nobody; 5 came with the words.
+        let words = signed(
+            Subject::Peer(peer(5)),
+            Value::member([5; 32], &key(5)),
+            9,
+            &recovery(),
+        );
+        let mut ours = roster([
+            member(1, 2, 0),
+            member(2, 2, 0),
+            member(3, 3, 2),
+            member(4, 4, 3),
+            words,
+        ]);
+        let came = |ours: &Roster, lost: u8| {
+            let came = ours.brought_in_by(&[peer(lost)]);
+            let mut came: Vec<_> = came.into_iter().map(|member| member.key).collect();
+            came.sort_unstable();
+            came
+        };
+        let sorted = |of: &[u8]| {
+            let mut keys: Vec<_> = of.iter().map(|of| peer(*of)).collect();
+            keys.sort_unstable();
+            keys
+        };
+        assert_eq!(came(&ours, 1), []);
+        assert_eq!(came(&ours, 2), sorted(&[3, 4]));
+        assert_eq!(came(&ours, 0), sorted(&[1, 2, 3, 4]));
+        let lost = Value::Removed { lost: true };
+        ours.set(Subject::Peer(peer(2)), lost, &key(0))
+            .expect("a member may");
+        // A thief with two Boxes says with the second what the first signed.
+        assert_eq!(came(&ours, 1), sorted(&[3, 4]));
+    }
+
+    #[test]
     fn the_recovery_key_has_the_last_word() {
         let mut ours = roster([member(1, 2, 0)]);
         let site = |text: &str| Value::Site(text.into());
@@ -424,7 +461,7 @@ mod tests {
         assert_eq!(ours.member(&peer(1)).expect("a member").site, "here");
         ours.set(
             Subject::Peer(peer(3)),
-            Value::Member { noise: [3; 32] },
+            Value::member([3; 32], &key(3)),
             &recovery(),
         )
         .expect("the owner may");

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::Roster;
+use super::merge::MEMBER_SLOT;
 use crate::format::roster::{Subject, Value};
 use crate::terms::limits::{FACTOR_DEFAULT, FACTOR_MIN_DEFAULT};
 use crate::terms::{PeerKey, ReserveId, Suite};
@@ -150,6 +151,45 @@ impl Roster {
         open.first().copied()
     }
 
+    /// A former Box that left in good order, by its name, its key, or its name and the first digits of its key: it still has keys.
+    #[must_use]
+    pub fn drained(&self, name: &str) -> Option<Member> {
+        let is_called = |member: &Member| {
+            let (key, short) = (member.key, member.key.short());
+            member.name == name
+                || format_smolstr!("{}-{short}", member.name) == name
+                || key.to_string() == name
+        };
+        let mut former = self.former().into_iter();
+        former.find(|member| member.removed == Some(Removal::Left) && is_called(member))
+    }
+
+    /// Members who came in by the word of one of these Boxes, or of a lost one, or of somebody these brought in. When is not written
+    /// anywhere: whoever had such a Box may have brought them in.
+    #[must_use]
+    pub fn brought_in_by(&self, those: &[PeerKey]) -> Vec<Member> {
+        let mut suspects = self.lost();
+        suspects.extend(those);
+        let came_so = |member: &Member| {
+            let mut at = member.key;
+            // Chains of memberships end at the founder or the recovery key, and form no circle.
+            while let Some(signed) = self.facts.get(&(Subject::Peer(at), MEMBER_SLOT)) {
+                let signer = signed.fact.signer;
+                if suspects.contains(&signer) && signer != at {
+                    return true;
+                }
+                if signer == at {
+                    return false;
+                }
+                at = signer;
+            }
+            false
+        };
+        let mut members = self.members();
+        members.retain(|member| !those.contains(&member.key) && came_so(member));
+        members
+    }
+
     /// The minimum a person asked for, if one did.
     #[must_use]
     pub fn said_minimum(&self) -> Option<u8> {
@@ -224,7 +264,7 @@ impl Roster {
 
     fn of(&self, key: PeerKey) -> Option<Member> {
         let said = |slot| self.value(Subject::Peer(key), slot);
-        let Some(Value::Member { noise }) = said(5) else {
+        let Some(Value::Member { noise, .. }) = said(5) else {
             return None;
         };
         let name = match said(6) {

@@ -55,6 +55,7 @@ fn join() -> JoinRequest {
     JoinRequest {
         peer: author(),
         proof: ByteArray::new(ramp(0)),
+        noise_proof: ByteArray::new(ramp(9)),
         name: "office".into(),
         site: "harbour".into(),
         fast_aes: false,

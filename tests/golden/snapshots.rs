@@ -248,7 +248,7 @@ pub fn roster() -> Vec<Part> {
         Value::WarningWindowOf(Limitation::Wear, 90),
     ];
     let of_peer = [
-        Value::Member { noise: ramp(0x20) },
+        Value::member(ramp(0x20), &signer()),
         Value::Name("home".into()),
         Value::Site("basement".into()),
         Value::Addresses(vec![([192, 168, 1, 20], 7717).into()]),

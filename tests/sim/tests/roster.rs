@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reserve::format::roster::{Subject, Value};
+use reserve::format::roster::{Facts, Subject, Value};
 use reserve::roster::{
     Config, Founded, Founding, Identity, LoadedBox, Recovering, RecoveryWords, Roster, Secrets,
     init, keep, recover, settle,
@@ -29,9 +29,9 @@ async fn founded(home: &SimBox) -> Answer<(LoadedBox, RecoveryWords)> {
 }
 
 fn take_in(roster: &mut Roster, by: &Identity, guest: &Identity) -> Answer<()> {
-    let noise = guest.noise_public();
     let subject = Subject::Peer(guest.peer());
-    roster.set(subject, Value::Member { noise }, &by.signing)?;
+    let member = Value::member(guest.noise_public(), &guest.signing);
+    roster.set(subject, member, &by.signing)?;
     Ok(())
 }
 
@@ -124,6 +124,11 @@ async fn cut_amid_epoch(world: SimWorld, seed: u64) -> Answer<bool> {
             "seed {seed}"
         );
     }
+    // Either way the Box goes on with it, and says nothing others would refuse.
+    let (mut roster_now, mut secrets_now) = (found.roster.clone(), found.secrets.clone());
+    let own = &found.identity;
+    settle(&mut roster_now, &mut secrets_now, own, true, home.entropy())?;
+    Facts::decode(&roster_now.to_facts().encode())?;
     // Whoever remains hears of it and has the secret, in one cut as well.
     let heard = there.secrets.learned(&roster, &friend).ok_or("no note")?;
     assert_eq!(heard.to_pairs(), secrets.to_pairs());
