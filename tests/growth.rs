@@ -155,7 +155,7 @@ fn a_box_in_the_place_of_a_lost_one_sends_nothing_again() {
     let _friend = stage.joined_box("friend", &home);
     snapshot(&home);
     home.destroy();
-    let removed = office.run(&["remove", "home", "--lost", "--json"]);
+    let removed = office.run(&["remove", "home", "--lost", "--guests", "keep", "--json"]);
     assert!(removed.status.success(), "{removed:?}");
     let mut new = stage.new_box("new");
     let ticket = office.succeeds(&["invite"]);

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 mod events;
@@ -272,9 +273,25 @@ pub struct Remove {
     /// Go on where it would take away the last good copy of something, or leave fewer copies than the minimum.
     #[arg(long)]
     pub even_if_copies_are_lost: bool,
+    /// What becomes of the Boxes that came in by a lost Box's word: whoever has it may have brought in one of their own.
+    #[arg(long, requires = "lost")]
+    pub guests: Option<Guests>,
+    /// Go on where the Box is this one: it leaves for ever.
+    #[arg(long, conflicts_with = "lost")]
+    pub this_box: bool,
     /// How to print.
     #[command(flatten)]
     pub print: Print,
+}
+
+/// What becomes of the Boxes a lost Box brought in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guests {
+    /// All of them are this reserve's: they stay.
+    Keep,
+    /// They are shut out too.
+    Remove,
 }
 
 /// `reserve config`

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cli::Since;
+use super::cli::{Guests, Since};
 use super::event_view::EventView;
 use super::fault::Fault;
 
@@ -81,14 +81,7 @@ pub enum Want {
         value: String,
     },
     /// Remove a Box, or follow its removal; goes on when nobody follows.
-    Remove {
-        /// A Box's name.
-        name: String,
-        /// Shut out at once.
-        lost: bool,
-        /// Even if last copies are lost.
-        forced: bool,
-    },
+    Remove(Removal),
     /// Read everything this Box keeps again now; progress, then the end.
     Sweep {},
     /// A manifest, then chunks.
@@ -177,6 +170,21 @@ pub struct LeavingView {
     pub chunks: u64,
 }
 
+/// What is asked of a removal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// A Box's name.
+    pub name: String,
+    /// Shut out at once.
+    pub lost: bool,
+    /// Even if last copies are lost.
+    pub forced: bool,
+    /// Even if it is the Box that is asked.
+    pub this_box: bool,
+    /// What becomes of those a lost Box brought in; nothing is done while nobody said so.
+    pub guests: Option<Guests>,
+}
+
 /// A removal's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedView {
@@ -190,6 +198,10 @@ pub struct RemovedView {
     pub chunks: u64,
     /// The key epoch in force now.
     pub epoch: u32,
+    /// Whether that is a new one.
+    pub epoch_begun: bool,
+    /// Boxes it had brought in that were shut out with it.
+    pub also: Vec<String>,
 }
 
 /// Copies being made again.

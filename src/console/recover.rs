@@ -49,7 +49,7 @@ pub fn run(dir: &Path, args: &cli::Recover) -> Result<Exit, Fault> {
         lost: entry.lost,
         replaces: entry.replaces,
     };
-    in_world(dir, async |world| {
+    let there = in_world(dir, async |world| {
         let identity = roster::prepare_join(world.disk(), world.entropy())
             .await
             .map_err(|error| told(&error))?;
@@ -63,6 +63,15 @@ pub fn run(dir: &Path, args: &cli::Recover) -> Result<Exit, Fault> {
     ));
     for lost in &asked.lost {
         text::tell(&still_readable(lost));
+    }
+    let guests = there.roster.brought_in_by(&[]);
+    if !asked.lost.is_empty() && !guests.is_empty() {
+        let names: Vec<_> = guests.iter().map(|guest| guest.name.as_str()).collect();
+        text::tell(&format!(
+            "By the word of a lost Box came in: {}. Whoever has it may have brought in a Box of their own: `reserve peers` shows where they are;\n  \
+             shut out whoever is not yours with `reserve remove NAME --lost --guests keep`.",
+            names.join(", ")
+        ));
     }
     done(dir, &name, args.print)
 }

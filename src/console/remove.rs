@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::cli::Remove;
 use super::client::Client;
-use super::control::{LeavingView, RemovedView, Reply, Want};
+use super::control::{LeavingView, Removal, RemovedView, Reply, Want};
 use super::fault::{Exit, Fault};
 use super::progress::Progress;
 use super::recover::still_readable;
@@ -12,11 +12,13 @@ use super::{interrupt, text};
 
 /// `reserve remove`
 pub fn run(dir: &Path, args: &Remove) -> Result<Exit, Fault> {
-    let want = Want::Remove {
+    let want = Want::Remove(Removal {
         name: args.name.to_string(),
         lost: args.lost,
         forced: args.even_if_copies_are_lost,
-    };
+        this_box: args.this_box,
+        guests: args.guests,
+    });
     let mut following = Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))?;
     interrupt::says(format!(
         "It goes on without this command.\n  `reserve remove {}` again shows how far it is.",
@@ -60,16 +62,24 @@ fn how_far(now: &LeavingView) -> String {
 
 fn summary(removed: &RemovedView) -> String {
     if removed.lost {
+        let out = [&[removed.name.clone()][..], &removed.also].concat();
+        let out = out.join(" and ");
+        if !removed.epoch_begun {
+            return format!(
+                "{out}: shut out for ever, no Box speaks with it. But there have been as many key epochs as there can be: no new one began, so\n  \
+                 whoever has it also knows the keys of what is taken from now on. Begin a new reserve on the Boxes you have."
+            );
+        }
         return format!(
             "{}\n  A new key epoch began. Copies are made again on the Boxes that remain: `reserve status` shows how far.\n  \
              To continue its history on a new Box: `reserve invite` here, `reserve join --replaces {}` there.",
-            still_readable(&removed.name),
+            still_readable(&out),
             removed.name
         );
     }
     format!(
         "{} has left: everything it kept or took is on the Boxes that remain ({} chunks confirmed). Its snapshots stay retrievable.\n  \
-         Its state directory can be deleted. It still has the keys: if it goes to somebody else, delete it before.",
-        removed.name, removed.chunks
+         Its state directory can be deleted. It still has the keys: if it goes to somebody else, delete it before; if it is stolen, `reserve remove {} --lost`.",
+        removed.name, removed.chunks, removed.name
     )
 }

@@ -109,7 +109,7 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
         Want::SetConfig { key, value } => {
             service.set_config(&key, &value).await.map(Reply::Changed)
         }
-        Want::Remove { name, lost, forced } => match service.begin_leaving(&name, lost, forced) {
+        Want::Remove(asked) => match service.begin_leaving(&asked) {
             Ok(leaving) => return follow_leaving(&service, &leaving, &mut writer).await,
             Err(fault) => Err(fault),
         },

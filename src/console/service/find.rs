@@ -128,10 +128,14 @@ impl<W: World> Service<W> {
             let keepers = self.keepers();
             match self.find_now(author, wanted).await? {
                 Ok(found) => return Ok(found),
-                Err(missing) if missing.is_empty() => {
-                    return Err(self.not_found(author, wanted, &missing).into());
+                Err(missing) => {
+                    // No keeper will ever speak with one that was removed.
+                    let is_out = self.roster().member(&self.me()).is_none();
+                    if is_out || missing.is_empty() {
+                        return Err(self.not_found(author, wanted, &missing).into());
+                    }
+                    keepers.changed().await;
                 }
-                Err(_) => keepers.changed().await,
             }
         }
     }

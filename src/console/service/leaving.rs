@@ -15,11 +15,12 @@ use super::Service;
 use super::mending::Backwards;
 use super::views::name_of;
 use crate::author::{self, Seen};
-use crate::console::control::{LeavingView, RemovedView};
+use crate::console::cli::Guests;
+use crate::console::control::{LeavingView, Removal, RemovedView};
 use crate::console::fault::{Exit, Fault};
 use crate::format::roster::{Subject, Value};
 use crate::keeper::Keepers;
-use crate::roster::{Member, RosterError};
+use crate::roster::{Member, RosterError, SetError};
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::World;
 
@@ -28,9 +29,10 @@ const FULL_WORDS: &str = "--even-if-copies-are-lost";
 
 /// A Box that is leaving. Goes on when the command that asked for it ends.
 pub struct Leaving {
+    asked: Removal,
     peer: PeerKey,
-    lost: bool,
-    forced: bool,
+    /// Who is shut out with it: brought in by it, and nobody's.
+    guests: Vec<Member>,
     view: RefCell<LeavingView>,
     end: RefCell<Option<Result<RemovedView, Fault>>>,
     ended: Notify,
@@ -62,14 +64,14 @@ fn refused(what: impl Into<String>, todo: impl Into<String>) -> Fault {
 
 impl<W: World> Service<W> {
     /// Begins to remove a Box, or goes on with it.
-    pub(super) fn begin_leaving(
-        &self,
-        name: &str,
-        lost: bool,
-        forced: bool,
-    ) -> Result<Rc<Leaving>, Fault> {
+    pub(super) fn begin_leaving(&self, asked: &Removal) -> Result<Rc<Leaving>, Fault> {
         let roster = self.roster();
-        let Some(member) = roster.by_name(name) else {
+        let Removal { name, lost, .. } = asked;
+        let name = name.as_str();
+        self.refuse_if_removed("Nobody was removed.")?;
+        // One that left in good order still has keys: it can be shut out when it is lost later.
+        let drained = || lost.then(|| roster.drained(name)).flatten();
+        let Some(member) = roster.by_name(name).or_else(drained) else {
             let former = roster.former();
             if former.iter().any(|member| member.name == name) {
                 let todo = "`reserve peers` shows who belongs.";
@@ -86,14 +88,25 @@ impl<W: World> Service<W> {
             let what = format!("no Box of this reserve is called \"{name}\"");
             return Err(refused(what, todo).exit(Exit::Usage));
         };
-        if lost && member.key == self.me() {
+        if *lost && member.key == self.me() {
             let todo = "Say so on another Box of the reserve.";
             return Err(refused("this Box itself cannot be lost to itself", todo).exit(Exit::Usage));
         }
+        if member.key == self.me() && !asked.this_box {
+            let what = format!("{name} is this Box itself: it would leave for ever");
+            let todo =
+                "If another one is meant, name that; if this Box is to leave, add --this-box.";
+            return Err(refused(what, todo).exit(Exit::Usage));
+        }
+        let guests = if *lost {
+            self.guests_to_shut_out(&member, asked.guests)?
+        } else {
+            Vec::new()
+        };
         if let Some(running) = self.0.leaving.borrow().as_ref()
             && running.end.borrow().is_none()
         {
-            if (running.peer, running.lost, running.forced) == (member.key, lost, forced) {
+            if running.asked == *asked && running.peer == member.key {
                 return Ok(Rc::clone(running));
             }
             let what = format!("{} is being removed now", running.view().name);
@@ -103,9 +116,9 @@ impl<W: World> Service<W> {
             ));
         }
         let leaving = Rc::new(Leaving {
+            asked: asked.clone(),
             peer: member.key,
-            lost,
-            forced,
+            guests,
             view: RefCell::new(LeavingView {
                 name: member.name.to_string(),
                 ..LeavingView::default()
@@ -127,12 +140,14 @@ impl<W: World> Service<W> {
     }
 
     async fn remove(&self, member: &Member, leaving: &Leaving) -> Result<RemovedView, Fault> {
-        if leaving.lost {
-            if !leaving.forced {
+        let Removal { lost, forced, .. } = leaving.asked;
+        if lost {
+            // One that left before has no copies that count.
+            if !forced && member.removed.is_none() {
                 self.refuse_last_copies(member, leaving).await?;
             }
         } else {
-            if !leaving.forced {
+            if !forced {
                 self.refuse_below_minimum(member)?;
             }
             self.drain(member, leaving).await?;
@@ -140,14 +155,20 @@ impl<W: World> Service<W> {
         leaving.view.borrow_mut().phase = "signing".into();
         let own = &self.0.identity.signing;
         let entropy = self.world().entropy();
-        let lost = leaving.lost;
-        let epoch = self
+        let also = || leaving.guests.iter();
+        let (epoch, begun) = self
             .change_roster(|roster, secrets| {
-                roster.set(Subject::Peer(member.key), Value::Removed { lost }, own)?;
-                if lost {
-                    roster.begin_epoch(secrets, own, entropy)?;
+                for out in std::iter::once(member).chain(also()) {
+                    roster.set(Subject::Peer(out.key), Value::Removed { lost }, own)?;
                 }
-                Ok(secrets.epoch(roster))
+                let begun = lost.then(|| roster.begin_epoch(secrets, own, entropy));
+                let begun = match begun.transpose() {
+                    Ok(begun) => begun.is_some(),
+                    // It is out all the same: no session begins with its key.
+                    Err(SetError::NoEpochLeft) => false,
+                    Err(error) => return Err(error.into()),
+                };
+                Ok((secrets.epoch(roster), begun))
             })
             .await
             .map_err(|error: RosterError| refused(error.to_string(), ""))?;
@@ -159,7 +180,35 @@ impl<W: World> Service<W> {
             snapshots: view.snapshots,
             chunks: view.chunks,
             epoch: epoch.0,
+            epoch_begun: begun,
+            also: also().map(|guest| guest.name.to_string()).collect(),
         })
+    }
+
+    /// Whoever has a lost Box may have brought in another one of its own, which would be sealed the new secrets: a person must say whose
+    /// the Boxes are that came in by its word.
+    fn guests_to_shut_out(
+        &self,
+        lost: &Member,
+        guests: Option<Guests>,
+    ) -> Result<Vec<Member>, Fault> {
+        let mut came = self.roster().brought_in_by(&[lost.key]);
+        came.retain(|guest| guest.key != self.me());
+        match guests {
+            _ if came.is_empty() => Ok(came),
+            Some(Guests::Remove) => Ok(came),
+            Some(Guests::Keep) => Ok(Vec::new()),
+            None => {
+                let names: Vec<_> = came.iter().map(|guest| guest.name.as_str()).collect();
+                let names = names.join(", ");
+                let what = format!(
+                    "by the word of {} or of a Box that was lost before came in: {names}. Whoever has it may have brought in a Box of their own, which would be given the new keys",
+                    lost.name
+                );
+                let todo = "`reserve peers` shows where they are. If all of them are yours, add --guests keep; if not, --guests remove shuts all of them out too.";
+                Err(refused(what, todo))
+            }
+        }
     }
 
     /// The minimum a person asked for must be possible with those who remain.
@@ -181,10 +230,11 @@ impl<W: World> Service<W> {
     }
 
     /// Everybody who remains and can be asked now, and the names of those who cannot.
-    fn remaining(&self, leaving: PeerKey) -> (Vec<PeerKey>, Vec<String>) {
+    fn remaining(&self, leaving: PeerKey, guests: &[Member]) -> (Vec<PeerKey>, Vec<String>) {
         let keepers = self.keepers();
         let mut members = keepers.members();
-        members.retain(|member| member.key != leaving);
+        let goes = |key| key == leaving || guests.iter().any(|guest| guest.key == key);
+        members.retain(|member| !goes(member.key));
         let (there, away): (Vec<_>, Vec<_>) = members
             .into_iter()
             .partition(|member| keepers.reach(member.key).is_some());
@@ -195,7 +245,7 @@ impl<W: World> Service<W> {
 
     /// Shutting out must not take away what nobody else has.
     async fn refuse_last_copies(&self, lost: &Member, leaving: &Leaving) -> Result<(), Fault> {
-        let (there, away) = self.remaining(lost.key);
+        let (there, away) = self.remaining(lost.key, &leaving.guests);
         let (keepers, keyring) = (self.keepers(), self.keyring());
         self.know_all_heads().await;
         leaving.view.borrow_mut().phase = "looking whether others have everything".into();
@@ -250,8 +300,8 @@ impl<W: World> Service<W> {
     async fn drain(&self, member: &Member, leaving: &Leaving) -> Result<(), Fault> {
         let mut passed: BTreeMap<PeerKey, SnapshotNumber> = BTreeMap::new();
         loop {
-            let (there, away) = self.remaining(member.key);
-            if !away.is_empty() && !leaving.forced {
+            let (there, away) = self.remaining(member.key, &leaving.guests);
+            if !away.is_empty() && !leaving.asked.forced {
                 let what = format!(
                     "{} cannot be asked whether everything {} has is there too",
                     away.join(", "),
@@ -313,7 +363,7 @@ impl<W: World> Service<W> {
                 Err(error) => Some(error.to_string()),
             };
             let Some(trouble) = trouble else { continue };
-            if leaving.forced {
+            if leaving.asked.forced {
                 tracing::warn!(author = %whose, keeper = %keeper, %trouble, "removed in spite of it");
                 continue;
             }

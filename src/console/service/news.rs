@@ -30,6 +30,18 @@ impl<W: World> Service<W> {
         self.secrets().epoch(&self.roster())
     }
 
+    /// Whoever was removed changes nothing anybody would hear of.
+    pub(super) fn refuse_if_removed(&self, unchanged: &str) -> Result<(), Fault> {
+        if self.roster().member(&self.me()).is_some() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            "this Box was removed from its reserve",
+            unchanged,
+            "Do it on another Box; to use this one again, `reserve join` it in an empty directory.",
+        ))
+    }
+
     /// Merges what somebody says of the roster; what changed is durable before it counts.
     pub(super) async fn take_in(&self, facts: &Facts) -> Result<(), Refusal> {
         let taken = self
@@ -63,6 +75,7 @@ impl<W: World> Service<W> {
 
     /// Changes a setting all Boxes share.
     pub(super) async fn set_config(&self, key: &str, text: &str) -> Result<ChangeView, Fault> {
+        self.refuse_if_removed("Nothing was changed.")?;
         let by = &self.0.identity.signing;
         let changed = self
             .change_roster(|roster, _| roster.change_setting(key, text, by))

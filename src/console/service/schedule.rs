@@ -86,7 +86,8 @@ impl<W: World> Service<W> {
                     None
                 }
             };
-            let is_alone = self.roster().members().len() < 2;
+            let is_out = self.roster().member(&self.me()).is_none();
+            let is_alone = is_out || self.roster().members().len() < 2;
             if due.is_none_or(|due| due > now) || is_alone {
                 let until = due.map_or(LOOK_EVERY, |due| due.since(now));
                 let wait = if is_alone { LOOK_EVERY } else { until };
