@@ -319,6 +319,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_came_in_by_the_word_of_a_lost_box_is_known_however_far_from_it() {
+        let mut three = three().await;
+        // 2 brought in 3, and 3 brought in 4; 1 brought in nobody.
+        for inviter in [2, 3] {
+            let guest = Identity::make(&three.entropy);
+            let member = Value::member(guest.noise_public(), &guest.signing);
+            let by = &three.boxes[inviter].0.signing;
+            let subject = Subject::Peer(guest.peer());
+            three.roster.set(subject, member, by).expect("a member may");
+            three.boxes.push((guest, three.boxes[0].1.clone()));
+        }
+        let keys: Vec<_> = three.boxes.iter().map(|(own, _)| own.peer()).collect();
+        let came = |roster: &Roster, lost: usize| {
+            let came = roster.brought_in_by(&[keys[lost]]);
+            let place = |key| keys.iter().position(|of| *of == key).expect("one of them");
+            let mut came: Vec<_> = came.iter().map(|member| place(member.key)).collect();
+            came.sort_unstable();
+            came
+        };
+        let mut roster = three.roster.clone();
+        assert_eq!(came(&roster, 1), [0; 0]);
+        assert_eq!(came(&roster, 2), [3, 4]);
+        assert_eq!(came(&roster, 0), [1, 2, 3, 4]);
+        // A thief with two Boxes says with the second what the first signed.
+        three.shut_out(2, 0, &mut roster);
+        assert_eq!(came(&roster, 1), [3, 4]);
+    }
+
+    #[tokio::test]
     async fn the_words_open_all_secrets_and_epochs_end_some_time() {
         let three = three().await;
         let mut roster = three.roster.clone();

@@ -405,43 +405,6 @@ mod tests {
     }
 
     #[test]
-    fn who_came_in_by_the_word_of_a_lost_box_is_known_however_far_from_it() {
-        // 2 brought in 3, and 3 brought in 4; 1 brought in nobody; 5 came with the words.
-        let words = signed(
-            Subject::Peer(peer(5)),
-            Value::member([5; 32], &key(5)),
-            9,
-            &recovery(),
-        );
-        let mut ours = roster([
-            member(1, 2, 0),
-            member(2, 2, 0),
-            member(3, 3, 2),
-            member(4, 4, 3),
-            words,
-        ]);
-        let came = |ours: &Roster, lost: u8| {
-            let came = ours.brought_in_by(&[peer(lost)]);
-            let mut came: Vec<_> = came.into_iter().map(|member| member.key).collect();
-            came.sort_unstable();
-            came
-        };
-        let sorted = |of: &[u8]| {
-            let mut keys: Vec<_> = of.iter().map(|of| peer(*of)).collect();
-            keys.sort_unstable();
-            keys
-        };
-        assert_eq!(came(&ours, 1), []);
-        assert_eq!(came(&ours, 2), sorted(&[3, 4]));
-        assert_eq!(came(&ours, 0), sorted(&[1, 2, 3, 4]));
-        let lost = Value::Removed { lost: true };
-        ours.set(Subject::Peer(peer(2)), lost, &key(0))
-            .expect("a member may");
-        // A thief with two Boxes says with the second what the first signed.
-        assert_eq!(came(&ours, 1), sorted(&[3, 4]));
-    }
-
-    #[test]
     fn the_recovery_key_has_the_last_word() {
         let mut ours = roster([member(1, 2, 0)]);
         let site = |text: &str| Value::Site(text.into());
