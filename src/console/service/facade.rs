@@ -4,7 +4,8 @@
 
 use super::job::Asked;
 use super::{Directory, Service};
-use crate::console::control::{RemovedView, SnapshotOutcome, SweepView, TicketView};
+use crate::console::cli::Guests;
+use crate::console::control::{Removal, RemovedView, SnapshotOutcome, SweepView, TicketView};
 use crate::console::fault::Fault;
 use crate::format::head::SignedHead;
 use crate::retriever::Gather;
@@ -87,12 +88,19 @@ impl<W: World> Service<W> {
         self.begin_sweep().ended().await
     }
 
-    /// `reserve remove NAME`.
+    /// `reserve remove NAME`, of somebody who knows all Boxes as their own.
     ///
     /// # Errors
     /// A sentence for people.
     pub async fn remove_box(&self, name: &str, lost: bool) -> Result<RemovedView, Fault> {
-        self.begin_leaving(name, lost, false)?.ended().await
+        let asked = Removal {
+            name: name.into(),
+            lost,
+            forced: false,
+            this_box: false,
+            guests: lost.then_some(Guests::Keep),
+        };
+        self.begin_leaving(&asked)?.ended().await
     }
 
     /// Warnings and failures that stand: of which kind each is, and what people are told.
