@@ -98,6 +98,8 @@ pub(super) struct Loading<'a, W: World> {
     marks: Vec<SegmentMark>,
     /// Up to where the segment that was appended to is known to have been acknowledged.
     known_end: Option<(u32, u64)>,
+    /// The table is not as large as it was when the store was opened last.
+    is_table_new: bool,
     /// The segment that should come next.
     next: u32,
     pub(super) report: OpenReport,
@@ -114,11 +116,13 @@ impl<'a, W: World> Loading<'a, W> {
         inner: &'a Rc<Inner<W>>,
         marks: Vec<SegmentMark>,
         known_end: Option<(u32, u64)>,
+        is_table_new: bool,
     ) -> Self {
         Self {
             inner,
             marks,
             known_end,
+            is_table_new,
             next: 1,
             window: Window::new(inner.world.disk()).await,
             report: OpenReport::default(),
@@ -286,9 +290,6 @@ impl<'a, W: World> Loading<'a, W> {
             self.report.tell(number, offset, bytes, DamageKind::Footer);
             return Ok(());
         };
-        let too_small = |_| StoreError::TableTooSmall {
-            chunks_max: self.inner.shared.state.borrow().table.chunks_max(),
-        };
         let author = {
             let mut state = self.inner.shared.state.borrow_mut();
             state.authors.index_of(key).ok_or(StoreError::TableFull)?
@@ -301,17 +302,36 @@ impl<'a, W: World> Loading<'a, W> {
                 let old = self.same_before(entry).await?;
                 let mut state = self.inner.shared.state.borrow_mut();
                 let entered = state.enter(&entry.id, author, location, entry.payload_bytes, old);
+                let (chunks, chunks_max) = (state.table.chunks(), state.table.chunks_max());
                 drop(state);
-                entered.map_err(too_small)?;
+                match entered {
+                    Ok(()) => {}
+                    Err(_) if chunks >= chunks_max => {
+                        return Err(StoreError::TableTooSmall { chunks_max });
+                    }
+                    Err(_) => self.has_no_place(number, offset, bytes),
+                }
             }
             FrameType::Claim => {
                 let mut state = self.inner.shared.state.borrow_mut();
-                // A claim of a chunk that was lost: the chunk's loss is what is told.
-                let _there = state.claim(&entry.id, author)?;
+                // A claim of a chunk that was lost: the chunk's loss is what is told. One that finds no place was refused when it came.
+                let _there = state.claim(&entry.id, author);
             }
             FrameType::Head => self.head(author, location, bytes).await?,
         }
         Ok(())
+    }
+
+    /// What finds no place in a table of the same size was refused when it came: nobody was told that it is here. In another it may be missed.
+    fn has_no_place(&mut self, number: u32, offset: u64, bytes: u64) {
+        tracing::warn!(
+            segment = number,
+            offset,
+            "a chunk finds no place in the table and is not here"
+        );
+        if self.is_table_new {
+            self.report.tell(number, offset, bytes, DamageKind::NoPlace);
+        }
     }
 
     /// Where an earlier frame of the same chunk is: names equal in the table are compared on the disk.
@@ -359,6 +379,11 @@ impl<'a, W: World> Loading<'a, W> {
             number,
             location,
         });
-        pushed.then_some(()).ok_or(StoreError::HeadsFull)
+        drop(state);
+        if !pushed {
+            let (number, offset) = (location.segment(), location.offset());
+            self.report.tell(number, offset, bytes, DamageKind::NoPlace);
+        }
+        Ok(())
     }
 }

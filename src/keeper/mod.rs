@@ -7,6 +7,8 @@ mod ask;
 #[cfg(test)]
 mod damage_tests;
 mod fullness;
+#[cfg(test)]
+mod full_tests;
 mod heads;
 mod holding;
 mod loading;

@@ -74,6 +74,8 @@ pub enum DamageKind {
     Unwritable,
     /// A head that does not read.
     Head,
+    /// It is whole, and there is no place for it in the lists in memory.
+    NoPlace,
 }
 
 impl OpenReport {
@@ -152,7 +154,7 @@ impl<W: World> Store<W> {
         let marks = known.map_or_else(Vec::new, |known| known.segments);
         let last_known = marks.last().map(|mark| mark.number);
         let last_known = last_known.max(end.map(|(number, _)| number));
-        let mut loading = Loading::new(&inner, marks, end).await;
+        let mut loading = Loading::new(&inner, marks, end, naming != Naming::Known).await;
         let mut tail = None;
         for number in &numbers {
             let is_last = numbers.last() == Some(number);

@@ -205,12 +205,18 @@ impl Shared {
             What::Chunk { record, replaces } => {
                 let coming = state.table.chunks() + state.pending.len();
                 let room = table_room(coming, state.table.chunks_max(), need);
-                if replaces.is_none() && room == 0 {
+                // Asked before anything is written: a frame that is durable and refused would be found by the next start.
+                let fits = match replaces {
+                    Some(_) => state.can_claim(&id, author),
+                    None => room > 0 && state.can_enter(&id, author),
+                };
+                if !fits {
                     return Err(StoreError::TableFull);
                 }
                 state.pending.insert(id);
                 state.coming_bytes[usize::from(author.0)] += record.len() as u64;
             }
+            What::Claim if !state.can_claim(&id, author) => return Err(StoreError::TableFull),
             What::Claim => {}
             What::Head { number, .. } => {
                 if state.heads.count() + state.pending_heads.len() >= HEADS_MAX {

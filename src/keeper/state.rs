@@ -97,6 +97,20 @@ impl State {
         Ok(any)
     }
 
+    /// Whether an author's claim of a chunk finds a place. Sets it makes may be used by others too.
+    pub(super) fn can_claim(&mut self, id: &ChunkId, author: AuthorIndex) -> bool {
+        let sets = &mut self.sets;
+        self.table
+            .matches(id)
+            .take(8)
+            .all(|entry| sets.with(entry.claims, author).is_some())
+    }
+
+    /// Whether a new chunk of an author finds a place.
+    pub(super) fn can_enter(&mut self, id: &ChunkId, author: AuthorIndex) -> bool {
+        self.table.has_place(id) && self.sets.with(SetIndex::EMPTY, author).is_some()
+    }
+
     /// Enters a durable chunk: new, or in the place of a damaged one.
     pub(super) fn enter(
         &mut self,

@@ -94,6 +94,13 @@ impl Table {
         Ok(())
     }
 
+    /// Whether one more of this name finds a place.
+    #[must_use]
+    pub fn has_place(&self, id: &ChunkId) -> bool {
+        let run = &self.slots[self.home(&prefix_of(id))..];
+        self.chunks < self.chunks_max && run.iter().any(|slot| !is_occupied(slot))
+    }
+
     /// Changes what is known of the chunk of this name at this place; its name stays. False if it is not there.
     pub fn update(
         &mut self,

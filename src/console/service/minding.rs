@@ -250,6 +250,7 @@ fn in_words(damage: &Damage) -> String {
         DamageKind::Frames => "what was acknowledged there does not read",
         DamageKind::Unwritable => "it cannot be written any more; what is in it is read",
         DamageKind::Head => "the head of a snapshot does not read",
+        DamageKind::NoPlace => "what was kept here finds no place in the chunk table",
     };
     format!(
         "segment {} from byte {}: {what}",

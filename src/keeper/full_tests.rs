@@ -1,0 +1,100 @@
+//! What a store does when one of its lists in memory is full, told in sentences.
+
+use std::rc::Rc;
+
+use super::queue::Sizes;
+use super::refuse::StoreError;
+use super::sets::SetIndex;
+use super::store::StoreConfig;
+use super::store_tests::{ANNA, BELA, CONFIG, open, open_with, put, run};
+use crate::format::record::id_of;
+use crate::terms::AuthorIndex;
+use crate::terms::ChunkId;
+use crate::terms::limits::TABLE_SETS_MAX;
+
+/// Records whose names all belong at the very end of a table for 1,100 chunks.
+fn crowd(count: usize) -> Vec<(ChunkId, Rc<Vec<u8>>)> {
+    let homes = 1375_u64;
+    (0_u32..)
+        .map(|number| number.to_le_bytes().to_vec())
+        .map(|bytes| (id_of(&bytes), bytes))
+        .filter(|(id, _)| {
+            let leading = u64::from_be_bytes(*id.0.first_chunk().expect("32 bytes"));
+            leading >= u64::MAX / homes * (homes - 1) + homes
+        })
+        .map(|(id, bytes)| (id, Rc::new(bytes)))
+        .take(count)
+        .collect()
+}
+
+#[test]
+fn a_chunk_that_finds_no_place_is_refused_and_the_next_start_has_all_that_was_kept() {
+    run(async {
+        let config = StoreConfig {
+            table_chunks: 1100,
+            ..CONFIG
+        };
+        let disk = super::mock_world::MockWorld::new().disk;
+        let (store, _) = open_with(&disk, config, Sizes::default()).await;
+        // All at once, so that what finds no place is seen only when it is written.
+        let crowd = crowd(1060);
+        let mut puts = Vec::new();
+        for (id, bytes) in &crowd {
+            let (store, id, bytes) = (store.clone(), *id, Rc::clone(bytes));
+            puts.push(tokio::task::spawn_local(async move {
+                store.put(ANNA, id, bytes).await
+            }));
+        }
+        let mut kept = Vec::new();
+        for (at, put) in puts.into_iter().enumerate() {
+            match put.await.expect("it ends") {
+                Ok(()) => kept.push(crowd[at].0),
+                Err(error) => assert!(matches!(error, StoreError::TableFull), "{error}"),
+            }
+        }
+        assert!(
+            kept.len() > 1000 && kept.len() < crowd.len(),
+            "{}",
+            kept.len()
+        );
+        // One that comes alone is refused before it is written.
+        let before = disk.syncs();
+        let (id, bytes) = crowd.last().expect("many").clone();
+        let answer = store.put(ANNA, id, bytes).await;
+        assert!(matches!(answer, Err(StoreError::TableFull)));
+        assert_eq!(disk.syncs(), before);
+
+        let (store, report) = open_with(&disk.power_cut(), config, Sizes::default()).await;
+        assert_eq!((report.chunks, report.damaged_count), (kept.len(), 0));
+        for ids in kept.chunks(1000) {
+            let held = store.have(ANNA, ids).await.expect("the disk works");
+            assert!(held.iter().all(|held| *held));
+        }
+    });
+}
+
+#[test]
+fn a_claim_that_finds_no_place_is_refused_before_it_is_written() {
+    run(async {
+        let disk = super::mock_world::MockWorld::new().disk;
+        let (store, _) = open(&disk).await;
+        let id = put(&store, ANNA, 1, 700).await;
+        {
+            let mut state = store.inner().shared.state.borrow_mut();
+            for mask in 0..TABLE_SETS_MAX {
+                let mut set = Some(SetIndex::EMPTY);
+                // Anna's is the first number, Bela's is the second: no set has hers.
+                for bit in (0..12_u16).filter(|bit| mask >> bit & 1 == 1) {
+                    set = set.and_then(|set| state.sets.with(set, AuthorIndex(bit + 2)));
+                }
+            }
+        }
+        let before = disk.syncs();
+        let answer = store.have(BELA, &[id]).await;
+        assert!(matches!(answer, Err(StoreError::TableFull)), "{answer:?}");
+        assert_eq!(disk.syncs(), before);
+        let (store, report) = open(&disk.power_cut()).await;
+        assert_eq!(report.damaged_count, 0);
+        assert_eq!(store.have(ANNA, &[id]).await.expect("it works"), [true]);
+    });
+}
