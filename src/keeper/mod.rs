@@ -6,9 +6,9 @@ mod ahead;
 mod ask;
 #[cfg(test)]
 mod damage_tests;
-mod fullness;
 #[cfg(test)]
 mod full_tests;
+mod fullness;
 mod heads;
 mod holding;
 mod loading;
@@ -37,6 +37,7 @@ pub mod table;
 #[cfg(test)]
 mod torn_tests;
 mod trust;
+mod turns;
 mod verify;
 #[cfg(test)]
 mod verify_tests;

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -14,12 +15,13 @@ use super::placement;
 use super::refuse::StoreError;
 use super::remote::{bits_of, head_list};
 use super::store::Store;
+use super::turns::Turns;
 use crate::format::head::SignedHead;
 use crate::format::message::{Message, Refusal};
 use crate::session::{Incoming, Session};
 use crate::terms::limits::RECORD_BYTES_MAX;
 use crate::terms::{ChunkId, PeerKey, ReserveId};
-use crate::world::World;
+use crate::world::{Clock, World};
 
 /// Records that may be on their way out at once, over all peers: bounds memory, keeps a disk and a network busy.
 const RECORDS_OUT_MAX: usize = 5;
@@ -29,6 +31,8 @@ const RECORDS_OUT_OF_A_PEER_MAX: usize = 3;
 const PULLS_AT_ONCE: usize = 3;
 const _: () = assert!((RECORDS_OUT_MAX + PULLS_AT_ONCE) * RECORD_BYTES_MAX <= 17 << 20);
 const _: () = assert!(RECORDS_OUT_OF_A_PEER_MAX < RECORDS_OUT_MAX);
+/// How long one keeper may take to hand out a chunk before another is asked: the longest record at 7 KiB a second.
+const FETCH_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a keeper asks of the rest of the Box.
 #[allow(async_fn_in_trait)] // one thread: no Send bounds are wanted
@@ -53,6 +57,7 @@ pub struct Server<W: World, H: Host> {
     pub(super) host: H,
     records_out: Rc<Semaphore>,
     pulls: Arc<Semaphore>,
+    fetching: Rc<Turns<ChunkId>>,
 }
 
 impl<W: World, H: Host> Clone for Server<W, H> {
@@ -63,6 +68,7 @@ impl<W: World, H: Host> Clone for Server<W, H> {
             host: self.host.clone(),
             records_out: Rc::clone(&self.records_out),
             pulls: Arc::clone(&self.pulls),
+            fetching: Rc::clone(&self.fetching),
         }
     }
 }
@@ -76,6 +82,7 @@ impl<W: World, H: Host> Server<W, H> {
             host,
             records_out: Rc::new(Semaphore::new(RECORDS_OUT_MAX)),
             pulls: Arc::new(Semaphore::new(PULLS_AT_ONCE)),
+            fetching: Rc::default(),
         }
     }
 
@@ -84,9 +91,17 @@ impl<W: World, H: Host> Server<W, H> {
         let peer = session.peer();
         let share = Rc::new(Semaphore::new(RECORDS_OUT_OF_A_PEER_MAX));
         while let Some(incoming) = session.next().await {
-            let (server, share) = (self.clone(), Rc::clone(&share));
-            self.world
-                .spawn(async move { server.answer(peer, incoming, &share).await });
+            let (server, session) = (self.clone(), session.clone());
+            let share = Rc::clone(&share);
+            // What only reads or fetches for the peer ends with its session; what is being kept is kept.
+            let ends = matches!(incoming.message, Message::Get { .. } | Message::Pull { .. });
+            self.world.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = session.closed(), if ends => {}
+                    () = server.answer(peer, incoming, &share) => {}
+                }
+            });
         }
     }
 
@@ -237,6 +252,12 @@ impl<W: World, H: Host> Server<W, H> {
 
     /// One chunk, from whichever keeper has it whole. An error is our own: asking another keeper would not help.
     async fn fetch(&self, author: PeerKey, id: ChunkId) -> Result<bool, Refusal> {
+        let _turn = self.fetching.of(id).await;
+        // It may have come meanwhile, by another question or from its author.
+        let here = self.store.have(author, &[id]).await;
+        if here.map_err(|error| error.refusal())? == [true] {
+            return Ok(true);
+        }
         let keepers = self.host.keepers();
         let me = keepers.me();
         for peer in placement::ranking(id, author, &keepers.members()) {
@@ -246,7 +267,8 @@ impl<W: World, H: Host> Server<W, H> {
             let Some(keeper) = keepers.reach(peer) else {
                 continue;
             };
-            let Ok(Some(record)) = keeper.get(id).await else {
+            let got = self.world.clock().within(FETCH_PATIENCE, keeper.get(id));
+            let Some(Ok(Some(record))) = got.await else {
                 continue;
             };
             match self.store.put(author, id, Rc::new(record)).await {
