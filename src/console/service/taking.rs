@@ -3,6 +3,7 @@
 //! Whoever asks while one waits for its turn follows that one; whoever asks while one runs gets a new one, since the walk may have
 //! passed by what was changed a moment ago.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -115,11 +116,7 @@ impl<W: World> Service<W> {
             let mut jobs = self.0.jobs.borrow_mut();
             let id = jobs.back().map_or(1, |last| last.id + 1);
             let job = Job::new(id, asked);
-            if jobs.len() >= REMEMBERED_MAX
-                && let Some(oldest) = jobs.iter().position(|job| job.end().is_some())
-            {
-                jobs.remove(oldest);
-            }
+            make_room(&mut jobs);
             jobs.push_back(Rc::clone(&job));
             job
         };
@@ -323,7 +320,50 @@ impl<W: World> Service<W> {
     }
 }
 
+/// Forgets the oldest job that has ended, if there are many: never one that runs or waits.
+fn make_room(jobs: &mut VecDeque<Rc<Job>>) {
+    if jobs.len() >= REMEMBERED_MAX
+        && let Some(oldest) = jobs.iter().position(|job| job.end().is_some())
+    {
+        jobs.remove(oldest);
+    }
+}
+
 /// Whether a path is, as it is written, part of the state directory or above it.
 fn is_own(state_dir: &Path, path: &Path) -> bool {
     path.starts_with(state_dir) || state_dir.starts_with(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_runs_is_remembered_however_many_that_wait_are_cancelled() {
+        let mut jobs = VecDeque::new();
+        let last = 3 * REMEMBERED_MAX as u64;
+        for id in 1..=last {
+            make_room(&mut jobs);
+            let job = Job::new(id, Asked::BY_ITSELF);
+            jobs.push_back(Rc::clone(&job));
+            if id == 1 {
+                job.begin();
+            } else {
+                job.cancel().expect("it only waits");
+            }
+        }
+        assert_eq!((jobs.len(), jobs[0].id), (REMEMBERED_MAX, 1));
+        assert_eq!(jobs.back().map(|job| job.id), Some(last));
+    }
+
+    #[test]
+    fn the_state_directory_and_what_holds_it_are_no_data_sets() {
+        let state = Path::new("/var/lib/reserve");
+        for own in ["/var/lib/reserve", "/var/lib/reserve/store", "/var", "/"] {
+            assert!(is_own(state, Path::new(own)), "{own}");
+        }
+        for other in ["/srv", "/var/lib/reserves", "/var/lib/mail"] {
+            assert!(!is_own(state, Path::new(other)), "{other}");
+        }
+    }
 }

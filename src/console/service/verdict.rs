@@ -117,8 +117,14 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
             "How safe your files are is not known yet: {copies} confirmed elsewhere so far, {} are the minimum.",
             facts.factor_min
         );
-        let todo = "The keeper has just started and asks the other Boxes; look again in a minute.";
-        return (false, sentence, todo.into());
+        let todo = if facts.away.len() < facts.others {
+            "The keeper has just started and asks the other Boxes; look again in a minute.".into()
+        } else {
+            format!(
+                "The keeper has just started and has reached none of the other Boxes yet: {away}."
+            )
+        };
+        return (false, sentence, todo);
     }
     if facts.copies < facts.factor_min {
         let sentence = format!(
