@@ -100,11 +100,12 @@ impl<W: World> Writer<W> {
             }
         };
         self.next_number += 1;
-        let mut state = self.inner.shared.state.borrow_mut();
-        state.fdatasyncs += 1;
-        state.segments += 1;
-        state.disk_bytes += BLOCK_BYTES as u64;
-        drop(state);
+        {
+            let mut state = self.inner.shared.state.borrow_mut();
+            state.fdatasyncs += 1;
+            state.segments += 1;
+            state.disk_bytes += BLOCK_BYTES as u64;
+        }
         let shared = &self.inner.shared;
         shared.open_segment_is(Some((number, BLOCK_BYTES as u64)));
         let now = self.inner.world.clock().wall();

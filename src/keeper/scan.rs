@@ -17,7 +17,8 @@ const MANY_AHEAD_BYTES: usize = 256 << 10;
 /// What a disk writes wholly or not at all, at least.
 const SECTOR_BYTES: u64 = 512;
 /// A piece of a sector with so many zeros was not written. What stands between two frames is shorter.
-const UNWRITTEN_BYTES_MIN: usize = FRAME_ALIGN_BYTES as usize;
+const UNWRITTEN_BYTES_MIN: usize = 32;
+const _: () = assert!(UNWRITTEN_BYTES_MIN as u64 == FRAME_ALIGN_BYTES);
 
 /// What a scan found.
 pub(super) struct Scanned {
