@@ -1,6 +1,7 @@
 //! A keeper at work: answers one peer's requests from the store, each in a task of its own.
 //!
-//! Memory: bodies on their way in are leased from the session's pool; records on their way out are bounded here, over all peers.
+//! Memory: bodies on their way in are leased from the session's pool; records are read a few at a time, over all peers, and each only
+//! when its session has a place for it among the bytes on their way out.
 //! Nothing is answered with yes before the store says it is durable.
 
 use std::cell::Cell;
@@ -23,14 +24,11 @@ use crate::terms::limits::RECORD_BYTES_MAX;
 use crate::terms::{ChunkId, PeerKey, ReserveId};
 use crate::world::{Clock, World};
 
-/// Records that may be on their way out at once, over all peers: bounds memory, keeps a disk and a network busy.
+/// Records that are read at once, over all peers: bounds memory, keeps a disk busy. What was read waits in its session's queue.
 const RECORDS_OUT_MAX: usize = 5;
-/// Of these, to one peer: one that stops reading must not stop the others.
-const RECORDS_OUT_OF_A_PEER_MAX: usize = 3;
 /// Chunks that are fetched for `Pull`s at once, whoever asks.
 const PULLS_AT_ONCE: usize = 3;
 const _: () = assert!((RECORDS_OUT_MAX + PULLS_AT_ONCE) * RECORD_BYTES_MAX <= 17 << 20);
-const _: () = assert!(RECORDS_OUT_OF_A_PEER_MAX < RECORDS_OUT_MAX);
 /// How long one keeper may take to hand out a chunk before another is asked: the longest record at 7 KiB a second.
 const FETCH_PATIENCE: Duration = Duration::from_secs(300);
 
@@ -89,35 +87,34 @@ impl<W: World, H: Host> Server<W, H> {
     /// Answers a peer until its session is over.
     pub async fn serve(self, session: Session) {
         let peer = session.peer();
-        let share = Rc::new(Semaphore::new(RECORDS_OUT_OF_A_PEER_MAX));
         while let Some(incoming) = session.next().await {
             let (server, session) = (self.clone(), session.clone());
-            let share = Rc::clone(&share);
             // What only reads or fetches for the peer ends with its session; what is being kept is kept.
             let ends = matches!(incoming.message, Message::Get { .. } | Message::Pull { .. });
             self.world.spawn(async move {
                 tokio::select! {
                     biased;
                     () = session.closed(), if ends => {}
-                    () = server.answer(peer, incoming, &share) => {}
+                    () = server.answer(peer, incoming) => {}
                 }
             });
         }
     }
 
-    async fn answer(&self, peer: PeerKey, incoming: Incoming, share: &Semaphore) {
+    async fn answer(&self, peer: PeerKey, incoming: Incoming) {
         let Incoming {
             message,
             body,
             lease,
-            reply,
+            mut reply,
         } = incoming;
-        // Held until the answer is on its way, so that a peer that asks for everything at once costs a bounded amount.
-        let mut _out = None;
         let (answer, records) = match message {
             Message::Get { id } => {
-                let mine = share.acquire().await.ok();
-                _out = self.records_out.acquire().await.ok().zip(mine);
+                // Its place on the way out comes first: a turn to read is for who can be sent something.
+                if !reply.reserve(RECORD_BYTES_MAX).await {
+                    return;
+                }
+                let _turn = self.records_out.acquire().await;
                 match self.store.get(id).await {
                     Ok(Some(record)) => (Message::Record, Some(Rc::new(record))),
                     Ok(None) => (Message::Absent, None),

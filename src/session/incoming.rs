@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::pool::{Lease, kib};
 use super::queue::{Outgoing, header};
 use super::state::State;
@@ -51,11 +53,16 @@ impl Drop for OpenRequest {
     }
 }
 
+/// The most the header of an answer with a reserved place takes.
+const RESERVED_HEADER_BYTES: usize = 1024;
+
 /// The way to answer a request. Dropped without an answer it says [`Refusal::NotUnderstood`], so that nobody waits for ever.
 pub struct Reply {
     state: Rc<State>,
     request: u32,
     open: Option<OpenRequest>,
+    /// A place among the bytes on their way out that was asked for before the answer was there.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Reply {
@@ -64,7 +71,17 @@ impl Reply {
             state,
             request,
             open: Some(open),
+            place: None,
         }
+    }
+
+    /// Waits for a place on the way out for a body of up to so many bytes; false if the session is over. Whoever needs something others
+    /// wait for too asks for the place first: a peer that does not read then keeps nobody but itself waiting.
+    pub async fn reserve(&mut self, body_bytes: usize) -> bool {
+        let size = kib(body_bytes + RESERVED_HEADER_BYTES);
+        let place = self.state.send_room.clone().acquire_many_owned(size).await;
+        self.place = place.ok();
+        self.place.is_some()
     }
 
     /// Answers. Waits while too many bytes are on their way to the peer already; does nothing if the session is over.
@@ -74,7 +91,15 @@ impl Reply {
             return; // Too long to be understood: refused when `self` is dropped.
         };
         let size = kib(header.len() + bytes.map_or(0, <[u8]>::len));
-        let room = self.state.send_room.clone().acquire_many_owned(size).await;
+        // Of a place that was reserved, what is not needed is given back.
+        let reserved = self
+            .place
+            .take()
+            .and_then(|mut all| all.split(size as usize));
+        let room = match reserved {
+            Some(room) => Ok(room),
+            None => self.state.send_room.clone().acquire_many_owned(size).await,
+        };
         if let Ok(room) = room {
             self.state.send(Outgoing {
                 header,

@@ -14,7 +14,7 @@ use crate::format::message::{Message, Refusal};
 use crate::session::{Incoming, Pool, Session, SessionError};
 use crate::terms::limits::{
     BODY_BYTES_MAX, RECEIVE_CREDIT_BYTES, RECEIVE_POOL_BYTES, REQUESTS_OPEN_MAX,
-    SESSION_SILENCE_SECONDS_MAX,
+    SEND_QUEUE_BYTES_MAX, SESSION_SILENCE_SECONDS_MAX,
 };
 use crate::terms::{ChunkId, Suite};
 
@@ -23,6 +23,53 @@ const CHACHA: Suite = Suite::ChaCha20Poly1305;
 fn put(number: u8) -> Message {
     Message::Put {
         id: ChunkId([number; 32]),
+    }
+}
+
+#[test]
+fn a_place_on_the_way_out_is_waited_for_before_the_answer_is_made_and_what_is_too_much_is_given_back()
+ {
+    run(async {
+        let (a, b) = pair();
+        let (near, far) = meet(&a, &b, CHACHA).await;
+        let mut asked = JoinSet::new();
+        for number in 0..3 {
+            let session = near.clone();
+            let id = ChunkId([number; 32]);
+            asked.spawn_local(async move { session.ask(Message::Get { id }, None).await });
+        }
+        let mut replies = Vec::new();
+        for _ in 0..3 {
+            let Incoming { reply, .. } = far.next().await.expect("asked");
+            replies.push(reply);
+        }
+        let [mut first, mut second, mut third]: [_; 3] = replies.try_into().ok().expect("three");
+        // More than half of all there is: one has a place, the others wait, and nothing was made for them.
+        assert!(first.reserve(SEND_QUEUE_BYTES_MAX / 2).await);
+        let mut waiting = Box::pin(second.reserve(SEND_QUEUE_BYTES_MAX / 2));
+        settle_with(waiting.as_mut(), false).await;
+        let body = Some(Rc::new(bytes(1, 100)));
+        first.answer(Message::Record, body.clone()).await;
+        settle_with(waiting.as_mut(), true).await;
+        drop(waiting);
+        second.answer(Message::Record, body.clone()).await;
+        // One that turns out longer than what was reserved goes out all the same.
+        assert!(third.reserve(0).await);
+        third
+            .answer(Message::Record, Some(Rc::new(bytes(2, BODY_BYTES_MAX))))
+            .await;
+        while let Some(answer) = asked.join_next().await {
+            assert!(matches!(answer.expect("it ends"), Ok((Message::Record, _))));
+        }
+    });
+}
+
+/// Lets everything happen that can, and says whether this was done then.
+async fn settle_with(work: std::pin::Pin<&mut impl Future<Output = bool>>, is_done: bool) {
+    tokio::select! {
+        biased;
+        done = work => assert!(done && is_done),
+        () = settle() => assert!(!is_done),
     }
 }
 
