@@ -111,6 +111,10 @@ impl DiskFile for NoFile {
         only_reads()
     }
 
+    async fn is_named(&self) -> io::Result<bool> {
+        only_reads()
+    }
+
     async fn set_len(&self, _: u64) -> io::Result<()> {
         only_reads()
     }

@@ -22,7 +22,7 @@ use crate::format::record::id_of;
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location};
 use crate::terms::limits::{BLOCK_BYTES, DAMAGED_TOLD_MAX, FRAME_HEADER_BYTES, STORE_FILES_MAX};
 use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
-use crate::world::{Clock, Disk, Entropy, World};
+use crate::world::{Clock, Disk, DiskFile, Entropy, World};
 
 /// Entries of an equal prefix that are looked at; more than one is a wonder already.
 const MATCHES_MAX: usize = 8;
@@ -105,7 +105,11 @@ impl<W: World> Inner<W> {
             })
         };
         if let Some(Some(segment)) = known {
-            return Ok(segment);
+            // One that was removed can be read while it is open, and keeps nothing.
+            if segment.1.is_named().await.unwrap_or(true) {
+                return Ok(segment);
+            }
+            self.forget_file(number);
         }
         let file = self.world.disk().open(&path_of(number), false).await?;
         let mut files = self.files.borrow_mut();

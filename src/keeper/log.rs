@@ -69,7 +69,7 @@ impl<W: World> Writer<W> {
     /// A segment that the first waiting frame fits in.
     async fn ready_segment(&mut self) -> Result<OpenSegment<W>, StoreError> {
         let sizes = self.inner.shared.sizes;
-        if let Some(segment) = self.segment.take() {
+        if let Some(segment) = self.findable_segment().await {
             let room = self.inner.shared.first_job(|job| {
                 fits(
                     sizes.segment_bytes,
@@ -121,6 +121,29 @@ impl<W: World> Writer<W> {
         })
     }
 
+    /// The segment that is written to, unless its file was removed.
+    async fn findable_segment(&mut self) -> Option<OpenSegment<W>> {
+        let segment = self.segment.take()?;
+        if segment.file.is_named().await.unwrap_or(true) {
+            return Some(segment);
+        }
+        self.lose(segment.number, Vec::new());
+        None
+    }
+
+    /// The file that was written to was removed: nothing in it outlives this process, so nothing in it counts.
+    fn lose(&self, number: u32, taken: Vec<(Job, u64)>) {
+        tracing::error!(
+            segment = number,
+            "the file of the segment that was written to is gone, and all that was in it"
+        );
+        self.inner.segment_is_gone(number);
+        self.inner.shared.open_segment_is(None);
+        for (job, _) in taken {
+            self.inner.shared.fail(job, StoreError::DiskFailed);
+        }
+    }
+
     /// Gathers, writes and settles one commit.
     async fn commit(&mut self, mut segment: OpenSegment<W>) {
         let mut taken = Vec::new();
@@ -129,7 +152,9 @@ impl<W: World> Writer<W> {
         // Written or not, the number is used: what is on the disk of it is never mistaken for another commit.
         self.next_commit += 1;
         let end = match written {
-            Ok(end) => end,
+            // Looked at after the sync: a yes speaks of what the next start finds.
+            Ok(end) if segment.file.is_named().await.unwrap_or(true) => end,
+            Ok(_) => return self.lose(segment.number, taken),
             Err(Unwritten::Full) => {
                 self.go_back(segment, taken).await;
                 return;

@@ -470,6 +470,12 @@ impl DiskFile for MockFile {
         })
     }
 
+    async fn is_named(&self) -> io::Result<bool> {
+        let platter = self.platter.borrow();
+        let mut files = platter.files.values();
+        Ok(files.any(|bytes| Rc::ptr_eq(bytes, &self.bytes)))
+    }
+
     async fn set_len(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).expect("small");
         self.bytes.borrow_mut().now.resize(len, 0);

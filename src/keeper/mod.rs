@@ -15,6 +15,8 @@ mod loading;
 mod local;
 mod log;
 #[cfg(test)]
+mod missing_tests;
+#[cfg(test)]
 mod mock_nothing;
 #[cfg(test)]
 mod mock_world;

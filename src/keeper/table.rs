@@ -157,6 +157,12 @@ impl Table {
             .collect()
     }
 
+    /// The last segment it has chunks in.
+    #[must_use]
+    pub fn last_segment(&self) -> Option<u32> {
+        self.scan().map(|entry| entry.location.segment()).max()
+    }
+
     /// Chunks in it.
     #[must_use]
     pub fn chunks(&self) -> usize {

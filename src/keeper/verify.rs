@@ -4,6 +4,7 @@
 //! after each of them.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::ahead::Ahead;
@@ -151,10 +152,15 @@ impl<W: World> Inner<W> {
     async fn segments_to_read(&self, which: Which) -> Result<Vec<u32>, StoreError> {
         let names = self.world.disk().list(STORE_DIR).await;
         let names = names.map_err(StoreError::io("list the store's directory"))?;
-        let last = names.iter().filter_map(|name| number_of(name)).max();
+        let there: BTreeSet<u32> = names.iter().filter_map(|name| number_of(name)).collect();
+        // Where the table has chunks there is a segment, whether its file is listed or not.
+        let known = self.shared.state.borrow().table.last_segment();
+        let last = known.max(there.last().copied());
         let now = self.world.clock().wall();
         let trust = self.trust.borrow();
-        let is_wanted = |number: &u32| which == Which::All || trust.is_due(*number, now);
+        let is_wanted = |number: &u32| {
+            which == Which::All || !there.contains(number) || trust.is_due(*number, now)
+        };
         Ok((1..=last.unwrap_or(0)).filter(is_wanted).collect())
     }
 
@@ -403,7 +409,9 @@ impl<W: World> Inner<W> {
         }
     }
 
-    fn segment_is_missing(&self, number: u32, progress: &SweepProgress, report: &mut SweepReport) {
+    /// A segment's file is gone: nothing that was in it counts any more.
+    pub(super) fn segment_is_gone(&self, number: u32) {
+        self.forget_file(number);
         let lost = self.shared.state.borrow().table.in_segment(number);
         for (id, location) in &lost {
             self.flag_nameless(id, *location);
@@ -411,6 +419,10 @@ impl<W: World> Inner<W> {
         self.shared.state.borrow_mut().heads.remove_segment(number);
         self.is_broken();
         self.trust.borrow_mut().doubt(number);
+    }
+
+    fn segment_is_missing(&self, number: u32, progress: &SweepProgress, report: &mut SweepReport) {
+        self.segment_is_gone(number);
         let damage = Damage {
             segment: number,
             offset: 0,

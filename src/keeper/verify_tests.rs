@@ -9,9 +9,9 @@ use super::verify::{Pace, SweepProgress, SweepReport, Which};
 use crate::terms::ChunkId;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
 
-const SECOND: &str = "store/seg-000002";
+pub(super) const SECOND: &str = "store/seg-000002";
 
-fn sizes() -> Sizes {
+pub(super) fn sizes() -> Sizes {
     Sizes {
         segment_bytes: 64 << 10,
         ..Sizes::default()
@@ -19,7 +19,7 @@ fn sizes() -> Sizes {
 }
 
 /// A store with two closed segments of two chunks each and one that is written to; one commit a chunk.
-async fn three_segments() -> (MockDisk, MockStore, Vec<ChunkId>) {
+pub(super) async fn three_segments() -> (MockDisk, MockStore, Vec<ChunkId>) {
     let disk = MockWorld::new().disk;
     let (store, _) = open_with(&disk, CONFIG, sizes()).await;
     let mut ids = Vec::new();
@@ -30,7 +30,7 @@ async fn three_segments() -> (MockDisk, MockStore, Vec<ChunkId>) {
     (disk, store, ids)
 }
 
-async fn read(store: &MockStore, which: Which) -> SweepReport {
+pub(super) async fn read(store: &MockStore, which: Which) -> SweepReport {
     let progress = SweepProgress::default();
     let report = store.verify(which, Pace::Gentle, &progress).await;
     let report = report.expect("the disk works");
@@ -39,7 +39,7 @@ async fn read(store: &MockStore, which: Which) -> SweepReport {
     report
 }
 
-async fn held(store: &MockStore, ids: &[ChunkId]) -> Vec<bool> {
+pub(super) async fn held(store: &MockStore, ids: &[ChunkId]) -> Vec<bool> {
     store.have(ANNA, ids).await.expect("the disk works")
 }
 

@@ -80,6 +80,9 @@ impl DiskFile for NoFile {
     async fn changed(&self) -> io::Result<crate::terms::Stamp> {
         unsupported()
     }
+    async fn is_named(&self) -> io::Result<bool> {
+        unsupported()
+    }
     async fn set_len(&self, _: u64) -> io::Result<()> {
         unsupported()
     }

@@ -120,6 +120,8 @@ pub trait DiskFile: Clone + 'static {
     async fn len(&self) -> io::Result<u64>;
     /// When the file was changed last, by whomever, as the file system tells it (ctime).
     async fn changed(&self) -> io::Result<Stamp>;
+    /// Whether a name still leads to the file: one that was removed lives on, unseen, for as long as somebody has it open.
+    async fn is_named(&self) -> io::Result<bool>;
     /// Cuts or extends the file to a length in bytes.
     async fn set_len(&self, bytes: u64) -> io::Result<()>;
 }

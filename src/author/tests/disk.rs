@@ -82,6 +82,9 @@ impl DiskFile for SmallFile {
     async fn changed(&self) -> io::Result<Stamp> {
         Err(never())
     }
+    async fn is_named(&self) -> io::Result<bool> {
+        Err(never())
+    }
     async fn set_len(&self, _: u64) -> io::Result<()> {
         Err(never())
     }

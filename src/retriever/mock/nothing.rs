@@ -98,6 +98,9 @@ impl DiskFile for Nothing {
     async fn changed(&self) -> io::Result<Stamp> {
         nothing()
     }
+    async fn is_named(&self) -> io::Result<bool> {
+        nothing()
+    }
     async fn set_len(&self, _: u64) -> io::Result<()> {
         nothing()
     }

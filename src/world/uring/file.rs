@@ -212,6 +212,10 @@ impl DiskFile for UringFile {
         })
     }
 
+    async fn is_named(&self) -> io::Result<bool> {
+        Ok(rustix::fs::fstat(descriptor(&self.shared.file))?.st_nlink > 0)
+    }
+
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
         Ok(rustix::fs::ftruncate(descriptor(&self.shared.file), bytes)?)
     }

@@ -344,6 +344,11 @@ impl DiskFile for SimFile {
         })
     }
 
+    async fn is_named(&self) -> io::Result<bool> {
+        self.boot.check()?;
+        Ok(self.boot.machine.platter.borrow().is_named(self.inode))
+    }
+
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
         let takes = Cost::Name.time(&self.boot.machine);
         let done = self.deed(takes, move |machine, platter, _, inode| {

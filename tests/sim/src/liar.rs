@@ -148,6 +148,10 @@ impl<F: DiskFile> DiskFile for LyingFile<F> {
         self.0.changed().await
     }
 
+    async fn is_named(&self) -> io::Result<bool> {
+        self.0.is_named().await
+    }
+
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes).await
     }

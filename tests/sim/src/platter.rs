@@ -277,6 +277,11 @@ impl Platter {
         self.files.get(&inode).map_or(0, |file| file.changed)
     }
 
+    /// Whether a name leads to a file.
+    pub(crate) fn is_named(&self, inode: Inode) -> bool {
+        self.names.values().any(|named| *named == inode)
+    }
+
     pub(crate) fn used_bytes(&self) -> u64 {
         self.names
             .values()
