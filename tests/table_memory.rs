@@ -4,8 +4,8 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reserve::format::segment::Location;
 use reserve::keeper::sets::{SetIndex, Sets};
@@ -14,21 +14,28 @@ use reserve::terms::{AuthorIndex, ChunkId};
 
 struct Counting;
 
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-static CALLS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    // Of this thread alone: the one that runs the tests allocates when it likes.
+    static BYTES: Cell<usize> = const { Cell::new(0) };
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A thread that ends has no counters any more.
+fn count(bytes: usize) {
+    let _ = BYTES.try_with(|counted| counted.set(counted.get() + bytes));
+    let _ = CALLS.try_with(|counted| counted.set(counted.get() + 1));
+}
 
 // SAFETY: every call is handed to `System` with the caller's own arguments; counting touches no memory of theirs.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count(layout.size());
         // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count(layout.size());
         // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is the same.
         unsafe { System.alloc_zeroed(layout) }
     }
@@ -39,8 +46,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        BYTES.fetch_add(bytes, Ordering::Relaxed);
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count(bytes);
         // SAFETY: the caller keeps the contract of `realloc`, and all memory came from `System`.
         unsafe { System.realloc(memory, layout, bytes) }
     }
@@ -55,19 +61,18 @@ fn id_of(number: u64) -> ChunkId {
     ChunkId(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
-// One test only: another thread's allocations would be counted too.
 #[test]
 fn a_million_chunks_take_thirty_two_bytes_each_and_nothing_is_allocated_after_open() {
-    let before = BYTES.load(Ordering::Relaxed);
+    let before = BYTES.get();
     let mut table = Table::new(usize::try_from(CHUNKS).expect("it fits"));
     let mut sets = Sets::new();
-    let bytes = BYTES.load(Ordering::Relaxed) - before;
+    let bytes = BYTES.get() - before;
     assert!(
         bytes as u64 <= 32 * CHUNKS,
         "{bytes} bytes for {CHUNKS} chunks"
     );
 
-    let calls = CALLS.load(Ordering::Relaxed);
+    let calls = CALLS.get();
     for number in 0..CHUNKS {
         let id = id_of(number);
         let author = AuthorIndex(u16::try_from(number % 5).expect("it fits"));
@@ -90,5 +95,5 @@ fn a_million_chunks_take_thirty_two_bytes_each_and_nothing_is_allocated_after_op
         .map(|entry| black_box(entry.prefix))
         .is_sorted();
     assert!(is_sorted);
-    assert_eq!(CALLS.load(Ordering::Relaxed), calls, "it allocated");
+    assert_eq!(CALLS.get(), calls, "it allocated");
 }

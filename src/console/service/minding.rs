@@ -169,18 +169,16 @@ impl<W: World> Service<W> {
         })
     }
 
-    /// Asks a peer how much room it has. One that says it has damage is asked again for its share.
+    /// Asks a peer how much room it has. One that lost something since is asked again for its share.
     pub(super) async fn look_at_room(&self, session: &Session) {
         let peer = session.peer();
         let Ok(room) = RemoteKeeper::new(session.clone()).room().await else {
             return;
         };
-        if room.damaged > 0 {
-            self.0.protection.borrow_mut().disproven(peer);
-        }
         let before = self.0.rooms.borrow_mut().insert(peer, room);
-        if before.is_some_and(|before| before.unbroken != room.unbroken) {
-            // It lost something: what it confirmed of older snapshots is asked again.
+        if before.is_some_and(|before| has_lost(&before, &room)) {
+            // What it confirmed of the newest snapshot, and of older ones, is asked again.
+            self.0.protection.borrow_mut().disproven(peer);
             self.0.mend.notify_one();
         }
         self.tell_room(peer, &room);
@@ -195,6 +193,11 @@ impl<W: World> Service<W> {
     pub(super) fn refusal_in_words(&self, peer: PeerKey, refusal: Refusal) -> String {
         limit_in_words(refusal, self.room_of(peer).as_ref())
     }
+}
+
+/// Whether a keeper lost something between two answers. Damage that nobody can heal is no news every time.
+pub(super) const fn has_lost(before: &Room, now: &Room) -> bool {
+    before.unbroken != now.unbroken || now.damaged > before.damaged
 }
 
 /// Why a keeper takes no more, with its figures and what to do.
@@ -276,6 +279,35 @@ fn tell(report: &SweepReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loss_is_news_once_and_damage_that_stands_is_none() {
+        let whole = Room {
+            unbroken: 1,
+            ..Room::default()
+        };
+        let damaged = Room {
+            damaged: 1,
+            unbroken: 2,
+            ..whole
+        };
+        assert!(has_lost(&whole, &damaged));
+        assert!(!has_lost(&damaged, &damaged));
+        assert!(!has_lost(
+            &damaged,
+            &Room {
+                damaged: 0,
+                ..damaged
+            }
+        ));
+        assert!(has_lost(
+            &damaged,
+            &Room {
+                damaged: 2,
+                ..damaged
+            }
+        ));
+    }
 
     #[test]
     fn a_limit_is_told_with_its_figures_and_what_to_do() {

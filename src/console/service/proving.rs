@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Service;
 use super::gate::told_of;
+use super::minding::has_lost;
 use super::protection::Now;
 use super::views::name_of;
 use crate::author::{self, CatchUpError, SnapshotReport};
@@ -191,10 +192,16 @@ impl<W: World> Service<W> {
         let identity = self.author_identity();
         let number = head.head.number;
         let complete = self.0.protection.borrow().complete(number);
-        let places = self.places();
-        match author::catch_up(&self.keepers(), &identity.keyring, &head, &complete, peer).await {
-            // Keepers have to hold more since: it is asked again.
-            Ok(_) if self.places() != places => self.lacks_something(peer, None),
+        let (places, room) = (self.places(), self.room_of(peer));
+        let done =
+            author::catch_up(&self.keepers(), &identity.keyring, &head, &complete, peer).await;
+        let has_lost = match (room, self.room_of(peer)) {
+            (Some(before), Some(now)) => has_lost(&before, &now),
+            (None, _) | (_, None) => false,
+        };
+        match done {
+            // Keepers have to hold more since, or it lost something while it was asked: it is asked again.
+            Ok(_) if has_lost || self.places() != places => self.lacks_something(peer, None),
             Ok(done) if done.has_head => {
                 self.0.refusing.borrow_mut().remove(&peer);
                 self.tell_refusal(peer, None);
