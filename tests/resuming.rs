@@ -254,6 +254,7 @@ fn what_came_of_a_retrieval_is_an_event_of_the_box_that_was_asked() {
         let is_ours = |event: &Value| event["kind"].as_str().unwrap().starts_with("retrieval_");
         events.filter(is_ours).collect()
     };
+    office.until_told("retrieval_done", "moment", |_| true);
     let events = told(&office);
     assert_eq!(events.len(), 1, "{events:#?}");
     assert_eq!(events[0]["kind"], "retrieval_done");
@@ -270,6 +271,7 @@ fn what_came_of_a_retrieval_is_an_event_of_the_box_that_was_asked() {
     fs::write(&segment, bytes).unwrap();
     office.start();
     let damaged = last_line(begin(&office, &late), 4);
+    office.until_told("retrieval_incomplete", "moment", |_| true);
     let events = told(&office);
     assert_eq!(events.len(), 2, "{events:#?}");
     assert_eq!(events[1]["kind"], "retrieval_incomplete");

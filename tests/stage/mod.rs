@@ -117,6 +117,7 @@ impl Stage {
         let ticket = inviter.succeeds(&["invite"]);
         newcomer.succeeds(&["join", "--name", name, ticket.trim()]);
         newcomer.start();
+        inviter.until_met(name);
         newcomer
     }
 }
@@ -161,6 +162,17 @@ impl BoxProcess {
     #[track_caller]
     pub fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.succeeds(args)).unwrap()
+    }
+
+    /// Waits until it has a session with another Box.
+    #[track_caller]
+    pub fn until_met(&self, name: &str) {
+        self.until(&["peers", "--json"], |peers| {
+            let peers = peers.as_array().unwrap();
+            peers
+                .iter()
+                .any(|peer| peer["name"] == name && peer["connected"] == true)
+        });
     }
 
     /// Starts the keeper and waits until it says where it listens.

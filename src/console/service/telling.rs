@@ -42,7 +42,7 @@ impl<W: World> Service<W> {
         let facts = [
             EventFact::new(FactName::Files, report.files),
             EventFact::new(FactName::Bytes, report.bytes),
-            copies.clone(),
+            copies,
         ];
         if !report.is_unchanged {
             let number = Subject::Snapshot(report.number.0);
@@ -79,13 +79,9 @@ impl<W: World> Service<W> {
         );
         let waits = !report.head.head.accepted;
         reporter.settle(waits, EventKind::LossPending, Subject::Itself, &[]);
+        // One that is not may be in a moment, when a keeper is back or has caught up: what lasts is told by the watch.
         if report.is_protected() {
             self.tell_protected(report.number, u32::from(report.copies));
-        } else if !report.is_unchanged {
-            // A look that finds nothing new while a keeper naps is no news: what lasts is told by the watch.
-            let least = EventFact::new(FactName::FactorMin, u64::from(report.copies_min));
-            let facts = [copies, least];
-            reporter.raise(EventKind::NotProtected, Subject::Itself, &facts);
         }
     }
 
