@@ -1,6 +1,6 @@
 //! `cargo xtask sim`: simulated weeks of a whole reserve, by seed; past seeds that taught something; named stories.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -11,7 +11,7 @@ const SEEDS: &str = "tests/sim/seeds.txt";
 /// How long new seeds are tried in the checks, in seconds.
 const NEW_SEEDS_SECONDS: &str = "60";
 /// Hours of each new week in the checks: many short weeks meet more beginnings than few long ones.
-const NEW_SEEDS_HOURS: &str = "48";
+const NEW_SEEDS_HOURS: &str = "12";
 
 /// What to run.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,9 +81,26 @@ pub fn checks() -> Result<Outcome> {
             return Ok(outcome);
         }
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let words = format!("--from {now}00 --seconds {NEW_SEEDS_SECONDS} --hours {NEW_SEEDS_HOURS}");
+    let from = new_seed();
+    let words = format!("--from {from} --seconds {NEW_SEEDS_SECONDS} --hours {NEW_SEEDS_HOURS}");
     weeks(&words.split(' ').map(str::to_owned).collect::<Vec<_>>())
+}
+
+/// Where new seeds begin: other ones for every state of the repository, and the same for everybody who checks that state, so that
+/// what was found can be found again. Without git it is one place for all.
+fn new_seed() -> u64 {
+    let tree = Command::new("git")
+        .current_dir(root())
+        .args(["rev-parse", "HEAD^{tree}"])
+        .env_remove("GIT_DIR")
+        .output();
+    let name = tree.map(|tree| String::from_utf8_lossy(&tree.stdout).into_owned());
+    seed_of(&name.unwrap_or_default())
+}
+
+fn seed_of(tree: &str) -> u64 {
+    let digits = tree.get(..8).unwrap_or("0");
+    u64::from_str_radix(digits, 16).unwrap_or(0) * 100 + 1_000
 }
 
 fn weeks(arguments: &[String]) -> Result<Outcome> {
@@ -122,6 +139,13 @@ fn past(text: &str) -> Result<Vec<Past>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_seeds_are_the_trees_own() {
+        assert_eq!(seed_of("0000000affff"), 2_000);
+        assert_ne!(seed_of("0123456789"), seed_of("1123456789"));
+        assert_eq!(seed_of(""), 1_000, "without git");
+    }
 
     #[test]
     fn weeks_stories_and_the_checks_are_told_apart() {
