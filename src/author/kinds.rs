@@ -18,10 +18,11 @@ pub(super) async fn take<T: Tree>(
     (old, began): (Option<Draft>, Stamp),
     tell: &mut impl FnMut(&[u8], &str),
 ) -> Option<Draft> {
-    if let Some(mut old) = old
-        && kind_of(&old) == Some(stat.kind)
-        && is_untouched(&old, stat, began)
+    let old = old.filter(|old| kind_of(old) == Some(stat.kind));
+    if let Some(old) = &old
+        && is_untouched(old, stat, began)
     {
+        let mut old = old.clone();
         old.mark(stat, device);
         return Some(old);
     }
@@ -34,8 +35,16 @@ pub(super) async fn take<T: Tree>(
                 return None;
             }
             Err(reason) => {
-                tell(path, &reason.to_string());
-                return None;
+                let mut old = old.filter(|_| is_unreadable(&reason));
+                let told = match &mut old {
+                    Some(old) => {
+                        old.ctime = TO_READ_AGAIN;
+                        as_it_was(&reason)
+                    }
+                    None => reason.to_string(),
+                };
+                tell(path, &told);
+                return old;
             }
         },
         FileKind::Fifo => Made::Fifo,

@@ -1,5 +1,6 @@
 //! The walk of a data set beside the previous index: each thing taken over or read, the ground looked at from time to time.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -108,7 +109,13 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                 Step::Unread { path, reason } if path.is_empty() => {
                     return Err(NotTaken::Held(reason.to_string()));
                 }
-                Step::Unread { path, reason } => self.stand_in(&path, &reason).await?,
+                Step::Unread { path, reason } => {
+                    // A database is read by itself; what could be read of it then is not missing.
+                    let is_of_one = self.finds_database(&path).await?;
+                    if !is_of_one || !self.database_has(&path) {
+                        self.stand_in(&path, &reason).await?;
+                    }
+                }
                 Step::Found { path, stat } => self.take(path, stat).await?,
             }
             self.gather.settle(&self.means).await?;
@@ -391,6 +398,13 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             self.gather.settle(&self.means).await?;
         }
         Ok(true)
+    }
+
+    /// Whether a file that is due next comes from the database that was read.
+    fn database_has(&self, path: &[u8]) -> bool {
+        let files = self.database.as_ref().map(|known| &known.files);
+        let next = files.and_then(VecDeque::front);
+        next.is_some_and(|(next, ..)| next == path)
     }
 
     /// Whether a file belongs to the database the walk is in.

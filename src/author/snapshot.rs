@@ -212,8 +212,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             let mut report = self.report(last, &mut sets, absent, warning);
             report.is_unchanged = true;
             self.hand_out(&mut report).await?;
-            // What was read because it was young need not be read at every look.
-            sets.retain(|set| set.files_reused < set.manifest.files);
+            // What was young when it was looked at last has rested by now: the next look need not doubt it.
             put_on_shelf(sets).await;
             return Ok(Ok(report));
         }

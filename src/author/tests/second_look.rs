@@ -131,23 +131,31 @@ fn what_cannot_be_read_any_more_stays_as_it_was() {
         tree.file("/d/large", bytes("large", 0, 20_000));
         tree.add("/d/dir", Thing::Dir);
         tree.file("/d/dir/in it", bytes("in it", 0, 100));
+        tree.add("/d/link", Thing::Link(b"small".to_vec()));
         house.take().await.expect("taken");
         let before = house.expected();
         tree.add("/d/small", Thing::Locked(FileKind::File));
         tree.add("/d/dir", Thing::Locked(FileKind::Dir));
+        tree.add("/d/link", Thing::Locked(FileKind::Symlink));
         tree.change("/d/large", |stat| stat.mtime.nanos += 1);
         let broken = b"/d/large".to_vec();
         tree.0.broken_from.borrow_mut().insert(broken, 0);
         let report = house.take().await.expect("taken");
         assert_eq!(house.contents(&report), before);
-        assert_eq!(report.unread_count, 3, "{:?}", report.unread);
-        for path in ["small", "large", "dir"] {
+        assert_eq!(report.unread_count, 4, "{:?}", report.unread);
+        let entries = house.entries(&report);
+        assert!(
+            entries
+                .iter()
+                .any(|(entry, _)| entry.path.as_slice() == b"link")
+        );
+        for path in ["small", "large", "dir", "link"] {
             assert!(told(&report, path).is_some_and(|reason| reason.contains("as it was before")));
         }
         let again = house.take().await.expect("taken");
-        assert_eq!((again.unread_count, house.contents(&again)), (3, before));
+        assert_eq!((again.unread_count, house.contents(&again)), (4, before));
         // What is gone is gone.
-        for path in ["/d/small", "/d/large", "/d/dir", "/d/dir/in it"] {
+        for path in ["/d/small", "/d/large", "/d/dir", "/d/dir/in it", "/d/link"] {
             tree.remove(path);
         }
         let after = house.take().await.expect("taken");
@@ -197,5 +205,49 @@ fn a_data_set_that_was_never_there_does_not_stop_the_others() {
         house.world.tree.file("/unplugged/film", *b"film");
         let both = house.take().await.expect("taken");
         assert_eq!((both.unread_count, both.files), (0, 2));
+    });
+}
+
+#[test]
+fn a_file_of_a_database_that_was_overlooked_once_is_there_once() {
+    run(async {
+        let house = House::new(2, (2, 2));
+        let tree = &house.world.tree;
+        tree.add("/d/base", Thing::Dir);
+        for (name, text) in [
+            ("CURRENT", "MANIFEST-000001"),
+            ("MANIFEST-000001", "edits"),
+            ("000003.log", "log"),
+            ("000002.ldb", "table"),
+        ] {
+            tree.file(format!("/d/base/{name}"), text.as_bytes());
+        }
+        house.take().await.expect("taken");
+        let table = b"/d/base/000002.ldb".to_vec();
+        tree.0.unseen.borrow_mut().insert(table, 1);
+        let report = house.take().await.expect("taken");
+        assert_eq!(report.unread_count, 0, "{:?}", report.unread);
+        let entries = house.entries(&report);
+        let is_it = |entry: &[u8]| entry == b"base/000002.ldb";
+        let many = entries.iter().filter(|(entry, _)| is_it(&entry.path));
+        assert_eq!(many.count(), 1);
+        assert_eq!(house.contents(&report), house.expected());
+    });
+}
+
+#[test]
+fn a_young_directory_is_doubted_at_one_look_only() {
+    run(async {
+        let mut house = House::new(2, (2, 2));
+        let tree = &house.world.tree;
+        let now = house.world.clock.0.get();
+        tree.file("/d/file", *b"text");
+        tree.change("/d", |stat| stat.ctime.seconds = now - 1);
+        house.take().await.expect("taken");
+        house.world.clock.0.set(now + 3600);
+        assert!(house.still().await.is_none());
+        house.options.only_news = true;
+        assert!(house.take().await.expect("looked").is_unchanged);
+        assert!(house.still().await.is_some());
     });
 }

@@ -143,6 +143,8 @@ pub struct FilesInner {
     pub bytes_read: Cell<u64>,
     /// Files of which nothing can be read from a place on.
     pub broken_from: RefCell<BTreeMap<Vec<u8>, usize>>,
+    /// How often a look at a thing fails.
+    pub unseen: RefCell<BTreeMap<Vec<u8>, u32>>,
     /// Things whose extended attributes cannot be read.
     pub mute: RefCell<Vec<Vec<u8>>>,
     /// Reads after which a file at this path is touched once more.
@@ -321,7 +323,15 @@ impl Tree for Files {
     }
     async fn look(&self, dir: &TreePath, names: Vec<Vec<u8>>) -> Vec<DirEntry> {
         let look = |name: Vec<u8>| {
-            let found = self.at(&[dir, &name].join(&b'/'));
+            let path = [dir, &name].join(&b'/');
+            if let Some(left) = self.0.unseen.borrow_mut().get_mut(&path)
+                && *left > 0
+            {
+                *left -= 1;
+                let stat = Err(libc::EIO);
+                return DirEntry { name, stat };
+            }
+            let found = self.at(&path);
             let stat = found.map(|(_, stat)| stat).map_err(|_| libc::ENOENT);
             DirEntry { name, stat }
         };
