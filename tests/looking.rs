@@ -299,3 +299,18 @@ fn two_snapshots_are_compared_and_a_snapshot_with_files_on_disk() {
     let bad = office.run(&["diff", "--author", "home", "latest"]);
     assert_eq!(bad.status.code(), Some(2), "{bad:?}");
 }
+
+#[test]
+fn a_retrieval_that_is_refused_leaves_no_directory_behind() {
+    let stage = Stage::new();
+    let (_home, office) = two_authors(&stage);
+    let deep = stage.path("not there/nor here/back");
+    let refused = office
+        .command()
+        .args(["retrieve", "--author", "home", "--path", "/new", "--to"])
+        .arg(&deep)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
+    assert!(!stage.path("not there").exists(), "{}", told(&refused));
+}

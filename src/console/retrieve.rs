@@ -80,15 +80,24 @@ pub fn run(dir: &Path, args: &cli::Retrieve) -> Result<Exit, Fault> {
             "Give another directory with --to.",
         )
     })?;
+    let made = missing_dirs(&target);
     let _alone = alone(&target)?;
     let outcome = uring::run_without_ring(async move { restore(opened, args, &target).await })
         .map_err(|error| {
-        Fault::from_sentence(
-            &error.to_string(),
-            "Nothing was written.",
-            "Look at `reserve doctor`, then repeat the command.",
-        )
-    })??;
+            Fault::from_sentence(
+                &error.to_string(),
+                "Nothing was written.",
+                "Look at `reserve doctor`, then repeat the command.",
+            )
+        })
+        .flatten();
+    if outcome.is_err() {
+        // Those that were made for nothing; one with something in it stays.
+        for dir in made {
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+    let outcome = outcome?;
     if args.print.json {
         text::print_json(&outcome)?;
     } else {
@@ -153,15 +162,7 @@ async fn restore(
         overwrite: args.overwrite,
         try_anyway: args.try_anyway,
     };
-    let made = missing_dirs(target);
-    let report = restored(&world, &source, request, &progress).await;
-    if report.is_err() {
-        // Those that were made for nothing; one with something in it stays.
-        for dir in made {
-            let _ = std::fs::remove_dir(dir);
-        }
-    }
-    let report = report?;
+    let report = restored(&world, &source, request, &progress).await?;
     Ok(outcome(&opened, &source, &report))
 }
 
