@@ -11,16 +11,23 @@ pub fn refuse_own_state(dir: &Path, path: &Path) -> Result<(), Fault> {
     let (Ok(state), Ok(path)) = (whole(dir), whole(path)) else {
         return Ok(());
     };
-    let why = if path.starts_with(&state) {
-        "lies in this Box's own state directory"
-    } else if state.starts_with(&path) {
-        "holds this Box's own state directory"
-    } else {
+    let Some(why) = is_own_state(&state, &path) else {
         return Ok(());
     };
     let what = format!("{} {why} {}", path.display(), dir.display());
     let todo = "Name a directory beside it; what the Box keeps for others is protected on the others already.";
     Err(Fault::new(what, "Nothing was changed.", todo).exit(Exit::Usage))
+}
+
+/// Why a path, as it is written, is a Box's own, if it is.
+pub fn is_own_state(state: &Path, path: &Path) -> Option<&'static str> {
+    if path.starts_with(state) {
+        Some("lies in this Box's own state directory")
+    } else if state.starts_with(path) {
+        Some("holds this Box's own state directory")
+    } else {
+        None
+    }
 }
 
 /// Refuses what is no file or directory that can be kept.

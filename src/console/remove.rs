@@ -1,9 +1,7 @@
 //! `reserve remove`: a Box leaves in good order, or is shut out since it is lost.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
-use super::at_rest::AtRest;
 use super::cli::Remove;
 use super::client::Client;
 use super::control::{LeavingView, Removal, RemovedView, Reply, Want};
@@ -14,14 +12,6 @@ use super::{interrupt, text};
 
 /// `reserve remove`
 pub fn run(dir: &Path, args: &Remove) -> Result<Exit, Fault> {
-    if !args.lost && !is_meant(dir, &args.name) {
-        return Err(Fault::new(
-            "the name typed is another one",
-            "Nothing was changed: this Box stays in its reserve.",
-            "Repeat the command if it is to leave.",
-        )
-        .exit(Exit::Usage));
-    }
     let want = Want::Remove(Removal {
         name: args.name.to_string(),
         lost: args.lost,
@@ -58,21 +48,6 @@ pub fn run(dir: &Path, args: &Remove) -> Result<Exit, Fault> {
         text::print(&summary(&removed))?;
     }
     Ok(Exit::Done)
-}
-
-/// Whether a person who sends away the very Box they sit at means it; a program that names it does.
-fn is_meant(dir: &Path, name: &str) -> bool {
-    let is_own = AtRest::new(dir)
-        .load()
-        .is_ok_and(|loaded| loaded.config.name == name);
-    if !is_own || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return true;
-    }
-    text::tell(&format!(
-        "{name} is this Box itself: it leaves the reserve for good, and nothing on it is protected any more.\nType its name again to go on:"
-    ));
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).is_ok() && line.trim() == name
 }
 
 fn how_far(now: &LeavingView) -> String {

@@ -13,6 +13,7 @@ use super::{Service, views};
 use crate::author::{self, AuthorIdentity, DataSetConfig, KeeperShare, Options, SnapshotError};
 use crate::console::control::{JobView, SnapshotOutcome};
 use crate::console::fault::{Exit, Fault};
+use crate::console::protectable;
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
 use crate::format::message::Refusal;
 use crate::keeper::Keepers;
@@ -63,16 +64,13 @@ impl<W: World> Service<W> {
             )
         })?;
         if let Some(dir) = self.0.state_dir.get()
-            && let Some(set) = config
-                .data
-                .iter()
-                .find(|set| is_own(dir, Path::new(&set.path)))
+            && let Some((set, why)) = config.data.iter().find_map(|set| {
+                let why = protectable::is_own_state(dir, Path::new(&set.path))?;
+                Some((set, why))
+            })
         {
             return Err(Fault::new(
-                format!(
-                    "box.toml: data set {} lies in this Box's own state directory or holds it",
-                    set.name
-                ),
+                format!("box.toml: data set {} {why}", set.name),
                 "No snapshot was taken.",
                 "Name a directory beside it in box.toml, then `reserve snapshot --wait`.",
             ));
@@ -329,11 +327,6 @@ fn make_room(jobs: &mut VecDeque<Rc<Job>>) {
     }
 }
 
-/// Whether a path is, as it is written, part of the state directory or above it.
-fn is_own(state_dir: &Path, path: &Path) -> bool {
-    path.starts_with(state_dir) || state_dir.starts_with(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,16 +347,5 @@ mod tests {
         }
         assert_eq!((jobs.len(), jobs[0].id), (REMEMBERED_MAX, 1));
         assert_eq!(jobs.back().map(|job| job.id), Some(last));
-    }
-
-    #[test]
-    fn the_state_directory_and_what_holds_it_are_no_data_sets() {
-        let state = Path::new("/var/lib/reserve");
-        for own in ["/var/lib/reserve", "/var/lib/reserve/store", "/var", "/"] {
-            assert!(is_own(state, Path::new(own)), "{own}");
-        }
-        for other in ["/srv", "/var/lib/reserves", "/var/lib/mail"] {
-            assert!(!is_own(state, Path::new(other)), "{other}");
-        }
     }
 }

@@ -34,7 +34,7 @@ impl<W: World> Service<W> {
                     let subject = Subject::DataSet(name.clone());
                     reporter.raise(EventKind::DataSetMissing, subject, &[]);
                 }
-                self.tell_failed(&error.to_string());
+                // That it failed is told by whoever began it, of whatever reason.
                 return;
             }
         };

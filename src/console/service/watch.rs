@@ -118,7 +118,7 @@ impl<W: World> Service<W> {
             let age = text::age(newest, now_seconds).unwrap_or_default();
             self.tell_failed(&format!("a snapshot is overdue, the newest is {age} old"));
         }
-        // A snapshot that is being taken tells its own end.
+        // While one is being taken its copies are on their way.
         let is_busy = self.running_job().is_some();
         for (kind, name, wanted) in [
             (EventKind::NotProtected, FactName::FactorMin, factor_min),
