@@ -123,6 +123,17 @@ fn forge_segment(dir: &Path, number: u32) {
         .unwrap();
 }
 
+/// Replaces the store of a Box by one with all these segments.
+fn forge_store(dir: &Path) {
+    let store = dir.join("store");
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    for number in 1..=SEGMENTS {
+        forge_segment(&store, number);
+    }
+    forge_marks(&store);
+}
+
 #[test]
 fn a_tebibyte_in_thousands_of_segments_opens_complete_and_serves_three_peers_within_64_mib() {
     let stage = Stage::new();
@@ -131,13 +142,7 @@ fn a_tebibyte_in_thousands_of_segments_opens_complete_and_serves_three_peers_wit
     let mut home = stage.first_box("home", &files);
     let callers = ["anna", "bela", "cleo"].map(|name| caller::invited(&stage, name, &home));
     home.kill();
-    let store = home.dir.join("store");
-    std::fs::remove_dir_all(&store).unwrap();
-    std::fs::create_dir(&store).unwrap();
-    for number in 1..=SEGMENTS {
-        forge_segment(&store, number);
-    }
-    forge_marks(&store);
+    forge_store(&home.dir);
     // The first start also waits for what was just forged to reach the disk.
     home.start();
     home.kill();
@@ -248,13 +253,7 @@ fn a_box_with_a_full_table_protects_thousands_of_files_and_media_with_memory_to_
     let mut home = stage.first_box("home", &files);
     let office = stage.joined_box("office", &home);
     home.kill();
-    let store = home.dir.join("store");
-    std::fs::remove_dir_all(&store).unwrap();
-    std::fs::create_dir(&store).unwrap();
-    for number in 1..=SEGMENTS {
-        forge_segment(&store, number);
-    }
-    forge_marks(&store);
+    forge_store(&home.dir);
     home.start();
     home.until(&["peers", "--json"], |peers| {
         let peers = peers.as_array().cloned().unwrap_or_default();

@@ -9,7 +9,6 @@ use std::time::Duration;
 use reserve::author::Seen;
 use reserve::console::service::Service;
 use reserve::format::head::SignedHead;
-use reserve::retriever::{Progress, Request, manifest_of, retrieve};
 use reserve::terms::PeerKey;
 use reserve::world::World;
 use tokio::time::timeout;
@@ -196,28 +195,10 @@ async fn bring_back<W: World>(
     service: Service<W>,
     head: SignedHead,
 ) -> Answer<TreeSnapshot> {
-    let world = home.clone();
     // What an earlier retrieval left.
     let _ = home.tree().remove(BACK);
-    let restored = home.run(async move {
-        let source = service.source();
-        let manifest = manifest_of(&source, &head.head).await?;
-        let request = Request {
-            manifest: &manifest,
-            data_set: None,
-            paths: &[],
-            target: BACK.as_bytes(),
-            into_nonempty: false,
-            overwrite: false,
-            try_anyway: false,
-        };
-        retrieve(&world, &source, request, &Progress::default()).await
-    });
-    let report = restored.await??;
-    if !report.is_complete() {
-        return Err(format!("not everything came back: {report:?}").into());
-    }
-    let back = home.tree().snapshot(BACK)?;
+    let back =
+        crate::retrieval::bring_back(&home, head.head, BACK, move || service.source()).await?;
     home.tree().remove(BACK)?;
     Ok(back)
 }

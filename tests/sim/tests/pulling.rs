@@ -7,19 +7,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use reserve::format::head::SignedHead;
-use reserve::format::keys::{NetworkKeys, RecoveryWay, ReserveSecret};
 use reserve::format::message::{Message, Refusal, Room};
 use reserve::format::record::id_of;
 use reserve::keeper::{Ask, AskError, Host, Keepers, MemberView, Server, Store, StoreConfig};
-use reserve::session::{Answered, Callee, Gate, HelloFacts, LocalKeys, Pool, answer, open};
-use reserve::terms::limits::{PORT_DEFAULT, RECEIVE_CREDIT_BYTES, RECEIVE_POOL_BYTES};
+use reserve::session::{Answered, Callee, answer, open};
+use reserve::terms::limits::PORT_DEFAULT;
 use reserve::terms::{ChunkId, KeyEpoch, PeerKey, ReserveId, SnapshotNumber, Suite};
 use reserve::world::{Clock, Listener, Net, World};
-use sim::{SimBox, SimWorld, run};
+use sim::{Member, SimBox, SimWorld, run};
 use smol_str::SmolStr;
-use x25519_dalek::StaticSecret;
 
 type Answer<T> = Result<T, Box<dyn Error>>;
 
@@ -104,49 +101,6 @@ impl Host for Friend {
     }
     async fn merge_roster(&self, _: &[u8]) -> Result<(), Refusal> {
         Ok(())
-    }
-}
-
-/// One Box's identity; everybody is let in.
-struct Member {
-    keys: LocalKeys,
-    pool: Pool,
-}
-
-impl Member {
-    fn numbered(number: u8) -> Rc<Self> {
-        let sign = SigningKey::from_bytes(&[number; 32]);
-        let noise = StaticSecret::from([number + 100; 32]);
-        let keys = LocalKeys::new(sign, noise);
-        let pool = Pool::new(RECEIVE_POOL_BYTES);
-        Rc::new(Self { keys, pool })
-    }
-}
-
-impl Gate for Member {
-    fn network_keys(&self, epoch: KeyEpoch) -> Option<NetworkKeys> {
-        Some(NetworkKeys::derive(epoch, &ReserveSecret([7; 32])))
-    }
-    fn ticket_secret(&self, _: u64) -> Option<[u8; 32]> {
-        None
-    }
-    fn recovery_way(&self) -> Option<RecoveryWay> {
-        None
-    }
-    fn knows(&self, _: &[u8; 32]) -> bool {
-        true
-    }
-    fn admits(&self, _: &PeerKey, _: &[u8; 32]) -> bool {
-        true
-    }
-    fn hello(&self) -> HelloFacts {
-        HelloFacts {
-            boot: 1,
-            version: SmolStr::new_static("sim"),
-            roster: [0; 32],
-            credit_bytes: RECEIVE_CREDIT_BYTES,
-            heads: Vec::new(),
-        }
     }
 }
 

@@ -6,23 +6,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
-use reserve::format::keys::{NetworkKeys, RecoveryWay, ReserveSecret};
 use reserve::format::message::Message;
 use reserve::format::record::id_of;
 use reserve::keeper::{Store, StoreConfig};
-use reserve::session::{
-    Answered, Callee, Gate, HelloFacts, LocalKeys, Pool, Session, SessionError, answer, open,
-};
-use reserve::terms::limits::{
-    KEEPALIVE_SECONDS, PORT_DEFAULT, RECEIVE_CREDIT_BYTES, RECEIVE_POOL_BYTES,
-    SESSION_SILENCE_SECONDS_MAX,
-};
-use reserve::terms::{ChunkId, KeyEpoch, PeerKey, Suite};
+use reserve::session::{Answered, Callee, Session, SessionError, answer, open};
+use reserve::terms::limits::{KEEPALIVE_SECONDS, PORT_DEFAULT, SESSION_SILENCE_SECONDS_MAX};
+use reserve::terms::{ChunkId, KeyEpoch, Suite};
 use reserve::world::{Clock, Entropy, Listener, Net, World};
-use sim::{SimBox, SimWorld, run};
-use smol_str::SmolStr;
-use x25519_dalek::StaticSecret;
+use sim::{Member, SimBox, SimWorld, run};
 
 const CONFIG: StoreConfig = StoreConfig {
     table_chunks: 4096,
@@ -31,56 +22,6 @@ const CONFIG: StoreConfig = StoreConfig {
 };
 
 type Answer<T> = Result<T, Box<dyn Error>>;
-
-/// One Box's identity; everybody is let in.
-struct Member {
-    keys: LocalKeys,
-    pool: Pool,
-}
-
-impl Member {
-    fn numbered(number: u8) -> Rc<Self> {
-        let sign = SigningKey::from_bytes(&[number; 32]);
-        let noise = StaticSecret::from([number + 100; 32]);
-        let keys = LocalKeys::new(sign, noise);
-        Rc::new(Self {
-            keys,
-            pool: Pool::new(RECEIVE_POOL_BYTES),
-        })
-    }
-}
-
-impl Gate for Member {
-    fn network_keys(&self, epoch: KeyEpoch) -> Option<NetworkKeys> {
-        Some(NetworkKeys::derive(epoch, &ReserveSecret([7; 32])))
-    }
-
-    fn ticket_secret(&self, _number: u64) -> Option<[u8; 32]> {
-        None
-    }
-
-    fn recovery_way(&self) -> Option<RecoveryWay> {
-        None
-    }
-
-    fn knows(&self, _noise_static: &[u8; 32]) -> bool {
-        true
-    }
-
-    fn admits(&self, _peer: &PeerKey, _noise_static: &[u8; 32]) -> bool {
-        true
-    }
-
-    fn hello(&self) -> HelloFacts {
-        HelloFacts {
-            boot: 1,
-            version: SmolStr::new_static("sim"),
-            roster: [0; 32],
-            credit_bytes: RECEIVE_CREDIT_BYTES,
-            heads: Vec::new(),
-        }
-    }
-}
 
 /// Starts a keeper on a Box: it takes calls and puts what it is sent into its store. Returns where its sessions can be seen.
 async fn keep(home: &SimBox, member: Rc<Member>) -> Answer<Rc<RefCell<Vec<Session>>>> {

@@ -11,10 +11,10 @@ use reserve::author::{self, AuthorIdentity, DataSetConfig, Options, Sizes, Snaps
 use reserve::format::head::SignedHead;
 use reserve::format::keys::{DataKeys, ReserveSecret};
 use reserve::keeper::{Ask, Keepers, MemberView, Store, StoreConfig};
-use reserve::retriever::{Gather, Heads, Progress, Request, manifest_of, retrieve};
+use reserve::retriever::{Gather, Heads};
 use reserve::terms::{ChunkId, KeyEpoch, PeerKey, ReserveId, Stamp, Suite};
 use reserve::world::{Entropy, FileKind, World};
-use sim::{Neighbours, SimBox, SimWorld, TreeSnapshot};
+use sim::{Neighbours, SimBox, SimWorld, TreeSnapshot, bring_back};
 use smol_str::SmolStr;
 
 /// What stories and their steps end with.
@@ -270,29 +270,13 @@ impl<W: World> Reserve<W> {
         let new = self.world.box_named("new");
         self.retrievals.set(self.retrievals.get() + 1);
         let target = format!("/back/{}", self.retrievals.get());
-        let into = target.clone().into_bytes();
         let (world, keys) = (new.clone(), Rc::clone(&self.identity.keys));
         let keepers = self.neighbours.seen_by(NEW_BOX);
-        let restored = new.run(async move {
+        let source = move || {
             let keyring = move |epoch| (epoch == EPOCH).then(|| (*keys).clone());
-            let source = Gather::new(keepers, world.clone(), keyring);
-            let manifest = manifest_of(&source, &head.head).await?;
-            let request = Request {
-                manifest: &manifest,
-                data_set: None,
-                paths: &[],
-                target: &into,
-                into_nonempty: false,
-                overwrite: false,
-                try_anyway: false,
-            };
-            retrieve(&world, &source, request, &Progress::default()).await
-        });
-        let report = restored.await??;
-        if !report.is_complete() {
-            return Err(format!("not everything came back: {report:?}").into());
-        }
-        Ok(new.tree().snapshot(&target)?)
+            Gather::new(keepers, world, keyring)
+        };
+        bring_back(&new, head.head, &target, source).await
     }
 
     /// What a keeper acknowledged and does not have any more.
