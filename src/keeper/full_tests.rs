@@ -2,15 +2,19 @@
 
 use std::rc::Rc;
 
+use ed25519_dalek::SigningKey;
+
+use super::heads::HeadPlace;
 use super::queue::Sizes;
 use super::refuse::StoreError;
 use super::sets::SetIndex;
 use super::store::StoreConfig;
-use super::store_tests::{ANNA, BELA, CONFIG, open, open_with, put, run};
+use super::store_tests::{ANNA, BELA, CONFIG, head, open, open_with, put, run};
+use crate::format::head::SignedHead;
 use crate::format::record::id_of;
-use crate::terms::AuthorIndex;
-use crate::terms::ChunkId;
-use crate::terms::limits::TABLE_SETS_MAX;
+use crate::format::segment::Location;
+use crate::terms::limits::{HEADS_MAX, TABLE_SETS_MAX};
+use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
 
 /// Records whose names all belong at the very end of a table for 1,100 chunks.
 fn crowd(count: usize) -> Vec<(ChunkId, Rc<Vec<u8>>)> {
@@ -96,5 +100,57 @@ fn a_claim_that_finds_no_place_is_refused_before_it_is_written() {
         let (store, report) = open(&disk.power_cut()).await;
         assert_eq!(report.damaged_count, 0);
         assert_eq!(store.have(ANNA, &[id]).await.expect("it works"), [true]);
+    });
+}
+
+#[test]
+fn an_author_with_very_many_heads_leaves_room_for_those_of_others() {
+    run(async {
+        let disk = super::mock_world::MockWorld::new().disk;
+        let (store, _) = open(&disk).await;
+        let anna = SigningKey::from_bytes(&[3; 32]);
+        let bela = SigningKey::from_bytes(&[4; 32]);
+        store.put_head(&head(&anna, 1, 1)).await.expect("kept");
+        {
+            let mut state = store.inner().shared.state.borrow_mut();
+            for number in 2..=HEADS_MAX as u64 / 2 {
+                let place = HeadPlace {
+                    author: AuthorIndex(0),
+                    number: SnapshotNumber(number),
+                    location: Location::new(1, 4096).expect("it fits"),
+                };
+                assert!(state.heads.push(place));
+            }
+        }
+        let answer = store.put_head(&head(&anna, 1_000_000, 1)).await;
+        assert!(matches!(answer, Err(StoreError::HeadsFull)), "{answer:?}");
+        store.put_head(&head(&bela, 1, 1)).await.expect("kept");
+    });
+}
+
+#[test]
+fn heads_of_one_number_are_not_parted_by_the_end_of_an_answer() {
+    run(async {
+        let disk = super::mock_world::MockWorld::new().disk;
+        let (store, _) = open(&disk).await;
+        let key = SigningKey::from_bytes(&[3; 32]);
+        for number in 1..=60 {
+            let mut other = head(&key, number, 1).head;
+            store.put_head(&head(&key, number, 1)).await.expect("kept");
+            other.incarnation = [5; 8];
+            let other = SignedHead::sign(other, &key);
+            store.put_head(&other).await.expect("kept");
+        }
+        let author = PeerKey(key.verifying_key().to_bytes());
+        let (mut count, mut after) = (0, SnapshotNumber(0));
+        loop {
+            let page = store.heads(Some(author), after).await.expect("they read");
+            let Some(last) = page.iter().map(|head| head.head.number).max() else {
+                break;
+            };
+            count += page.len();
+            after = last;
+        }
+        assert_eq!(count, 120);
     });
 }

@@ -9,7 +9,7 @@ use super::holding::{Inner, head_number_in};
 use super::open::{DamageKind, OpenReport};
 use super::queue::stride_of;
 use super::reading::{Segment, Window};
-use super::refuse::StoreError;
+use super::refuse::{StoreError, is_want};
 use super::scan::{Scanned, scan};
 use super::writing::{footer_room, path_of};
 use crate::format::segment::{
@@ -146,10 +146,21 @@ impl<'a, W: World> Loading<'a, W> {
         is_last: bool,
     ) -> Result<Option<Tail>, StoreError> {
         let inner = self.inner;
-        let segment = inner.segment(number).await;
-        let segment = segment.map_err(StoreError::io("open a segment"))?;
-        let len = segment.1.len().await;
-        let len = len.map_err(StoreError::io("ask for a segment's length"))?;
+        let opened = async {
+            let segment = inner.segment(number).await?;
+            let len = segment.1.len().await?;
+            Ok((segment, len))
+        };
+        let (segment, len) = match opened.await {
+            Ok(opened) => opened,
+            // One file that a damaged file system does not give keeps nothing else from being served.
+            Err(error) if !is_want(&error) => {
+                tracing::error!(segment = number, %error, "a segment cannot be opened");
+                self.report.tell(number, 0, 0, DamageKind::Unreadable);
+                return Ok(None);
+            }
+            Err(error) => return Err(StoreError::io("open a segment")(error)),
+        };
         {
             let mut state = inner.shared.state.borrow_mut();
             state.segments += 1;
@@ -343,12 +354,16 @@ impl<'a, W: World> Loading<'a, W> {
             matches.take(8).map(|entry| entry.location).collect()
         };
         for location in before {
-            let segment = inner.segment(location.segment()).await;
-            let segment = segment.map_err(StoreError::io("open a segment"))?;
-            let header = self
-                .window
-                .header(&segment, location.offset(), BLOCK_BYTES)
-                .await;
+            let header = match inner.segment(location.segment()).await {
+                Ok(segment) => {
+                    let at = location.offset();
+                    self.window.header(&segment, at, BLOCK_BYTES).await
+                }
+                Err(error) if is_want(&error) => {
+                    return Err(StoreError::io("open a segment")(error));
+                }
+                Err(error) => Err(error),
+            };
             // What cannot be read any more is replaced by what came later.
             match header.ok().flatten() {
                 Some(header) if header.id != entry.id => {}

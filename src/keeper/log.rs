@@ -5,6 +5,7 @@
 //! write or sync failed is never appended to again, unless it failed for want of space: then what was written of the commit is cut
 //! and the file goes on when there is room.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::room::Need;
 use super::writing::{Footer, Stage, Unwritten, begin_segment, close_segment, footer_room};
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location, SEGMENT_NUMBER_MAX};
 use crate::format::verified::SegmentMark;
+use crate::terms::ChunkId;
 use crate::terms::limits::{
     BLOCK_BYTES, COMMIT_FRAMES_MAX, COMMIT_WAIT_DISK_MS, COMMIT_WAIT_SSD_MS, FRAME_ALIGN_BYTES,
     SEGMENT_FRAMES_MAX,
@@ -266,10 +268,13 @@ impl<W: World> Writer<W> {
         }
         self.segment = Some(segment);
         let shared = &self.inner.shared;
-        let has_data = taken.iter().any(|(job, _)| job.need == Need::Data);
+        let data = taken.iter().filter(|(job, _)| job.need == Need::Data);
+        let refused: BTreeSet<ChunkId> = data.map(|(job, _)| job.id).collect();
         let mut again = Vec::new();
         for (job, _) in taken {
-            if has_data && job.need != Need::Data {
+            // A claim of what is refused is refused with it.
+            let stays = job.need != Need::Data && !refused.contains(&job.id);
+            if stays && !refused.is_empty() {
                 again.push(job);
             } else {
                 shared.fail(job, StoreError::DiskFull);

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use super::mock_world::MockWorld;
 use super::open::DamageKind;
 use super::refuse::StoreError;
-use super::store_tests::{ANNA, CONFIG, FIRST, open_with, put, record, run};
+use super::store_tests::{ANNA, CONFIG, FIRST, open, open_with, put, record, run};
 use super::verify::Which;
 use super::verify_tests::{SECOND, held, read, sizes, three_segments};
+use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
 
 const THIRD: &str = "store/seg-000003";
 
@@ -69,5 +71,56 @@ fn a_file_that_is_removed_while_a_commit_is_under_way_fails_the_commit() {
             held(&store, &[id, ids[0], ids[4]]).await,
             [true, true, false]
         );
+    });
+}
+
+#[test]
+fn many_chunks_without_a_name_do_not_hide_one_that_has_one() {
+    run(async {
+        let disk = MockWorld::new().disk;
+        let (store, _) = open(&disk).await;
+        let mut puts = Vec::new();
+        for number in 0..1500 {
+            let (store, (id, bytes)) = (store.clone(), record(number, 40));
+            puts.push(tokio::task::spawn_local(async move {
+                store.put(ANNA, id, bytes).await.expect("it is kept");
+            }));
+        }
+        for put in puts {
+            put.await.expect("it ends");
+        }
+        disk.lose(FIRST);
+        read(&store, Which::All).await;
+        assert_eq!(store.figures().damaged, 1500);
+        // The last in the order of the table.
+        let last = (2000..200_000).find(|number| record(*number, 40).0.0[..2] == [255; 2]);
+        let last = put(&store, ANNA, last.expect("one in so many"), 40).await;
+        disk.rot(SECOND, BLOCK_BYTES + FRAME_HEADER_BYTES + 4);
+        assert_eq!(store.get(last).await.expect("the disk works"), None);
+        assert_eq!(store.damaged_chunks().await, [(last, ANNA)]);
+    });
+}
+
+#[test]
+fn a_segment_that_cannot_be_opened_stops_neither_a_start_nor_a_sweep() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        store.close().await;
+        let disk = disk.power_cut();
+        disk.shut(FIRST);
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        let told: Vec<_> = report.damaged.iter().map(|d| (d.segment, d.kind)).collect();
+        assert_eq!(told, [(1, DamageKind::Unreadable)]);
+        assert_eq!(held(&store, &ids).await, [false, false, true, true, true]);
+        let report = read(&store, Which::All).await;
+        assert_eq!(
+            report
+                .damaged
+                .iter()
+                .map(|d| (d.segment, d.kind))
+                .collect::<Vec<_>>(),
+            [(1, DamageKind::Unreadable)]
+        );
+        assert_eq!(report.frames, 3, "the others are read");
     });
 }

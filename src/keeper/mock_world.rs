@@ -91,7 +91,7 @@ pub(super) struct MockEntropy(Rc<Cell<u8>>);
 
 impl Entropy for MockEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        self.0.set(self.0.get() + 1);
+        self.0.set(self.0.get().wrapping_add(1));
         bytes.fill(self.0.get());
     }
 }
@@ -116,6 +116,8 @@ struct Platter {
     free_bytes: u64,
     syncs: usize,
     reads: usize,
+    /// A file that the file system does not give.
+    shut: Option<String>,
 }
 
 #[derive(Clone)]
@@ -262,6 +264,11 @@ impl MockDisk {
         platter.files[path].borrow_mut().durable.truncate(len);
     }
 
+    /// A file cannot be opened any more.
+    pub(super) fn shut(&self, path: &str) {
+        self.platter.borrow_mut().shut = Some(path.to_owned());
+    }
+
     /// A block can no longer be read.
     pub(super) fn spoil_block(&self, path: &str, at: usize) {
         let platter = self.platter.borrow();
@@ -324,6 +331,9 @@ impl Disk for MockDisk {
 
     async fn open(&self, path: &str, create_new: bool) -> io::Result<MockFile> {
         let mut platter = self.platter.borrow_mut();
+        if platter.shut.as_deref() == Some(path) {
+            return Err(io::Error::other("the mock's file cannot be opened"));
+        }
         let bytes = match (platter.files.get(path), create_new) {
             (Some(bytes), false) => Rc::clone(bytes),
             (Some(_), true) => return Err(io::ErrorKind::AlreadyExists.into()),

@@ -64,6 +64,8 @@ pub struct Damage {
 pub enum DamageKind {
     /// The segment's file is gone, and all that was in it.
     Missing,
+    /// The file system does not give the segment's file; it may again.
+    Unreadable,
     /// The segment's first block.
     Header,
     /// The footer of a closed segment is missing or damaged: its frames were found one by one.
@@ -244,8 +246,9 @@ async fn identify<W: World>(
     }
     let mut window = Window::new(world.disk()).await;
     for number in numbers {
-        let file = world.disk().open(&path_of(*number), false).await;
-        let file = file.map_err(StoreError::io("open a segment"))?;
+        let Ok(file) = world.disk().open(&path_of(*number), false).await else {
+            continue;
+        };
         if let Some(header) = header_of(&mut window, &(*number, file)).await {
             return Ok((wanted(header.store), Naming::Needed));
         }

@@ -12,8 +12,7 @@ use super::room::{Limits, Need, table_room};
 use super::state::State;
 use crate::format::segment::{FrameType, Location};
 use crate::terms::limits::{
-    COMMIT_BYTES_MAX, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, HEADS_MAX, SEGMENT_BYTES,
-    STORE_HELD_BACK_BYTES,
+    COMMIT_BYTES_MAX, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, SEGMENT_BYTES, STORE_HELD_BACK_BYTES,
 };
 use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber, StoreId};
 
@@ -219,7 +218,7 @@ impl Shared {
             What::Claim if !state.can_claim(&id, author) => return Err(StoreError::TableFull),
             What::Claim => {}
             What::Head { number, .. } => {
-                if state.heads.count() + state.pending_heads.len() >= HEADS_MAX {
+                if !state.has_place_for_head(author) {
                     return Err(StoreError::HeadsFull);
                 }
                 state.pending_heads.insert((author, *number));

@@ -118,6 +118,15 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the system is short of something, which says nothing about the file that was asked for.
+pub(super) fn is_want(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+    )
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         error.refusal()

@@ -25,24 +25,31 @@ pub struct Repaired {
 }
 
 impl<W: World> Store<W> {
-    /// Damaged chunks by name, each with an author that claims it; a thousand or so at most. The name stands in the frame's header or in
+    /// Damaged chunks by name, each with an author that claims it; two thousand or so at most. The name stands in the frame's header or in
     /// the segment's footer; where both are gone only the author knows it.
     pub async fn damaged_chunks(&self) -> Vec<(ChunkId, PeerKey)> {
         let inner = self.inner();
-        let entries: Vec<Entry> = {
-            let state = inner.shared.state.borrow();
-            let damaged = state.table.scan().filter(|entry| entry.damaged);
-            damaged.take(REPAIR_MAX).collect()
-        };
         let mut chunks = Vec::new();
-        for entry in entries {
-            let author = {
+        let mut seen = 0;
+        while chunks.len() < REPAIR_MAX {
+            let entries: Vec<Entry> = {
                 let state = inner.shared.state.borrow();
-                let first = state.sets.first(entry.claims);
-                first.and_then(|who| state.authors.key(who))
+                let damaged = state.table.scan().filter(|entry| entry.damaged);
+                damaged.skip(seen).take(REPAIR_MAX).collect()
             };
-            if let (Some(author), Some(id)) = (author, inner.name_of(&entry).await) {
-                chunks.push((id, author));
+            if entries.is_empty() {
+                break;
+            }
+            seen += entries.len();
+            for entry in entries {
+                let author = {
+                    let state = inner.shared.state.borrow();
+                    let first = state.sets.first(entry.claims);
+                    first.and_then(|who| state.authors.key(who))
+                };
+                if let (Some(author), Some(id)) = (author, inner.name_of(&entry).await) {
+                    chunks.push((id, author));
+                }
             }
         }
         chunks

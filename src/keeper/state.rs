@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::heads::HeadList;
+use super::heads::{HeadList, HeadPlace};
 use super::queue::Job;
 use super::refuse::StoreError;
+use super::remote::HEADS_IN_AN_ANSWER_MAX;
 use super::room::Taken;
 use super::sets::{Authors, SetIndex, Sets};
 use super::table::{Entry, Table, prefix_of};
 use crate::format::segment::Location;
-use crate::terms::limits::MEMBERS_MAX;
-use crate::terms::{AuthorIndex, ChunkId, SnapshotNumber};
+use crate::terms::limits::{HEADS_MAX, MEMBERS_MAX};
+use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
 
 /// What the store knows.
 pub(super) struct State {
@@ -151,6 +152,29 @@ impl State {
             .map_err(|_| StoreError::TableFull)?;
         self.count_claim(author, record_bytes);
         Ok(())
+    }
+
+    /// The next heads of an author after a number, a hundred or so: the last number is there with all its heads.
+    pub(super) fn page_of_heads(&self, author: PeerKey, after: SnapshotNumber) -> Vec<HeadPlace> {
+        let Some(who) = self.authors.find(author) else {
+            return Vec::new();
+        };
+        let all = self.heads.after(who, after);
+        let mut end = all.len().min(HEADS_IN_AN_ANSWER_MAX);
+        if let Some(next) = all.get(end) {
+            let before = all[..end].partition_point(|head| head.number < next.number);
+            // More heads of one number than an answer has room for are somebody's mischief.
+            end = if before > 0 { before } else { end };
+        }
+        all[..end].to_vec()
+    }
+
+    /// Whether an author may have one more head: never more than what is left for the others.
+    pub(super) fn has_place_for_head(&self, author: AuthorIndex) -> bool {
+        let pending = self.pending_heads.iter();
+        let pending = pending.filter(|(whose, _)| *whose == author).count();
+        let taken = self.heads.count() + self.pending_heads.len();
+        self.heads.of(author).len() + pending < HEADS_MAX.saturating_sub(taken)
     }
 
     /// Bytes of the records an author claims, those that wait to be written included.

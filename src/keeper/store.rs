@@ -2,6 +2,7 @@
 //!
 //! Not here: who may ask (the session knows), where copies should go (placement), and deletion (there is none).
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::holding::Inner;
@@ -17,9 +18,6 @@ use crate::format::segment::FrameType;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX};
 use crate::terms::{ChunkId, Kind, PeerKey, SnapshotNumber, Stamp};
 use crate::world::World;
-
-/// Heads in one answer.
-const HEADS_ANSWER_MAX: usize = 100;
 
 /// How large a store may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,9 +173,12 @@ impl<W: World> Store<W> {
         let who = inner.author(author)?;
         let mut held = vec![false; ids.len()];
         inner.find_many(ids, &mut held).await?;
+        let claimed = ids.iter().zip(&held).filter(|(_, held)| **held);
+        // A name asked for many times is claimed once.
+        let claimed: BTreeSet<ChunkId> = claimed.map(|(id, _)| *id).collect();
         let mut answers = Vec::new();
-        for (id, _) in ids.iter().zip(&held).filter(|(_, held)| **held) {
-            answers.extend(inner.claim(who, author, *id)?);
+        for id in claimed {
+            answers.extend(inner.claim(who, author, id)?);
         }
         drop(busy);
         for answer in answers {
@@ -275,19 +276,18 @@ impl<W: World> Store<W> {
         let mut heads: Vec<SignedHead> = Vec::new();
         match author {
             Some(author) => {
-                let places = {
-                    let state = inner.shared.state.borrow();
-                    let Some(who) = state.authors.find(author) else {
-                        return Ok(heads);
-                    };
-                    state.heads.after(who, after).to_vec()
-                };
-                for place in places {
-                    if heads.len() == HEADS_ANSWER_MAX {
+                let mut after = after;
+                // A page of which nothing can be read is not the end.
+                while heads.is_empty() {
+                    let places = inner.shared.state.borrow().page_of_heads(author, after);
+                    let Some(last) = places.last() else {
                         break;
+                    };
+                    after = last.number;
+                    for place in places {
+                        let head = inner.read_head(place.location).await?;
+                        heads.extend(head.filter(|head| !heads.contains(head)));
                     }
-                    let head = inner.read_head(place.location).await?;
-                    heads.extend(head.filter(|head| !heads.contains(head)));
                 }
             }
             None => {

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use super::ahead::Ahead;
@@ -13,7 +14,7 @@ use super::loading::footer_of;
 use super::open::{Damage, DamageKind};
 use super::queue::stride_of;
 use super::reading::{Segment, Window};
-use super::refuse::StoreError;
+use super::refuse::{StoreError, is_want};
 use super::scan::scan;
 use super::store::Store;
 use super::writing::{STORE_DIR, footer_room, number_of};
@@ -171,9 +172,28 @@ impl<W: World> Inner<W> {
         progress: &SweepProgress,
         report: &mut SweepReport,
     ) -> Result<(), StoreError> {
-        let Some(segment) = self.segment_or_none(number).await? else {
-            self.segment_is_missing(number, progress, report);
-            return Ok(());
+        let segment = match self.segment(number).await {
+            Ok(segment) => segment,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.segment_is_missing(number, progress, report);
+                return Ok(());
+            }
+            Err(error) if is_want(&error) => {
+                return Err(StoreError::io("open a segment")(error));
+            }
+            Err(error) => {
+                // What is in it says no when it is asked for; the others are read all the same.
+                tracing::error!(segment = number, %error, "a segment cannot be opened");
+                self.trust.borrow_mut().doubt(number);
+                let damage = Damage {
+                    segment: number,
+                    offset: 0,
+                    bytes: 0,
+                    kind: DamageKind::Unreadable,
+                };
+                report.tell(progress, damage);
+                return Ok(());
+            }
         };
         let open_end = self
             .shared

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::refuse::is_full;
 use crate::format::segment::{
-    FOOTER_ENTRY_BYTES, FooterEntry, SegmentHeader, TRAILER_BYTES, Trailer,
+    FOOTER_ENTRY_BYTES, FooterEntry, SEGMENT_NUMBER_MAX, SegmentHeader, TRAILER_BYTES, Trailer,
 };
 use crate::terms::limits::{BLOCK_BYTES, MEMBERS_MAX};
 use crate::terms::{PeerKey, StoreId};
@@ -27,7 +27,8 @@ pub(super) fn path_of(number: u32) -> String {
 /// Which segment a file is, by its name.
 pub(super) fn number_of(name: &str) -> Option<u32> {
     let number: u32 = name.strip_prefix("seg-")?.parse().ok()?;
-    (path_of(number) == format!("{STORE_DIR}/{name}")).then_some(number)
+    let is_one = number <= SEGMENT_NUMBER_MAX && path_of(number) == format!("{STORE_DIR}/{name}");
+    is_one.then_some(number)
 }
 
 /// Bytes of a footer of so many entries, its trailer and padding included, with room for every author there can be.

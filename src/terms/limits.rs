@@ -109,7 +109,7 @@ pub const NEARLY_FULL_OVER_PERCENT: u64 = 80;
 pub const DAMAGED_TOLD_MAX: usize = 16;
 /// Pairs of an author and a keeper whose confirmations a Box remembers; what is forgotten is asked again.
 pub const MENDED_MAX: usize = 1024;
-/// Heads a keeper remembers: ten years of hourly snapshots of one author.
+/// Heads a keeper remembers, of all authors: two years of hourly snapshots of each of five. One author may have as many as are left for the others.
 pub const HEADS_MAX: usize = 100_000;
 
 /// The longest Noise message, set by the Noise specification.

@@ -248,6 +248,7 @@ pub(super) fn room_view(room: &Room) -> RoomView {
 fn in_words(damage: &Damage) -> String {
     let what = match damage.kind {
         DamageKind::Missing => "its file is gone",
+        DamageKind::Unreadable => "its file cannot be opened: see what the disk says",
         DamageKind::Header => "its beginning does not read",
         DamageKind::Footer => "its list of contents does not read; they were found one by one",
         DamageKind::Frames => "what was acknowledged there does not read",
