@@ -166,6 +166,72 @@ fn reading_commands_work_without_a_keeper_and_say_so() {
     );
 }
 
+/// All that is below a directory: names, lengths, times.
+fn looks(dir: &std::path::Path) -> Vec<String> {
+    let tree = stage::tree(dir).into_iter();
+    tree.map(|(path, told)| format!("{path:?} {told}"))
+        .collect()
+}
+
+#[test]
+fn looking_for_snapshots_without_a_keeper_changes_nothing() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 0);
+    let home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    home.succeeds(&["snapshot", "--wait"]);
+    office.until(&["snapshots", "--json"], |list| {
+        list.as_array().is_some_and(|list| list.len() == 1)
+    });
+    office.kill();
+    // As a power cut leaves it: the end of the last segment was never acknowledged.
+    let segments = std::fs::read_dir(office.dir.join("store")).unwrap();
+    let segments = segments.map(|entry| entry.unwrap().path());
+    let last = segments
+        .filter(|path| path.to_string_lossy().contains("seg-"))
+        .max()
+        .unwrap();
+    let torn = [std::fs::read(&last).unwrap(), vec![7; 5000]].concat();
+    std::fs::write(&last, torn).unwrap();
+    std::fs::remove_file(office.dir.join("control.sock")).unwrap();
+    let before = looks(&office.dir);
+    let list = office.json(&["snapshots", "--json"]);
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+    assert_eq!(
+        (&list[0]["author"], &list[0]["number"]),
+        (&"home".into(), &1.into())
+    );
+    assert_eq!(looks(&office.dir), before);
+    office.start();
+}
+
+#[test]
+fn with_json_an_error_is_one_document_for_programs() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 0);
+    let mut home = stage.first_box("home", &files);
+    home.stop();
+    let told = |args: &[&str], status: i32, exit: &str| {
+        let failed = home.run(args);
+        assert_eq!(failed.status.code(), Some(status), "{failed:?}");
+        assert!(failed.stdout.is_empty(), "{failed:?}");
+        let said: serde_json::Value = serde_json::from_slice(&failed.stderr).unwrap();
+        assert_eq!(
+            (&said["status"], &said["fault"]["exit"]),
+            (&status.into(), &exit.into()),
+            "{said}"
+        );
+        for part in ["what", "unchanged", "todo"] {
+            assert!(!said["fault"][part].as_str().unwrap().is_empty(), "{said}");
+        }
+    };
+    told(&["snapshot", "--wait", "--json"], 1, "failed");
+    told(&["config", "set", "colour", "blue", "--json"], 2, "usage");
+    told(&["status", "--json", "--no-such"], 2, "usage");
+}
+
 #[test]
 fn wrong_tickets_and_taken_names_are_refused_with_a_reason() {
     let stage = Stage::new();
@@ -186,5 +252,5 @@ fn wrong_tickets_and_taken_names_are_refused_with_a_reason() {
     let other = stage.new_box("y");
     let used = other.run(&["join", "--name", "y", ticket.trim()]);
     assert_eq!(used.status.code(), Some(1), "{used:?}");
-    assert!(!other.dir.join("secrets").exists());
+    assert!(!other.dir.exists(), "nothing is left of it");
 }

@@ -72,6 +72,13 @@ fn what_one_box_changes_reaches_all_and_what_two_changed_apart_becomes_one() {
         becomes(keeper, "warning_window_days.disk", "90");
         assert_eq!(value(keeper, "warning_window_days.wear"), "30");
     }
+    // Whoever said the one that does not stand is told there.
+    let told = home.until_told("edit_dropped", "moment", |event| {
+        event["facts"]["setting"]["text"] == "warning_window_days.disk"
+    });
+    let said = ["now", "by", "dropped", "dropped_by"];
+    let said = said.map(|fact| told["facts"][fact]["text"].as_str());
+    assert_eq!(said, ["90", "office", "20", "home"].map(Some), "{told}");
     let all = home.json(&["config", "get", "--json"]);
     let source = |key: &str| {
         let mut settings = all.as_array().unwrap().iter();

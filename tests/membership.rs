@@ -248,13 +248,10 @@ fn the_words_and_the_one_box_that_survived_bring_a_new_box_back() {
     );
     assert!(!new.dir.join("identity").exists());
 
-    args.extend([
-        sheet.to_str().unwrap(),
-        "--lost",
-        "home",
-        "--replaces",
-        "home",
-    ]);
+    assert!(!new.dir.exists(), "nothing is left of it");
+
+    args.extend([sheet.to_str().unwrap(), "--replaces", "home"]);
+    args.extend(["--lost", "home", "--lost", "office"]);
     new.succeeds(&args);
     new.start();
     let to = stage.path("came-back");
@@ -268,7 +265,7 @@ fn the_words_and_the_one_box_that_survived_bring_a_new_box_back() {
     ]);
     assert_eq!(report["failed_count"], 0, "{report}");
     assert_same_trees(&files, &to);
-    assert_eq!(names(&new), ["friend", "new", "office"]);
+    assert_eq!(names(&new), ["friend", "new"]);
     friend.until(&["peers", "--json"], |peers| {
         let peers = peers.as_array().unwrap();
         peers
@@ -278,6 +275,17 @@ fn the_words_and_the_one_box_that_survived_bring_a_new_box_back() {
     assert_eq!((epochs(&new), epochs(&friend)), (2, 2));
     let peers = friend.json(&["peers", "--json"]);
     assert!(!peers.to_string().contains("\"home\""), "{peers}");
+
+    // The history goes on, and nothing the friend has is sent again, though a new key epoch began.
+    new.succeeds(&["data", "add", &format!("files={}", to.display())]);
+    let next = protected(&new);
+    assert_eq!(next["snapshot"]["number"], 2, "{next}");
+    assert!(
+        next["bytes_sent"].as_u64() < Some(200_000),
+        "an index and a manifest, no files: {next}"
+    );
+    let list = friend.json(&["snapshots", "--json"]);
+    assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
 }
 
 #[test]

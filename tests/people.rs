@@ -304,7 +304,7 @@ fn without_io_uring_there_is_one_clear_sentence_and_what_only_reads_still_works(
         .iter()
         .find(|line| line["code"] == "io_uring");
     assert_eq!(ring.unwrap()["verdict"], "failure", "{lines}");
-    for reading in ["status", "events", "peers"] {
+    for reading in ["status", "events", "peers", "snapshots"] {
         let read = without_io_uring(&[reading, "--json"], &home.dir);
         assert!(
             matches!(read.status.code(), Some(0 | 3)),

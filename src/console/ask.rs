@@ -106,11 +106,18 @@ pub fn snapshots(dir: &Path, how: Print) -> Result<Exit, Fault> {
             _ => return Err(nonsense()),
         },
         Err(NoService::NotRunning) => {
+            let (list, unread) = setup::snapshots_at_rest(dir)?;
             text::tell(&format!(
-                "No keeper runs for {}: these are the snapshots whose heads are on this Box itself.",
+                "No keeper runs for {}: these are the snapshots whose heads are on this Box itself, read as they lie there.",
                 dir.display()
             ));
-            setup::snapshots_at_rest(dir)?
+            if unread > 0 {
+                let parts = text::count(unread as u64, "part", "parts");
+                text::tell(&format!(
+                    "{parts} of its store could not be read; there may be more snapshots. `reserve keeper` says what is damaged."
+                ));
+            }
+            list
         }
         Err(no) => return Err(no.fault(dir)),
     };

@@ -1,18 +1,22 @@
 //! A Box whose keeper does not run, read as it lies there: plain files, nothing changed, no ring needed.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::fault::Fault;
 use crate::roster::LoadedBox;
 use crate::terms::Stamp;
+use crate::terms::limits::STORE_BUFFER_BYTES;
 use crate::world::{Buffer, Disk, DiskFile};
 
-/// The files of a state directory, for reading small ones.
+/// The files of a state directory, for reading.
 #[derive(Debug, Clone)]
 pub struct AtRest {
     root: PathBuf,
@@ -47,55 +51,65 @@ impl AtRest {
     }
 }
 
-/// There are no buffers here.
-pub struct NoBuffer;
+/// A buffer of one's own.
+pub struct OwnBuffer(Vec<u8>);
 
-impl Deref for NoBuffer {
+impl Deref for OwnBuffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &[]
+        &self.0
     }
 }
 
-impl DerefMut for NoBuffer {
+impl DerefMut for OwnBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut []
+        &mut self.0
     }
 }
 
-impl Buffer for NoBuffer {}
+impl Buffer for OwnBuffer {}
 
-/// There are no large files here.
+/// A file open for reading.
 #[derive(Debug, Clone)]
-pub struct NoFile;
+pub struct ReadFile(Rc<File>);
 
 fn only_reads<T>() -> io::Result<T> {
     Err(io::Error::new(
-        io::ErrorKind::Unsupported,
+        io::ErrorKind::ReadOnlyFilesystem,
         "a Box at rest is only read",
     ))
 }
 
-impl DiskFile for NoFile {
-    type Buffer = NoBuffer;
+impl DiskFile for ReadFile {
+    type Buffer = OwnBuffer;
 
     async fn read_at(
         &self,
-        buffer: NoBuffer,
-        _: usize,
-        _: usize,
-        _: u64,
-    ) -> (io::Result<usize>, NoBuffer) {
-        (only_reads(), buffer)
+        mut buffer: OwnBuffer,
+        at: usize,
+        len: usize,
+        offset: u64,
+    ) -> (io::Result<usize>, OwnBuffer) {
+        let mut there = 0;
+        while there < len {
+            let into = &mut buffer.0[at + there..at + len];
+            match self.0.read_at(into, offset + there as u64) {
+                Ok(0) => break,
+                Ok(read) => there += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(there), buffer)
     }
 
     async fn write_at(
         &self,
-        buffer: NoBuffer,
+        buffer: OwnBuffer,
         _: usize,
         _: usize,
         _: u64,
-    ) -> (io::Result<()>, NoBuffer) {
+    ) -> (io::Result<()>, OwnBuffer) {
         (only_reads(), buffer)
     }
 
@@ -104,15 +118,19 @@ impl DiskFile for NoFile {
     }
 
     async fn len(&self) -> io::Result<u64> {
-        only_reads()
+        Ok(self.0.metadata()?.len())
     }
 
     async fn changed(&self) -> io::Result<Stamp> {
-        only_reads()
+        let found = self.0.metadata()?;
+        Ok(Stamp {
+            seconds: found.ctime(),
+            nanos: u32::try_from(found.ctime_nsec()).unwrap_or(0),
+        })
     }
 
     async fn is_named(&self) -> io::Result<bool> {
-        only_reads()
+        Ok(self.0.metadata()?.nlink() > 0)
     }
 
     async fn set_len(&self, _: u64) -> io::Result<()> {
@@ -121,11 +139,11 @@ impl DiskFile for NoFile {
 }
 
 impl Disk for AtRest {
-    type Buffer = NoBuffer;
-    type File = NoFile;
+    type Buffer = OwnBuffer;
+    type File = ReadFile;
 
-    async fn buffer(&self) -> NoBuffer {
-        NoBuffer
+    async fn buffer(&self) -> OwnBuffer {
+        OwnBuffer(vec![0; STORE_BUFFER_BYTES])
     }
 
     async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -145,8 +163,11 @@ impl Disk for AtRest {
         only_reads()
     }
 
-    async fn open(&self, _: &str, _: bool) -> io::Result<NoFile> {
-        only_reads()
+    async fn open(&self, path: &str, create_new: bool) -> io::Result<ReadFile> {
+        if create_new {
+            return only_reads();
+        }
+        Ok(ReadFile(Rc::new(File::open(self.root.join(path))?)))
     }
 
     async fn read_small(&self, path: &str) -> io::Result<Option<Vec<u8>>> {

@@ -1,5 +1,6 @@
 //! What went wrong, as a person needs it: what happened, what it left unchanged, what to do next. And the exit status.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -69,12 +70,38 @@ impl Fault {
         Self::new(what, unchanged, todo)
     }
 
+    /// For programs: one line, its three parts and the exit status as a word and as a number.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let status = self.exit as u8;
+        serde_json::json!({ "fault": self, "status": status }).to_string()
+    }
+
     /// The same with another exit status.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
     }
+}
+
+/// Whether a command line asks for JSON, also one that is wrong otherwise.
+pub fn wants_json(args: impl IntoIterator<Item = OsString>) -> bool {
+    let mut args = args.into_iter().take_while(|arg| arg != "--");
+    args.any(|arg| arg == "--json")
+}
+
+/// A command line that was not understood, in the three parts.
+#[must_use]
+pub fn of_usage(said: &str) -> Fault {
+    let what = said.lines().map(str::trim).find(|line| !line.is_empty());
+    let what = what.unwrap_or_default();
+    Fault::new(
+        what.strip_prefix("error: ").unwrap_or(what),
+        "Nothing was changed.",
+        "`reserve --help`, or the command with --help, says what it takes.",
+    )
+    .exit(Exit::Usage)
 }
 
 /// Whether a part of a sentence says what is left as it was.
@@ -118,3 +145,28 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_get_the_three_parts_and_the_status_in_one_line() {
+        let fault = Fault::new("a\nb", "c", "d").exit(Exit::NotSafe);
+        let said: serde_json::Value = serde_json::from_str(&fault.to_json()).expect("JSON");
+        assert_eq!(fault.to_json().lines().count(), 1);
+        assert_eq!(said["fault"]["what"], "a\nb");
+        assert_eq!(
+            (&said["fault"]["exit"], &said["status"]),
+            (&"not_safe".into(), &3.into())
+        );
+    }
+
+    #[test]
+    fn json_is_asked_for_before_two_dashes_and_nowhere_else() {
+        let asks = |args: &[&str]| wants_json(args.iter().map(OsString::from));
+        assert!(asks(&["reserve", "status", "--json"]));
+        assert!(!asks(&["reserve", "retrieve", "--", "--json"]));
+        assert!(!asks(&["reserve", "status"]));
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! It may be repeated until it works: the key it asks with stays the same.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use serde_bytes::ByteArray;
@@ -16,7 +17,7 @@ use crate::format::ticket::Ticket;
 use crate::roster::{self, Config, Identity};
 use crate::session::{self, Pool, Session, Side};
 use crate::terms::limits::RECEIVE_POOL_BYTES;
-use crate::world::{Clock, Net, World};
+use crate::world::{Clock, Disk, Net, World};
 
 /// How long an address of the inviter may take to answer at all before the next one is tried.
 const CALL_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,16 +37,51 @@ pub struct Asking {
 /// Asks to be taken in, and makes this directory a Box.
 ///
 /// # Errors
-/// A sentence for people. This Box is unchanged.
+/// A sentence for people. This Box is unchanged: nothing is left of a try that nobody heard of.
 pub async fn join<W: World>(world: &W, ticket: &Ticket, asking: Asking) -> Result<(), Fault> {
+    let hearing = Hearing::begin(world.disk()).await?;
     let identity = roster::prepare_join(world.disk(), world.entropy())
         .await
         .map_err(|error| told(&error))?;
-    let grant = ask_in(world, &identity, ticket, &asking).await?;
+    let asked = ask_in(world, &identity, ticket, &asking, &hearing).await;
+    let grant = hearing.end(world.disk(), asked).await?;
     roster::accept(world.disk(), &grant, identity, asking.config)
         .await
         .map_err(|error| told(&error))?;
     Ok(())
+}
+
+/// Whether somebody may know the key a Box asks with. Only then is the key worth keeping for the next try.
+pub(super) struct Hearing {
+    may_be_known: Cell<bool>,
+}
+
+impl Hearing {
+    /// Before a try. The key of an earlier one, whose answer was lost, may be known.
+    pub(super) async fn begin(disk: &impl Disk) -> Result<Self, Fault> {
+        let asked = roster::has_asked(disk).await;
+        Ok(Self {
+            may_be_known: Cell::new(asked.map_err(|error| told(&error))?),
+        })
+    }
+
+    /// From here on it may be.
+    pub(super) fn is_heard(&self) {
+        self.may_be_known.set(true);
+    }
+
+    /// Forgets the key of a try that failed before anybody could know it: nothing is left of such a try.
+    pub(super) async fn end<T>(
+        self,
+        disk: &impl Disk,
+        tried: Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        if tried.is_err() && !self.may_be_known.get() {
+            // Left where it is it does no harm: the next try uses it.
+            let _ = roster::forget_asking(disk).await;
+        }
+        tried
+    }
 }
 
 async fn ask_in<W: World>(
@@ -53,6 +89,7 @@ async fn ask_in<W: World>(
     identity: &Identity,
     ticket: &Ticket,
     asking: &Asking,
+    hearing: &Hearing,
 ) -> Result<JoinGrant, Fault> {
     let session = reach_inviter(world, identity, ticket).await?;
     let proof = session::prove(&identity.signing, session.handshake_hash(), Side::Initiator);
@@ -67,8 +104,14 @@ async fn ask_in<W: World>(
         fast_aes: asking.fast_aes,
         replaces: asking.replaces.clone(),
     };
+    let was_known = hearing.may_be_known.replace(true);
     let answer = session.ask(Message::Join(request), None).await;
     session.close();
+    if let Ok((Message::Refused(refusal), _)) = &answer
+        && *refusal != Refusal::DiskFailed
+    {
+        hearing.may_be_known.set(was_known);
+    }
     match answer {
         Ok((Message::Welcome, body)) => format::decode("join grant", &body).map_err(|error| {
             Fault::new(

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::cli;
 use super::entry::{Entry, missing};
 use super::fault::{Exit, Fault};
+use super::joining::Hearing;
 use super::service::{self, has_fast_aes, session_suite};
 use super::setup::{done, in_world, make_dir, told};
 use super::text;
@@ -40,7 +41,7 @@ pub fn run(dir: &Path, args: &cli::Recover) -> Result<Exit, Fault> {
     }
     let from = entry.from.ok_or_else(|| missing("from"))?;
     let words = words(entry.words_file.as_deref())?;
-    make_dir(dir)?;
+    let made = make_dir(dir)?;
     let _lock = service::lock(dir)?;
     let asked = Recovering {
         name: name.clone(),
@@ -50,14 +51,17 @@ pub fn run(dir: &Path, args: &cli::Recover) -> Result<Exit, Fault> {
         replaces: entry.replaces,
     };
     let there = in_world(dir, async |world| {
+        let hearing = Hearing::begin(world.disk()).await?;
         let identity = roster::prepare_join(world.disk(), world.entropy())
             .await
             .map_err(|error| told(&error))?;
-        let grant = come_back(&world, &identity, &words.keys(), from, &asked).await?;
+        let back = come_back(&world, &identity, &words.keys(), from, &asked, &hearing).await;
+        let grant = hearing.end(world.disk(), back).await?;
         roster::accept(world.disk(), &grant, identity, entry.config)
             .await
             .map_err(|error| told(&error))
-    })?;
+    });
+    let there = there.inspect_err(|_| made.take_back())?;
     text::tell(&format!(
         "{name} belongs to the reserve again. Next: `reserve keeper`, then `reserve peers` and `reserve snapshots`."
     ));
@@ -129,9 +133,10 @@ async fn come_back(
     words: &RecoveryKeys,
     from: SocketAddr,
     asked: &Recovering,
+    hearing: &Hearing,
 ) -> Result<JoinGrant, Fault> {
     let session = reach(world, own, words, from).await?;
-    let made = speak(world, &session, own, words, asked).await;
+    let made = speak(world, &session, own, words, asked, hearing).await;
     session.close();
     let (roster, secrets) = made?;
     Ok(JoinGrant {
@@ -147,6 +152,7 @@ async fn speak(
     own: &Identity,
     words: &RecoveryKeys,
     asked: &Recovering,
+    hearing: &Hearing,
 ) -> Result<(roster::Roster, roster::Secrets), Fault> {
     let hung_up = || {
         Fault::new(
@@ -175,6 +181,7 @@ async fn speak(
     let made = roster::recover(&facts, peer, words, own, asked, world.entropy());
     let (roster, secrets) = made.map_err(|error| told(&error))?;
     let news = Rc::new(roster.to_facts().encode());
+    hearing.is_heard();
     match session.ask(Message::Roster, Some(news)).await {
         Ok((Message::Done, _)) => Ok((roster, secrets)),
         Ok((Message::Refused(refusal), _)) => Err(Fault::new(

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::at_rest::AtRest;
 use super::cli::{self, NamedPath};
@@ -14,8 +14,8 @@ use super::joining::{self, Asking};
 use super::service::{self, has_fast_aes, peer_view, snapshot_view};
 use super::{events, protectable, text};
 use crate::format::ticket::Ticket;
-use crate::roster::{self, Config, DataSet, Founded, Founding, LoadedBox, RosterError};
-use crate::terms::SnapshotNumber;
+use crate::keeper;
+use crate::roster::{self, Config, DataSet, Founded, Founding, RosterError};
 use crate::world::World;
 use crate::world::uring::{self, Uring};
 
@@ -45,19 +45,46 @@ pub(super) fn in_world<T>(
     .map_err(|error| cannot(&error))?
 }
 
-/// The state directory: its owner's, and its socket's group may pass through.
-pub(super) fn make_dir(dir: &Path) -> Result<(), Fault> {
+/// The state directory: its owner's, and its socket's group may pass through. What had to be made for it is removed again when
+/// the directory does not become a Box.
+pub(super) fn make_dir(dir: &Path) -> Result<NewDirs, Fault> {
+    let missing = dir.ancestors().take_while(|path| !path.exists());
+    let made = NewDirs(missing.map(Path::to_path_buf).collect());
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(dir)
         .map_err(|error| {
+            made.take_back();
             Fault::new(
                 format!("{}: {error}", dir.display()),
                 "Nothing was changed.",
                 "Name a directory you may make with --dir, or run this as root.",
             )
-        })
+        })?;
+    Ok(made)
+}
+
+/// Directories that were made a moment ago, the innermost first.
+pub(super) struct NewDirs(Vec<PathBuf>);
+
+impl NewDirs {
+    /// Removes them, as far as nothing but an empty lock is in them.
+    pub fn take_back(&self) {
+        if let Some(state) = self.0.first() {
+            let is_bare = std::fs::read_dir(state).is_ok_and(|mut names| {
+                names.all(|name| name.is_ok_and(|name| name.file_name() == service::LOCK))
+            });
+            if is_bare {
+                let _ = std::fs::remove_file(state.join(service::LOCK));
+            }
+        }
+        for dir in &self.0 {
+            if std::fs::remove_dir(dir).is_err() {
+                break;
+            }
+        }
+    }
 }
 
 /// A Box's configuration as named on the command line; paths are made absolute here, where the caller stands.
@@ -115,10 +142,11 @@ pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
         site: entry.site,
         fast_aes: has_fast_aes(),
     };
-    make_dir(dir)?;
+    let made = make_dir(dir)?;
     let _lock = service::lock(dir)?;
     // Opened first: words that cannot be shown must not be made.
-    let mut sheet = entry.sheet.as_deref().map(new_sheet).transpose()?;
+    let sheet = entry.sheet.as_deref().map(new_sheet).transpose();
+    let mut sheet = sheet.inspect_err(|_| made.take_back())?;
     let founded = in_world(dir, async |world| {
         let show = |words: &roster::RecoveryWords| show_words(words.text(), sheet.as_mut(), &name);
         roster::init(world.disk(), world.entropy(), founding, show)
@@ -132,7 +160,7 @@ pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
     {
         let _ = std::fs::remove_file(path);
     }
-    match founded? {
+    match founded.inspect_err(|_| made.take_back())? {
         Founded::New(_) => text::tell(&format!(
             "{name} is the first Box of a new reserve. Next: `reserve keeper` here, then `reserve invite`."
         )),
@@ -204,9 +232,9 @@ pub fn join(dir: &Path, args: &cli::Join) -> Result<Exit, Fault> {
         )
         .exit(Exit::Usage)
     })?;
-    make_dir(dir)?;
+    let made = make_dir(dir)?;
     let _lock = service::lock(dir)?;
-    in_world(dir, async |world| {
+    let joined = in_world(dir, async |world| {
         let asking = Asking {
             config: entry.config,
             site: entry.site,
@@ -214,7 +242,8 @@ pub fn join(dir: &Path, args: &cli::Join) -> Result<Exit, Fault> {
             fast_aes: has_fast_aes(),
         };
         joining::join(&world, &ticket, asking).await
-    })?;
+    });
+    joined.inspect_err(|_| made.take_back())?;
     text::tell(&format!(
         "{name} belongs to the reserve now. Next: `reserve keeper`."
     ));
@@ -326,44 +355,24 @@ pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
     })
 }
 
-/// Snapshots whose heads are on this Box itself, while its keeper does not run.
-pub fn snapshots_at_rest(dir: &Path) -> Result<Vec<SnapshotView>, Fault> {
-    let _lock = service::lock(dir)?;
-    in_world(dir, async |world| {
-        let loaded = LoadedBox::load(world.disk())
-            .await
-            .map_err(|error| told(&error))?;
-        let (store, _) = service::open_store(&world, &loaded.config).await?;
-        let me = [loaded.identity.peer()];
-        let mut found = Vec::new();
-        for (author, _) in store.newest_heads() {
-            let mut after = SnapshotNumber(0);
-            loop {
-                let heads = store.heads(Some(author), after).await.map_err(|error| {
-                    Fault::from_sentence(
-                        &error.to_string(),
-                        "Nothing was changed.",
-                        "Look at `reserve doctor`.",
-                    )
-                })?;
-                let Some(last) = heads
-                    .iter()
-                    .map(|head| head.head.number)
-                    .max()
-                    .filter(|last| *last > after)
-                else {
-                    break;
-                };
-                found.extend(
-                    heads
-                        .iter()
-                        .map(|head| snapshot_view(&loaded.roster, head, &me)),
-                );
-                after = last;
-            }
-        }
-        found.sort_by_key(|view| std::cmp::Reverse((view.taken_seconds, view.number)));
-        store.close().await;
-        Ok(found)
-    })
+/// Snapshots whose heads are on this Box itself, while its keeper does not run, and how many parts of its store could not be looked
+/// into. Nothing is changed, and no keeper is kept from starting.
+pub fn snapshots_at_rest(dir: &Path) -> Result<(Vec<SnapshotView>, usize), Fault> {
+    let at_rest = AtRest::new(dir);
+    let loaded = at_rest.load()?;
+    let found = at_rest.now(keeper::heads_at_rest(&at_rest));
+    let (heads, unread) = found.map_err(|error| {
+        Fault::new(
+            format!("{}: {error}", dir.join("store").display()),
+            "Nothing was changed.",
+            "Look at `reserve doctor`.",
+        )
+    })?;
+    let me = [loaded.identity.peer()];
+    let views = heads
+        .iter()
+        .map(|head| snapshot_view(&loaded.roster, head, &me));
+    let mut found: Vec<_> = views.collect();
+    found.sort_by_key(|view| std::cmp::Reverse((view.taken_seconds, view.number)));
+    Ok((found, unread))
 }

@@ -91,6 +91,9 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         (EventKind::RetrievalDone, _) => "a retrieval is done".into(),
         (EventKind::RetrievalIncomplete, _) => "a retrieval is NOT complete".into(),
         (EventKind::ConfigurationChanged, _) => "the configuration changed".into(),
+        (EventKind::EditDropped, _) => {
+            "a setting was changed on two Boxes apart, and one change was dropped".into()
+        }
         (EventKind::ServiceRuns, false) => "the service started".into(),
         (EventKind::ServiceRuns, true) => "the service ended in good order".into(),
         (EventKind::StoppedUncleanly, _) => {
@@ -133,6 +136,10 @@ fn facts(event: &Event) -> String {
     }
     if let Some(by) = event.text(FactName::By) {
         said.push(format!("by {by}"));
+    }
+    if let (Some(now), Some(dropped)) = (event.text(FactName::Now), event.text(FactName::Dropped)) {
+        let by = event.text(FactName::DroppedBy).unwrap_or("another Box");
+        said.push(format!("{now} stands, {dropped} of {by} does not"));
     }
     if let Some(copies) = number(FactName::Copies) {
         let of = match (number(FactName::FactorMin), number(FactName::Factor)) {

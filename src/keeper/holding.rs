@@ -438,7 +438,7 @@ async fn frame_in<D: Disk>(
 }
 
 /// The head in a frame, its signature checked; `None` if it cannot be read.
-async fn head_in<D: Disk>(
+pub(super) async fn head_in<D: Disk>(
     window: &mut Window<D>,
     segment: &Segment<D>,
     offset: u64,

@@ -4,6 +4,7 @@
 
 mod ahead;
 mod ask;
+mod at_rest;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
@@ -46,6 +47,7 @@ mod verify_tests;
 mod writing;
 
 pub use ask::{Ask, AskError, Keepers, MemberView};
+pub use at_rest::heads_at_rest;
 pub use fullness::{Fullness, Level};
 pub use holding::FoundDamage;
 pub use local::AnyKeeper;

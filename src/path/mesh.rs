@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::rule::{Candidate, keeps_old, whereabouts};
-use crate::session::Session;
+use crate::session::{Session, SessionError};
 use crate::terms::limits::{HANDSHAKES_MAX, HANDSHAKES_OF_AN_ADDRESS_MAX, REDIAL_MS};
 use crate::terms::{KeyEpoch, PeerKey};
 use crate::world::{Clock, Entropy, Listener, Net, World};
@@ -165,7 +165,19 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
         let (mesh, over) = (self.clone(), session.clone());
         self.0.world.spawn(async move {
             over.closed().await;
-            tracing::info!(peer = %peer.short(), "session ended");
+            let why = over.ended().unwrap_or(SessionError::Gone);
+            match why {
+                SessionError::Tampered | SessionError::Malformed(_) | SessionError::Rule(_) => {
+                    tracing::warn!(peer = %peer.short(), %why, "session ended");
+                }
+                SessionError::Gone
+                | SessionError::Closed
+                | SessionError::Link(_)
+                | SessionError::Silent
+                | SessionError::Stalled => {
+                    tracing::info!(peer = %peer.short(), %why, "session ended");
+                }
+            }
             mesh.bump();
         });
         self.0.host.met(session.clone());

@@ -65,8 +65,19 @@ pub async fn accept(
     })
 }
 
-/// Removes the second copy of the identity.
-async fn forget_asking(disk: &impl Disk) -> Result<(), RosterError> {
+/// Whether this directory asked before, with a key that somebody may know.
+///
+/// # Errors
+/// If that cannot be read.
+pub async fn has_asked(disk: &impl Disk) -> Result<bool, RosterError> {
+    Ok(Identity::load(disk, JOINING_FILE).await?.is_some())
+}
+
+/// Removes the key a Box asked with: it is the Box's own by now, or nobody knows it.
+///
+/// # Errors
+/// If the file cannot be removed.
+pub async fn forget_asking(disk: &impl Disk) -> Result<(), RosterError> {
     let removed = disk.remove(JOINING_FILE).await;
     removed.map_err(|cause| RosterError::Disk {
         file: JOINING_FILE,

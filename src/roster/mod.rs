@@ -6,6 +6,7 @@
 //!
 //! Not here: who calls whom and how (`session`), and which Box keeps what (`keeper`).
 
+mod apart;
 mod config;
 mod data_sets;
 mod edit;
@@ -25,6 +26,7 @@ mod view;
 #[cfg(test)]
 mod memory_disk;
 
+pub use apart::DroppedEdit;
 pub use config::{Config, DataSet, Store};
 pub use data_sets::{add_data_set, is_inside, list_data_sets, nested, remove_data_set};
 pub use edit::SetError;
@@ -32,7 +34,7 @@ pub use first_boot::FirstBoot;
 pub use found::{Founded, Founding, RecoveryWords, init};
 pub use identity::{Identity, Secrets};
 pub use invite::{Granted, INVITATIONS_MAX, Invitations, InviteError, grant};
-pub use join::{accept, prepare_join};
+pub use join::{accept, forget_asking, has_asked, prepare_join};
 pub use keep::{Settled, keep, settle};
 pub use merge::{COUNTER_JUMP_MAX, Merged, Refused, Roster};
 pub use recover::{Recovering, recover};

@@ -90,6 +90,11 @@ impl SharedKey {
         }
     }
 
+    /// Where its fact stands.
+    pub(super) fn slot(self) -> Option<u8> {
+        self.value("default").ok().map(|value| value.slot())
+    }
+
     /// The fact a text stands for; `default` unsays it.
     fn value(self, text: &str) -> Result<Value, String> {
         let number = |most: u16| -> Result<u16, String> {
@@ -167,12 +172,8 @@ fn retention_text(kept: &Retention) -> String {
 
 impl Roster {
     fn fact(&self, key: SharedKey) -> Option<&Fact> {
-        let slot = match key.value("default") {
-            Ok(value) => value.slot(),
-            Err(_) => return None,
-        };
         self.facts
-            .get(&(Subject::Reserve, slot))
+            .get(&(Subject::Reserve, key.slot()?))
             .map(|signed| &signed.fact)
     }
 
@@ -181,7 +182,7 @@ impl Roster {
     }
 
     /// Who said a setting, if somebody did.
-    fn said_by(&self, key: SharedKey) -> Option<PeerKey> {
+    pub(super) fn said_by(&self, key: SharedKey) -> Option<PeerKey> {
         self.fact(key).map(|fact| fact.signer)
     }
 

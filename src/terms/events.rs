@@ -146,6 +146,8 @@ event_kinds! {
 
     /// The configuration changed.
     ConfigurationChanged = 70, "configuration_changed", Normal, Moment;
+    /// Two Boxes changed one shared setting apart: one change stands, the other was dropped.
+    EditDropped = 71, "edit_dropped", Normal, Moment;
 
     /// The service runs; over when it ends in good order.
     ServiceRuns = 80, "service_runs", Normal, Condition;
@@ -232,6 +234,10 @@ fact_names! {
     Now = 19, "now";
     /// Who did it: a Box's name.
     By = 20, "by";
+    /// A value that was said and does not stand.
+    Dropped = 21, "dropped";
+    /// Who said that: a Box's name.
+    DroppedBy = 22, "dropped_by";
 }
 
 #[cfg(test)]

@@ -44,8 +44,10 @@ impl<W: World> Service<W> {
 
     /// Merges what somebody says of the roster; what changed is durable before it counts.
     pub(super) async fn take_in(&self, facts: &Facts) -> Result<(), Refusal> {
+        let mut apart = Vec::new();
         let taken = self
             .change_roster(|roster, _| {
+                apart = roster.edits_apart(facts);
                 let merged = roster.merge(facts);
                 if merged.refused.jumps + merged.refused.not_entitled > 0 {
                     tracing::warn!(refused = ?merged.refused, "a peer's roster says things nobody may say");
@@ -53,6 +55,9 @@ impl<W: World> Service<W> {
                 Ok(!merged.refused.foreign)
             })
             .await;
+        if taken.is_ok() {
+            self.tell_dropped(&apart);
+        }
         match taken {
             Ok(true) => Ok(()),
             Ok(false) => Err(Refusal::NotUnderstood),

@@ -6,7 +6,7 @@ use crate::author::{SnapshotError, SnapshotReport};
 use crate::console::control::{Ended, SnapshotView};
 use crate::dispatcher::{EventFact, EventKind, FactName, Reporter, Subject};
 use crate::format::message::Refusal;
-use crate::roster::{Removal, Roster};
+use crate::roster::{DroppedEdit, Removal, Roster};
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::World;
 
@@ -166,6 +166,27 @@ impl<W: World> Service<W> {
         for kind in REFUSING {
             self.reporter()
                 .settle(now == Some(kind), kind, subject.clone(), &[]);
+        }
+    }
+
+    /// Edits made apart, of which one does not stand.
+    pub(super) fn tell_dropped(&self, edits: &[DroppedEdit]) {
+        let roster = self.roster();
+        for edit in edits {
+            let (by, dropped_by) = (
+                name_of(&roster, edit.won_by),
+                name_of(&roster, edit.dropped_by),
+            );
+            let facts = [
+                EventFact::new(FactName::Setting, edit.key.as_str()),
+                EventFact::new(FactName::Now, edit.won.as_str()),
+                EventFact::new(FactName::By, by.as_str()),
+                EventFact::new(FactName::Dropped, edit.dropped.as_str()),
+                EventFact::new(FactName::DroppedBy, dropped_by.as_str()),
+            ];
+            tracing::info!(key = %edit.key, stands = %edit.won, dropped = %edit.dropped, "a setting was changed on two Boxes apart");
+            self.reporter()
+                .tell(EventKind::EditDropped, Subject::Reserve, &facts);
         }
     }
 

@@ -9,8 +9,9 @@ use reserve::roster::{
     init, keep, recover, settle,
 };
 use reserve::terms::KeyEpoch;
-use reserve::world::{Clock, Entropy, World};
-use sim::{SimBox, SimWorld, run};
+use reserve::terms::limits::TICKET_SECONDS;
+use reserve::world::{Clock, Disk, Entropy, World};
+use sim::{House, SimBox, SimWorld, run};
 
 type Answer<T> = Result<T, Box<dyn Error>>;
 
@@ -33,6 +34,28 @@ fn take_in(roster: &mut Roster, by: &Identity, guest: &Identity) -> Answer<()> {
     let member = Value::member(guest.noise_public(), &guest.signing);
     roster.set(subject, member, &by.signing)?;
     Ok(())
+}
+
+#[test]
+fn a_ticket_that_lay_for_ten_minutes_opens_nothing_and_leaves_nothing_behind() -> Answer<()> {
+    run(7, async |world: SimWorld| -> Answer<()> {
+        let mut home = House::new(world.box_named("home"), |home| home);
+        home.found(0).await?;
+        home.start().await?;
+        let guest = House::new(world.box_named("guest"), |home| home);
+        let service = home.service.clone().ok_or("it runs")?;
+        let ticket = service.ticket().await.map_err(|fault| fault.to_string())?;
+        let clock = home.home.clock().clone();
+        clock.sleep(Duration::from_secs(TICKET_SECONDS)).await;
+        let refused = guest.join(&ticket.ticket, None, 0).await;
+        let told = refused.err().ok_or("it opened")?.to_string();
+        assert!(told.contains("it does not know this ticket"), "{told}");
+        assert!(guest.home.disk().list("").await?.is_empty());
+        let ticket = service.ticket().await.map_err(|fault| fault.to_string())?;
+        clock.sleep(Duration::from_secs(TICKET_SECONDS / 2)).await;
+        guest.join(&ticket.ticket, None, 0).await
+    })
+    .value
 }
 
 #[test]
