@@ -120,11 +120,9 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 /// Whether the system is short of something, which says nothing about the file that was asked for.
 pub(super) fn is_want(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
-    )
+    // ENOMEM, ENFILE, EMFILE and ENOBUFS as Linux numbers them on every processor this runs on; only the first has a kind.
+    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
+        || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 impl From<StoreError> for Refusal {
