@@ -25,6 +25,7 @@ mod leveldb;
 mod links;
 mod numbers;
 mod packing;
+mod patient;
 mod read;
 mod recall;
 mod replicate;
@@ -46,6 +47,7 @@ pub use closure::{
     CatchUpError, CaughtUp, Closure, Keyring, Placement, Seen, catch_up, catch_up_with, on_none_of,
 };
 pub use error::SnapshotError;
+pub use patient::Patient;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 pub use seal::SealError;
 pub use sizes::Sizes;

@@ -356,7 +356,7 @@ async fn run_lane<W: World, K: Keepers>(shared: Rc<Shared<W, K>>, peer: PeerKey)
         let ids = batch.iter().map(|flight| flight.id).collect();
         let bits = match keeper.have(me, ids).await {
             Ok(bits) if bits.len() == batch.len() => bits,
-            Ok(_) | Err(AskError::Gone | AskError::Nonsense) => {
+            Ok(_) | Err(AskError::Gone | AskError::Unanswered | AskError::Nonsense) => {
                 batch.iter().for_each(|flight| shared.away(flight));
                 continue;
             }
@@ -414,7 +414,7 @@ async fn put<W: World, K: Keepers>(
             shared.progress.count_sent(peer, bytes, is_first);
             shared.confirmed(lane, &flight);
         }
-        Err(AskError::Gone | AskError::Nonsense) => shared.away(&flight),
+        Err(AskError::Gone | AskError::Unanswered | AskError::Nonsense) => shared.away(&flight),
         Err(AskError::Refused(refusal)) => shared.refused(lane, &flight, refusal),
     }
 }
@@ -439,7 +439,7 @@ async fn pull<W: World, K: Keepers>(
                 }
             }
         }
-        Ok(_) | Err(AskError::Gone | AskError::Nonsense) => {
+        Ok(_) | Err(AskError::Gone | AskError::Unanswered | AskError::Nonsense) => {
             flights.iter().for_each(|flight| shared.away(flight));
         }
         Err(AskError::Refused(refusal)) => {

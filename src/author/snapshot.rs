@@ -19,6 +19,7 @@ use super::fit;
 use super::known::Known;
 use super::known_build;
 use super::numbers::{self, State};
+use super::patient::Patient;
 use super::read::Reader;
 use super::recall::recall;
 use super::replicate::{LOST_MAX, Replicator};
@@ -62,6 +63,7 @@ pub async fn publish<W: World, K: Keepers>(
     options: &Options,
     progress: &Rc<Progress>,
 ) -> Result<SnapshotReport, SnapshotError> {
+    let keepers = &Patient::new(keepers.clone(), world.clock());
     let mut data_sets = data_sets.to_vec();
     data_sets.sort_by(|a, b| a.name.cmp(&b.name));
     if data_sets.is_empty() {
@@ -344,7 +346,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             match keeper.put_head(report.head.clone()).await {
                 Ok(()) => share.has_head = true,
                 Err(AskError::Refused(refusal)) => share.refusal = Some(refusal),
-                Err(AskError::Gone | AskError::Nonsense) => {}
+                Err(AskError::Gone | AskError::Unanswered | AskError::Nonsense) => {}
             }
         }
         while report.keepers.iter().all(|share| !share.has_head) {
@@ -386,9 +388,10 @@ async fn catch_up_reachable<K: Keepers>(
     for peer in report.behind() {
         match report.catch_up(keepers, &identity.keyring, peer).await {
             Ok(()) | Err(CatchUpError::Ask(AskError::Refused(_))) => {}
-            Err(CatchUpError::Away | CatchUpError::Ask(AskError::Gone | AskError::Nonsense)) => {
-                pass.someone_is_away = true
-            }
+            Err(
+                CatchUpError::Away
+                | CatchUpError::Ask(AskError::Gone | AskError::Unanswered | AskError::Nonsense),
+            ) => pass.someone_is_away = true,
             Err(CatchUpError::Missing(_)) => {
                 pass.someone_is_away = true;
                 pass.index_is_nowhere = true;

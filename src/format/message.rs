@@ -113,6 +113,9 @@ pub enum Message {
         /// By its key over the session's handshake hash.
         proof: ByteArray<64>,
     },
+
+    /// The request of this number is being worked on, and has come further since the last word. Wants no answer; no body.
+    Working,
 }
 
 /// What a keeper has room for, told to one author.

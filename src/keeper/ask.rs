@@ -14,6 +14,12 @@ pub enum AskError {
     /// The session ended before the answer came; whether it was done is not known.
     #[error("the connection to the keeper ended; what it acknowledged before is safe")]
     Gone,
+    /// It lives, but left a question without an answer or a word for too long; whether it was done is not known.
+    #[error(
+        "the keeper lives but did not answer for {} minutes; its disk may hang; what it acknowledged before is safe",
+        crate::terms::limits::ANSWER_SECONDS_MAX / 60
+    )]
+    Unanswered,
     /// The keeper said no.
     #[error(transparent)]
     Refused(#[from] Refusal),

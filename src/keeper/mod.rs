@@ -10,6 +10,7 @@ mod damage_tests;
 #[cfg(test)]
 mod full_tests;
 mod fullness;
+mod further;
 mod heads;
 mod holding;
 mod loading;

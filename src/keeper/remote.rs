@@ -8,7 +8,7 @@ use super::ask::{Ask, AskError};
 use crate::format::head::SignedHead;
 use crate::format::message::{Message, Room};
 use crate::format::{decode, encode};
-use crate::session::Session;
+use crate::session::{Session, SessionError};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
 
 /// Heads in one answer.
@@ -36,6 +36,10 @@ impl RemoteKeeper {
         match self.session.ask(message, body).await {
             Ok((Message::Refused(refusal), _)) => Err(refusal.into()),
             Ok(answer) => Ok(answer),
+            // Whatever was asked of it meanwhile is in the same state.
+            Err(_) if self.session.ended() == Some(SessionError::Unanswered) => {
+                Err(AskError::Unanswered)
+            }
             Err(_) => Err(AskError::Gone),
         }
     }

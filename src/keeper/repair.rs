@@ -1,6 +1,9 @@
 //! What a keeper does about chunks it found damaged: it fetches them anew from the other keepers and puts them in the place of the
 //! damaged ones. Nothing is deleted.
 
+use std::rc::Rc;
+
+use super::further::Further;
 use super::holding::Inner;
 use super::loading::footer_of;
 use super::reading::Window;
@@ -92,11 +95,12 @@ impl<W: World, H: Host> Server<W, H> {
         let mut damaged = self.store.damaged_chunks().await;
         damaged.sort_unstable_by_key(|(id, author)| (*author, *id));
         let mut repaired = Repaired::default();
+        let nobody_waits = Rc::new(Further::new(None, self.world.clock()));
         for of_author in damaged.chunk_by(|(_, one), (_, next)| one == next) {
             for some in of_author.chunks(ASK_IDS_MAX) {
                 let ids: Vec<ChunkId> = some.iter().map(|(id, _)| *id).collect();
                 repaired.known += ids.len();
-                let Ok(held) = self.pull(some[0].1, &ids).await else {
+                let Ok(held) = self.pull(some[0].1, &ids, &nobody_waits).await else {
                     continue;
                 };
                 repaired.replaced += held.iter().filter(|held| **held).count();

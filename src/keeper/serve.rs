@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::ask::{Ask, Keepers};
+use super::further::Further;
 use super::placement;
 use super::refuse::StoreError;
 use super::remote::{bits_of, head_list};
@@ -20,7 +21,7 @@ use super::turns::Turns;
 use crate::format::head::SignedHead;
 use crate::format::message::{Message, Refusal};
 use crate::session::{Incoming, Session};
-use crate::terms::limits::RECORD_BYTES_MAX;
+use crate::terms::limits::{HAVE_STEP_IDS, RECORD_BYTES_MAX};
 use crate::terms::{ChunkId, PeerKey, ReserveId};
 use crate::world::{Clock, World};
 
@@ -50,7 +51,7 @@ pub trait Host: Clone + 'static {
 
 /// Serves peers from one store.
 pub struct Server<W: World, H: Host> {
-    world: W,
+    pub(super) world: W,
     pub(super) store: Store<W>,
     pub(super) host: H,
     records_out: Rc<Semaphore>,
@@ -125,12 +126,11 @@ impl<W: World, H: Host> Server<W, H> {
                 Ok(heads) => (Message::HeadList, Some(Rc::new(head_list(&heads)))),
                 Err(error) => (Message::Refused(error.refusal()), None),
             },
-            other => (
-                self.carry_out(peer, other, body)
-                    .await
-                    .unwrap_or_else(Message::Refused),
-                None,
-            ),
+            other => {
+                let further = Rc::new(Further::new(Some(reply.word()), self.world.clock()));
+                let done = self.carry_out(peer, other, body, &further).await;
+                (done.unwrap_or_else(Message::Refused), None)
+            }
         };
         drop(lease);
         reply.answer(answer, records).await;
@@ -142,6 +142,7 @@ impl<W: World, H: Host> Server<W, H> {
         peer: PeerKey,
         message: Message,
         body: Vec<u8>,
+        further: &Rc<Further<W::Clock>>,
     ) -> Result<Message, Refusal> {
         match message {
             Message::Have { author, .. } | Message::Pull { author, .. }
@@ -150,11 +151,12 @@ impl<W: World, H: Host> Server<W, H> {
                 Err(Refusal::NotUnderstood)
             }
             Message::Have { author, ids } => {
-                let held = self
-                    .store
-                    .have(author, &ids)
-                    .await
-                    .map_err(|error| error.refusal())?;
+                let mut held = Vec::with_capacity(ids.len());
+                for some in ids.chunks(HAVE_STEP_IDS) {
+                    let more = self.store.have(author, some).await;
+                    held.extend(more.map_err(|error| error.refusal())?);
+                    further.note();
+                }
                 Ok(Message::Held {
                     bits: bits_of(&held),
                 })
@@ -167,7 +169,7 @@ impl<W: World, H: Host> Server<W, H> {
                 Ok(Message::Done)
             }
             Message::Pull { author, ids } => Ok(Message::Held {
-                bits: bits_of(&self.pull(author, &ids).await?),
+                bits: bits_of(&self.pull(author, &ids, further).await?),
             }),
             Message::PutHead => {
                 let head = SignedHead::decode(&body).map_err(|_| Refusal::Damaged)?;
@@ -202,6 +204,7 @@ impl<W: World, H: Host> Server<W, H> {
             | Message::HeadList
             | Message::Welcome
             | Message::Room(_)
+            | Message::Working
             | Message::Refused(_) => Err(Refusal::NotUnderstood),
         }
     }
@@ -211,12 +214,14 @@ impl<W: World, H: Host> Server<W, H> {
         &self,
         author: PeerKey,
         ids: &[ChunkId],
+        further: &Rc<Further<W::Clock>>,
     ) -> Result<Vec<bool>, Refusal> {
         let mut held = self
             .store
             .have(author, ids)
             .await
             .map_err(|error| error.refusal())?;
+        further.note();
         let missing: Vec<usize> = (0..ids.len()).filter(|at| !held[*at]).collect();
         let limit: Rc<Cell<Option<Refusal>>> = Rc::default();
         // At most `ASK_IDS_MAX` small results wait in it.
@@ -227,8 +232,9 @@ impl<W: World, H: Host> Server<W, H> {
                 break;
             }
             let (server, done, id, limit) = (self.clone(), done.clone(), ids[at], limit.clone());
+            let further = Rc::clone(further);
             self.world.spawn(async move {
-                let fetched = match server.fetch(author, id).await {
+                let fetched = match server.fetch(author, id, &further).await {
                     Ok(fetched) => fetched,
                     Err(refusal) => {
                         limit.set(Some(refusal));
@@ -248,7 +254,12 @@ impl<W: World, H: Host> Server<W, H> {
     }
 
     /// One chunk, from whichever keeper has it whole. An error is our own: asking another keeper would not help.
-    async fn fetch(&self, author: PeerKey, id: ChunkId) -> Result<bool, Refusal> {
+    async fn fetch(
+        &self,
+        author: PeerKey,
+        id: ChunkId,
+        further: &Further<W::Clock>,
+    ) -> Result<bool, Refusal> {
         let _turn = self.fetching.of(id).await;
         // It may have come meanwhile, by another question or from its author.
         let here = self.store.have(author, &[id]).await;
@@ -265,7 +276,9 @@ impl<W: World, H: Host> Server<W, H> {
                 continue;
             };
             let got = self.world.clock().within(FETCH_PATIENCE, keeper.get(id));
-            let Some(Ok(Some(record))) = got.await else {
+            let got = got.await;
+            further.note();
+            let Some(Ok(Some(record))) = got else {
                 continue;
             };
             match self.store.put(author, id, Rc::new(record)).await {

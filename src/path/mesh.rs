@@ -167,7 +167,10 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
             over.closed().await;
             let why = over.ended().unwrap_or(SessionError::Gone);
             match why {
-                SessionError::Tampered | SessionError::Malformed(_) | SessionError::Rule(_) => {
+                SessionError::Unanswered
+                | SessionError::Tampered
+                | SessionError::Malformed(_)
+                | SessionError::Rule(_) => {
                     tracing::warn!(peer = %peer.short(), %why, "session ended");
                 }
                 SessionError::Gone

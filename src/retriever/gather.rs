@@ -226,6 +226,7 @@ fn judge(
         Ok(Some(_)) | Err(AskError::Nonsense) => Err(Outcome::Wrong),
         Ok(None) => Err(Outcome::Absent),
         Err(AskError::Gone) => Err(Outcome::Gone),
+        Err(AskError::Unanswered) => Err(Outcome::Silent),
         Err(AskError::Refused(refusal)) => Err(Outcome::Refused(refusal)),
     }
 }

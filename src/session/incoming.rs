@@ -21,6 +21,20 @@ pub struct Incoming {
     pub reply: Reply,
 }
 
+/// The way to say that a request is being worked on, before it is answered.
+#[derive(Clone)]
+pub struct Word {
+    state: Rc<State>,
+    request: u32,
+}
+
+impl Word {
+    /// Says that it came further. Only while the request is open.
+    pub fn working(&self) {
+        self.state.working(self.request);
+    }
+}
+
 impl Incoming {
     /// Answers, and gives back body and lease before.
     pub async fn answer(self, message: Message, body: Option<Rc<Vec<u8>>>) {
@@ -84,6 +98,15 @@ impl Reply {
         self.place.is_some()
     }
 
+    /// The way to say that it is being worked on; not to be used once it is answered.
+    #[must_use]
+    pub fn word(&self) -> Word {
+        Word {
+            state: self.state.clone(),
+            request: self.request,
+        }
+    }
+
     /// Answers. Waits while too many bytes are on their way to the peer already; does nothing if the session is over.
     pub async fn answer(mut self, message: Message, body: Option<Rc<Vec<u8>>>) {
         let bytes = body.as_ref().map(|body| body.as_slice());
@@ -106,6 +129,7 @@ impl Reply {
                 body,
                 _room: Some(room),
                 answers: self.open.take(),
+                asks: None,
             });
         }
     }
@@ -123,6 +147,7 @@ impl Drop for Reply {
                 body: None,
                 _room: None,
                 answers: Some(open),
+                asks: None,
             });
         }
     }

@@ -28,7 +28,7 @@ mod writer;
 
 pub use guest::{join, recover};
 pub use handshake::{Answered, Callee, Gate, HelloFacts, LocalKeys, answer, open};
-pub use incoming::{Incoming, Reply};
+pub use incoming::{Incoming, Reply, Word};
 pub use noise::{Side, prove, verify};
 pub use pool::{Lease, Pool};
 pub use surroundings::Surroundings;
@@ -97,6 +97,12 @@ pub enum SessionError {
     /// Nothing could be sent for too long.
     #[error("the peer stopped reading; it is called again")]
     Stalled,
+    /// A question was not answered, and nothing was said of it, for too long.
+    #[error(
+        "the peer lives but left a question without an answer for {} minutes; its disk may hang; it is called again",
+        crate::terms::limits::ANSWER_SECONDS_MAX / 60
+    )]
+    Unanswered,
     /// The bytes were changed on their way.
     #[error("what arrived does not verify; the connection was closed")]
     Tampered,

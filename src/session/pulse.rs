@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::SessionError;
 use super::state::State;
 use crate::terms::limits::{
-    KEEPALIVE_SECONDS, SESSION_SILENCE_SECONDS_MAX, SESSION_STUCK_SECONDS_MAX,
+    ANSWER_SECONDS_MAX, KEEPALIVE_SECONDS, SESSION_SILENCE_SECONDS_MAX, SESSION_STUCK_SECONDS_MAX,
 };
 use crate::world::{Clock, Moment};
 
@@ -20,6 +20,7 @@ struct Patience {
     keepalive: Duration,
     silence: Duration,
     stuck: Duration,
+    answer: Duration,
 }
 
 impl Patience {
@@ -29,6 +30,7 @@ impl Patience {
             keepalive: idly(KEEPALIVE_SECONDS),
             silence: idly(SESSION_SILENCE_SECONDS_MAX),
             stuck: idly(SESSION_STUCK_SECONDS_MAX),
+            answer: idly(ANSWER_SECONDS_MAX),
         }
     }
 }
@@ -40,6 +42,7 @@ struct Marks {
     sent_at: Moment,
     is_reading: bool,
     stuck_since: Option<Moment>,
+    unanswered_since: Option<Moment>,
     pinged_at: Moment,
 }
 
@@ -60,6 +63,13 @@ fn verdict(patience: Patience, marks: Marks, now: Moment) -> Verdict {
     if marks.is_reading && silent >= patience.silence {
         return Verdict::End(SessionError::Silent);
     }
+    let unanswered = marks
+        .unanswered_since
+        .filter(|_| marks.is_reading)
+        .map_or(Duration::ZERO, |at| now.since(at));
+    if unanswered >= patience.answer {
+        return Verdict::End(SessionError::Unanswered);
+    }
     let quiet = silent.max(now.since(marks.sent_at));
     let quiet = quiet.min(now.since(marks.pinged_at));
     if quiet >= patience.keepalive {
@@ -69,7 +79,10 @@ fn verdict(patience: Patience, marks: Marks, now: Moment) -> Verdict {
     if marks.is_reading {
         wait = wait.min(patience.silence - silent);
     }
-    Verdict::Wait(wait.min(patience.stuck - stuck))
+    Verdict::Wait(
+        wait.min(patience.stuck - stuck)
+            .min(patience.answer - unanswered),
+    )
 }
 
 /// Watches until it ends the session.
@@ -82,6 +95,7 @@ pub(super) async fn watch<C: Clock>(state: Rc<State>, clock: C) -> SessionError 
             sent_at: state.sent_at.get(),
             is_reading: state.is_reading.get(),
             stuck_since: state.stuck_since.get(),
+            unanswered_since: state.unanswered_since(),
             pinged_at,
         };
         match verdict(patience, marks, clock.now()) {
@@ -109,6 +123,7 @@ mod tests {
             keepalive: Duration::from_secs(KEEPALIVE_SECONDS),
             silence: Duration::from_secs(SESSION_SILENCE_SECONDS_MAX),
             stuck: Duration::from_secs(SESSION_STUCK_SECONDS_MAX),
+            answer: Duration::from_secs(ANSWER_SECONDS_MAX),
         };
         super::verdict(usual, marks, now)
     }
@@ -118,6 +133,7 @@ mod tests {
         sent_at: Moment(Duration::from_secs(100)),
         is_reading: true,
         stuck_since: None,
+        unanswered_since: None,
         pinged_at: Moment(Duration::from_secs(100)),
     };
 
@@ -177,6 +193,33 @@ mod tests {
         assert_eq!(
             verdict(marks(160), at(160)),
             Verdict::End(SessionError::Stalled)
+        );
+    }
+
+    #[test]
+    fn a_peer_that_lives_but_leaves_a_question_without_an_answer_is_given_up() {
+        let marks = |now| Marks {
+            received_at: at(now),
+            sent_at: at(now),
+            pinged_at: at(now),
+            unanswered_since: Some(at(100)),
+            ..MARKS
+        };
+        assert_eq!(
+            verdict(marks(699), at(699)),
+            Verdict::Wait(Duration::from_secs(1))
+        );
+        assert_eq!(
+            verdict(marks(700), at(700)),
+            Verdict::End(SessionError::Unanswered)
+        );
+        let ours_to_blame = Marks {
+            is_reading: false,
+            ..marks(700)
+        };
+        assert_ne!(
+            verdict(ours_to_blame, at(700)),
+            Verdict::End(SessionError::Unanswered)
         );
     }
 

@@ -3,7 +3,7 @@
 //! It is bounded: requests and answers by the number of open ones and by the bytes they reserved before they came here, signs
 //! because equal ones fall together.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,6 +20,8 @@ pub(super) struct Outgoing {
     pub(super) _room: Option<OwnedSemaphorePermit>,
     /// The peer's request it answers: the peer may ask again only once the answer goes.
     pub(super) answers: Option<OpenRequest>,
+    /// The number of the question it is.
+    pub(super) asks: Option<u32>,
 }
 
 /// A header as it stands on the wire. `None` if it is longer than a peer would take.
@@ -47,6 +49,8 @@ pub(super) struct Queue {
     ping: bool,
     pong: bool,
     credit: u64,
+    /// Requests of the peer's that are being worked on: at most as many as may be open.
+    working: BTreeSet<u32>,
 }
 
 impl Queue {
@@ -66,6 +70,10 @@ impl Queue {
         self.credit += u64::from(bytes);
     }
 
+    pub(super) fn push_working(&mut self, request: u32) {
+        self.working.insert(request);
+    }
+
     /// How much waits.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -76,25 +84,28 @@ impl Queue {
     /// The next to send.
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
         match self.sign() {
-            Some(sign) => header(0, sign, None).map(|header| Outgoing {
+            Some((request, sign)) => header(request, sign, None).map(|header| Outgoing {
                 header,
                 body: None,
                 _room: None,
+                asks: None,
                 answers: None,
             }),
             None => self.messages.pop_front(),
         }
     }
 
-    fn sign(&mut self) -> Option<Message> {
+    fn sign(&mut self) -> Option<(u32, Message)> {
         if std::mem::take(&mut self.pong) {
-            Some(Message::Pong)
+            Some((0, Message::Pong))
         } else if self.credit > 0 {
             let bytes = u32::try_from(self.credit).unwrap_or(u32::MAX);
             self.credit -= u64::from(bytes);
-            Some(Message::Credit { bytes })
+            Some((0, Message::Credit { bytes }))
         } else if std::mem::take(&mut self.ping) {
-            Some(Message::Ping)
+            Some((0, Message::Ping))
+        } else if let Some(request) = self.working.pop_first() {
+            Some((request, Message::Working))
         } else {
             None
         }

@@ -13,7 +13,9 @@ use super::pool::{Lease, Room, kib};
 use super::state::{State, count};
 use crate::format::Malformed;
 use crate::format::message::{Envelope, Message};
-use crate::terms::limits::{LINK_BUFFER_BYTES, REQUEST_HEADERS_OPEN_KIB_MAX, REQUESTS_OPEN_MAX};
+use crate::terms::limits::{
+    LINK_BUFFER_BYTES, REQUEST_HEADERS_OPEN_KIB_MAX, REQUESTS_OPEN_MAX, SESSION_SILENCE_SECONDS_MAX,
+};
 use crate::world::Clock;
 
 impl From<NotVerified> for SessionError {
@@ -34,6 +36,8 @@ fn cut(rule: &'static str) -> SessionError {
 pub(super) enum Standing {
     /// For the session itself.
     Sign,
+    /// Says how it goes with a request of ours.
+    Word,
     /// Wants an answer.
     Request,
     /// Is one.
@@ -46,6 +50,7 @@ pub(super) fn standing(message: &Message) -> Standing {
         Message::Hello(_) | Message::Ping | Message::Pong | Message::Credit { .. } => {
             Standing::Sign
         }
+        Message::Working => Standing::Word,
         Message::Have { .. }
         | Message::Put { .. }
         | Message::Get { .. }
@@ -127,6 +132,7 @@ impl<R: AsyncRead + Unpin, C: Clock> Reader<R, C> {
         let body_at = 2 + header_bytes;
         match standing(&envelope.message) {
             Standing::Sign => self.sign(&envelope, body_at),
+            Standing::Word => self.word(&envelope, body_at),
             Standing::Request => self.request(envelope, body_at).await,
             Standing::Answer => self.answer(envelope, body_at).await,
         }
@@ -146,6 +152,16 @@ impl<R: AsyncRead + Unpin, C: Clock> Reader<R, C> {
                 self.state.credit_came.notify_one();
             }
             _ => return Err(SessionError::Rule("it said hello twice")),
+        }
+        Ok(())
+    }
+
+    fn word(&self, envelope: &Envelope, body_at: usize) -> Result<(), SessionError> {
+        if envelope.body_bytes != 0 || self.first.len() != body_at {
+            return Err(cut("a word has no body"));
+        }
+        if !self.state.heard_of(envelope.request, self.clock.now()) {
+            return Err(SessionError::Rule("it works on what was never asked"));
         }
         Ok(())
     }
@@ -204,8 +220,13 @@ impl<R: AsyncRead + Unpin, C: Clock> Reader<R, C> {
         bytes: usize,
     ) -> Result<tokio::sync::OwnedSemaphorePermit, SessionError> {
         self.state.is_reading.set(false);
+        let before = self.clock.now();
         let permit = self.room.take(bytes).await;
-        self.state.received_at.set(self.clock.now());
+        let now = self.clock.now();
+        self.state.received_at.set(now);
+        if now.since(before).as_secs() >= SESSION_SILENCE_SECONDS_MAX {
+            self.state.reading_since.set(now);
+        }
         self.state.is_reading.set(true);
         permit.ok_or(SessionError::Rule("it sent a body too long for the pool"))
     }

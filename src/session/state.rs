@@ -21,6 +21,8 @@ use crate::world::Moment;
 /// A question of ours that is not answered yet.
 pub(super) struct Waiting {
     pub(super) answer: oneshot::Sender<(Message, Vec<u8>)>,
+    /// When it went out, or when the peer last said that it gets on with it; `None` while it waits to be sent.
+    pub(super) heard_at: Option<Moment>,
     /// Its place among the open requests and their headers: free again when the answer is here, even if nobody waits for it.
     pub(super) _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
@@ -65,6 +67,8 @@ pub(super) struct State {
     /// When something was last received, and whether the reader waits for the link (and not for the pool).
     pub(super) received_at: Cell<Moment>,
     pub(super) is_reading: Cell<bool>,
+    /// Since when the reader reads without a long wait for the pool: answers could not have come before.
+    pub(super) reading_since: Cell<Moment>,
     /// When the link last took something.
     pub(super) sent_at: Cell<Moment>,
     /// Since when the link has not taken what we have for it.
@@ -104,6 +108,7 @@ impl State {
             open_header_kib: Cell::new(0),
             received_at: Cell::new(now),
             is_reading: Cell::new(true),
+            reading_since: Cell::new(now),
             sent_at: Cell::new(now),
             stuck_since: Cell::new(None),
             bytes_in: Cell::new(0),
@@ -150,6 +155,34 @@ impl State {
     pub(super) fn send(&self, outgoing: Outgoing) {
         if self.end.get().is_none() {
             self.queue.borrow_mut().push(outgoing);
+            self.to_send.notify_one();
+        }
+    }
+
+    /// A question of ours went out, or the peer gets on with it; false if there is none of this number.
+    pub(super) fn heard_of(&self, request: u32, now: Moment) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        let waiting = waiting.get_mut(&request);
+        waiting.is_some_and(|waiting| {
+            waiting.heard_at = Some(now);
+            true
+        })
+    }
+
+    /// Since when nothing was heard of the question that waits longest.
+    pub(super) fn unanswered_since(&self) -> Option<Moment> {
+        let waiting = self.waiting.borrow();
+        let oldest = waiting
+            .values()
+            .filter_map(|waiting| waiting.heard_at)
+            .min();
+        oldest.map(|at| at.max(self.reading_since.get()))
+    }
+
+    /// Says that a request of the peer's is being worked on.
+    pub(super) fn working(&self, request: u32) {
+        if self.end.get().is_none() {
+            self.queue.borrow_mut().push_working(request);
             self.to_send.notify_one();
         }
     }

@@ -188,6 +188,7 @@ impl Session {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
             answer,
+            heard_at: None,
             _places: (open, headers),
         };
         state.waiting.borrow_mut().insert(request, waiting);
@@ -196,6 +197,7 @@ impl Session {
             body,
             _room: Some(room),
             answers: None,
+            asks: Some(request),
         });
         if let Some(credit) = credit {
             credit.spend();

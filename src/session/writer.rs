@@ -79,7 +79,12 @@ impl<L: AsyncWrite + Unpin, C: Clock> Writer<L, C> {
             let (done, is_whole) = self.seal_part(&outgoing, done)?;
             if !is_whole {
                 self.current = Some((outgoing, done));
-            } else if outgoing.body.is_some_and(|body| !body.is_empty()) {
+                continue;
+            }
+            if let Some(request) = outgoing.asks {
+                self.state.heard_of(request, self.clock.now());
+            }
+            if outgoing.body.is_some_and(|body| !body.is_empty()) {
                 count(&self.state.bodies_out, 1);
             }
         }

@@ -149,6 +149,13 @@ pub const KEEPALIVE_SECONDS: u64 = 5;
 pub const SESSION_SILENCE_SECONDS_MAX: u64 = 15;
 /// A peer that lives but takes nothing for this many seconds is dropped: longer than a disk may pause while it reorders itself.
 pub const SESSION_STUCK_SECONDS_MAX: u64 = 60;
+/// A peer that lives but leaves a question without an answer, or a word that it gets on with it, for this many seconds is given up. What is
+/// on its way before question and answer, twice 4 MiB, takes that long at 14 KiB a second; no disk that works is as slow.
+pub const ANSWER_SECONDS_MAX: u64 = 600;
+/// A keeper that works on a long question says so this often, in seconds, if it came further.
+pub const WORKING_SECONDS: u64 = 30;
+/// Names a keeper looks up before it has come further: 512 MiB to read at the very most, and at worst at 1 MiB a second.
+pub const HAVE_STEP_IDS: usize = 256;
 /// The first and the last wait before a peer is called again, in milliseconds.
 pub const REDIAL_MS: (u64, u64) = (250, 10_000);
 /// An invitation is good for this many seconds of the inviter's monotonic time.
@@ -250,4 +257,7 @@ const _: () = {
     );
     assert!(SESSION_SILENCE_SECONDS_MAX >= 2 * KEEPALIVE_SECONDS);
     assert!(SESSION_STUCK_SECONDS_MAX > SESSION_SILENCE_SECONDS_MAX);
+    assert!(
+        ANSWER_SECONDS_MAX > SESSION_STUCK_SECONDS_MAX && ANSWER_SECONDS_MAX >= 4 * WORKING_SECONDS
+    );
 };

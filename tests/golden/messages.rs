@@ -36,6 +36,7 @@ pub const fn place(message: &Message) -> usize {
         Message::Room(_) => 20,
         Message::Recover { .. } => 21,
         Message::Survivor { .. } => 22,
+        Message::Working => 23,
     }
 }
 
@@ -210,6 +211,7 @@ pub fn messages() -> Vec<Part> {
             },
             2000,
         ),
+        ("working", Message::Working, 0),
     ];
     all.into_iter()
         .enumerate()

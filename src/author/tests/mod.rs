@@ -127,6 +127,25 @@ fn a_keeper_that_leaves_in_the_middle_does_not_stop_the_walk() {
 }
 
 #[test]
+fn a_keeper_that_lives_but_never_answers_is_left_alone_and_the_snapshot_goes_on() {
+    run(async {
+        let mut house = House::furnished(3, (2, 2));
+        house.street.shop(1).hangs.set(true);
+        house.options.wait_protected = false;
+        let report = house.take().await.expect("published");
+        assert!(!report.is_protected());
+        // Its room is asked for first; what was given up is not waited for again.
+        assert_eq!(house.street.shop(1).given_up.get(), 1);
+        house.assert_placed(&report, Some(1)).await;
+
+        house.street.shop(1).hangs.set(false);
+        house.options.wait_protected = true;
+        let report = house.take().await.expect("published");
+        assert!(report.is_protected(), "the next snapshot asks it again");
+    });
+}
+
+#[test]
 fn when_nobody_can_be_reached_the_walk_waits_and_goes_on() {
     run(async {
         let house = Rc::new(House::furnished(2, (2, 2)));

@@ -27,6 +27,9 @@ pub struct Shop {
     pub puts: Cell<u64>,
     /// Puts wait for this while it is set.
     pub is_slow: Cell<bool>,
+    /// Lives but answers nothing: each question ends when its session is given up.
+    pub hangs: Cell<bool>,
+    pub given_up: Cell<u64>,
     /// Cannot reach the other keepers.
     pub is_apart: Cell<bool>,
     pub in_flight: Cell<usize>,
@@ -120,6 +123,10 @@ impl Clerk {
         let shop = &self.street.0.shops[&self.key];
         if shop.is_away.get() {
             return Err(AskError::Gone);
+        }
+        if shop.hangs.get() {
+            shop.given_up.set(shop.given_up.get() + 1);
+            return Err(AskError::Unanswered);
         }
         Ok(shop)
     }

@@ -192,7 +192,13 @@ impl<W: World> path::Host<W> for Service<W> {
         }
         self.met_again(session.peer(), session.hello().boot);
         let server = self.0.server.get().expect("set in new").clone();
-        self.world().spawn(server.serve(session.clone()));
+        let (service, served) = (self.clone(), session.clone());
+        self.world().spawn(async move {
+            server.serve(served.clone()).await;
+            if served.ended() == Some(session::SessionError::Unanswered) {
+                service.left_unanswered(served.peer());
+            }
+        });
         let service = self.clone();
         self.world().spawn(async move {
             if session.hello().roster != service.roster().hash() {

@@ -231,7 +231,7 @@ impl<W: World> Service<W> {
 
     /// Everybody who remains and can be asked now, and the names of those who cannot.
     fn remaining(&self, leaving: PeerKey, guests: &[Member]) -> (Vec<PeerKey>, Vec<String>) {
-        let keepers = self.keepers();
+        let keepers = self.patient();
         let mut members = keepers.members();
         let goes = |key| key == leaving || guests.iter().any(|guest| guest.key == key);
         members.retain(|member| !goes(member.key));

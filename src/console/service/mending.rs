@@ -354,6 +354,7 @@ impl<W: World> Service<W> {
         let mut seen = Seen::default();
         let mut heads = Backwards::from(author, newest);
         let mut is_whole = true;
+        let keepers = self.patient();
         while let Some(head) = heads.next(self).await {
             if self.places() != places || self.running_job().is_some() {
                 return false;
@@ -363,7 +364,6 @@ impl<W: World> Service<W> {
                 break;
             }
             self.0.mended.borrow_mut().now = Some(view.clone());
-            let keepers = self.keepers();
             let done =
                 author::catch_up_with(&keepers, &keyring, &head, &placement, &mut seen, peer).await;
             match done {
@@ -372,7 +372,9 @@ impl<W: World> Service<W> {
                     view.chunks += done.confirmed;
                     is_whole &= done.has_head;
                 }
-                Err(CatchUpError::Away | CatchUpError::Ask(AskError::Gone)) => return false,
+                Err(
+                    CatchUpError::Away | CatchUpError::Ask(AskError::Gone | AskError::Unanswered),
+                ) => return false,
                 Err(error) => {
                     is_whole = false;
                     tracing::warn!(author = %view.author, number = view.number, keeper = %view.keeper, %error,

@@ -170,10 +170,10 @@ impl<W: World> Service<W> {
     }
 
     /// Asks a peer how much room it has. One that lost something since is asked again for its share.
-    pub(super) async fn look_at_room(&self, session: &Session) {
+    pub(super) async fn look_at_room(&self, session: &Session) -> bool {
         let peer = session.peer();
         let Ok(room) = RemoteKeeper::new(session.clone()).room().await else {
-            return;
+            return false;
         };
         let before = self.0.rooms.borrow_mut().insert(peer, room);
         if before.is_some_and(|before| has_lost(&before, &room)) {
@@ -182,6 +182,7 @@ impl<W: World> Service<W> {
             self.0.mend.notify_one();
         }
         self.tell_room(peer, &room);
+        true
     }
 
     /// What a peer said of its room.

@@ -116,6 +116,8 @@ struct Inner<W: World> {
     sweeping: RefCell<Option<Rc<Sweeping>>>,
     /// Keepers that are being asked for their share now.
     proving: RefCell<BTreeSet<PeerKey>>,
+    /// Members that live but left a question without an answer, until they answer one that touches their disk.
+    hanging: RefCell<BTreeSet<PeerKey>>,
     jobs: RefCell<VecDeque<Rc<Job>>>,
     snapshot_turn: tokio::sync::Mutex<()>,
     data: RefCell<Vec<DataSet>>,
@@ -195,6 +197,7 @@ impl<W: World> Service<W> {
             replaced: Cell::new(0),
             sweeping: RefCell::default(),
             proving: RefCell::default(),
+            hanging: RefCell::default(),
             jobs: RefCell::default(),
             snapshot_turn: tokio::sync::Mutex::new(()),
             data: RefCell::new(loaded.config.data.clone()),

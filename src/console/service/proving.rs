@@ -194,11 +194,14 @@ impl<W: World> Service<W> {
         let complete = self.0.protection.borrow().complete(number);
         let (places, room) = (self.places(), self.room_of(peer));
         let done =
-            author::catch_up(&self.keepers(), &identity.keyring, &head, &complete, peer).await;
+            author::catch_up(&self.patient(), &identity.keyring, &head, &complete, peer).await;
         let has_lost = match (room, self.room_of(peer)) {
             (Some(before), Some(now)) => has_lost(&before, &now),
             (None, _) | (_, None) => false,
         };
+        if matches!(done, Ok(_) | Err(CatchUpError::Ask(AskError::Refused(_)))) {
+            self.0.hanging.borrow_mut().remove(&peer);
+        }
         match done {
             // Keepers have to hold more since, or it lost something while it was asked: it is asked again.
             Ok(_) if has_lost || self.places() != places => self.lacks_something(peer, None),
@@ -231,8 +234,9 @@ impl<W: World> Service<W> {
     fn ask_room_of(&self, peer: PeerKey) {
         if let Some(session) = self.mesh().and_then(|mesh| mesh.session(peer)) {
             let service = self.clone();
-            self.world()
-                .spawn(async move { service.look_at_room(&session).await });
+            self.world().spawn(async move {
+                let _ = service.look_at_room(&session).await;
+            });
         }
     }
 
@@ -260,6 +264,23 @@ impl<W: World> Service<W> {
         }
     }
 
+    /// It lives, but left a question without an answer: what it confirmed before may be on a disk that hangs.
+    pub(super) fn left_unanswered(&self, peer: PeerKey) {
+        self.0.hanging.borrow_mut().insert(peer);
+        self.lacks_something(peer, None);
+    }
+
+    /// Whether there is a session with it, and it answers what it is asked.
+    pub(super) fn answers(&self, peer: PeerKey) -> bool {
+        let has_session = self.mesh().is_some_and(|mesh| mesh.session(peer).is_some());
+        has_session && !self.0.hanging.borrow().contains(&peer)
+    }
+
+    /// The keepers for one pass over them: none is waited for twice.
+    pub(super) fn patient(&self) -> author::Patient<super::Directory<W>, W::Clock> {
+        author::Patient::new(self.keepers(), self.world().clock())
+    }
+
     /// Asks again from time to time: a keeper may have room again, its disk may work again, or the one it has to fetch from came.
     pub(super) async fn keep_proving(self) {
         loop {
@@ -284,11 +305,15 @@ impl<W: World> Service<W> {
 
     /// Asks a peer for its room, and for its share of our newest snapshot unless it has confirmed that.
     pub(super) async fn look_after(&self, session: &Session) {
-        self.look_at_room(session).await;
+        let peer = session.peer();
+        let is_answered = self.look_at_room(session).await;
         let Some(head) = self.newest_of_mine().await else {
+            // There is nothing more to ask it about.
+            if is_answered {
+                self.0.hanging.borrow_mut().remove(&peer);
+            }
             return;
         };
-        let peer = session.peer();
         let complete = self.0.protection.borrow().complete(head.head.number);
         if !complete.contains(&peer) {
             self.prove_to_peer(peer).await;
@@ -355,9 +380,7 @@ impl<W: World> Service<W> {
         let open = members
             .iter()
             .filter(|member| member.key != me && !complete.contains(&member.key));
-        let is_reached =
-            |peer: PeerKey| self.mesh().is_some_and(|mesh| mesh.session(peer).is_some());
-        open.map(|member| (member.name.to_string(), is_reached(member.key)))
+        open.map(|member| (member.name.to_string(), self.answers(member.key)))
             .collect()
     }
 

@@ -216,8 +216,9 @@ impl<W: World> Service<W> {
         // What they keep for this Box is another figure by now.
         for session in self.mesh().map(Mesh::sessions).unwrap_or_default() {
             let service = self.clone();
-            self.world()
-                .spawn(async move { service.look_at_room(&session).await });
+            self.world().spawn(async move {
+                let _ = service.look_at_room(&session).await;
+            });
         }
         self.snapshot_taken(&report, places);
         Ok(views::outcome(

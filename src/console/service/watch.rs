@@ -80,9 +80,7 @@ impl<W: World> Service<W> {
         let members = self.roster().members();
         for member in members.iter().filter(|member| member.key != me) {
             let subject = Subject::Peer(member.key);
-            let is_here = self
-                .mesh()
-                .is_some_and(|mesh| mesh.session(member.key).is_some());
+            let is_here = self.answers(member.key);
             if is_here {
                 reporter.clear(EventKind::BoxOutOfReach, &subject, &[]);
             }

@@ -370,6 +370,37 @@ fn a_half_open_link_ends_in_time_and_every_question_with_it() {
 }
 
 #[test]
+fn a_question_that_is_never_answered_ends_the_session_unless_the_peer_says_that_it_works_on_it() {
+    run(async {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        for is_told in [true, false] {
+            let (near, far) = pair();
+            let (a, b) = meet(&near, &far, CHACHA).await;
+            let asked = spawn_local({
+                let a = a.clone();
+                async move { a.ask(Message::AskRoom, None).await }
+            });
+            let incoming = b.next().await.expect("asked");
+            let word = incoming.reply.word();
+            for _ in 0..5 {
+                sleep(minutes(9)).await;
+                if is_told {
+                    word.working();
+                }
+            }
+            if is_told {
+                assert!(!a.is_closed() && !asked.is_finished());
+                incoming.answer(Message::Done, None).await;
+                assert_eq!(asked.await.expect("ran"), Ok((Message::Done, Vec::new())));
+            } else {
+                assert_eq!(a.ended(), Some(SessionError::Unanswered));
+                assert_eq!(asked.await.expect("ran"), Err(SessionError::Gone));
+            }
+        }
+    });
+}
+
+#[test]
 fn an_answer_given_before_closing_still_arrives() {
     run(async {
         let (a, b) = pair();
