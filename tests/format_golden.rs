@@ -14,6 +14,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use reserve::format::compacted::Compacted;
 use reserve::format::event;
 use reserve::format::index::{self, Node, Page};
 use reserve::format::mended::Mended;
@@ -259,6 +260,9 @@ fn golden_tickets_openings_notes_and_files_read_back() {
         } else if part.name == "confirmed snapshots" {
             let mended = Mended::decode(&part.bytes).expect("a golden list of confirmations");
             assert_eq!(mended.encode(), part.bytes);
+        } else if part.name == "compacted segments" {
+            let compacted = Compacted::decode(&part.bytes).expect("a golden list of segments");
+            assert_eq!(compacted.encode(), part.bytes);
         } else {
             assert_eq!(decode_file("state file", &part.bytes), Ok(vectors::state()));
         }

@@ -3,6 +3,7 @@
 //! Each file keeps the raw view of bytes apart from their legal meaning, and every parser is total: any bytes whatever
 //! give a value or [`Malformed`], never a panic and never more memory than the limits allow.
 
+pub mod compacted;
 pub mod event;
 pub mod head;
 pub mod index;

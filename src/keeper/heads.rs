@@ -56,6 +56,31 @@ impl HeadList {
         self.0.len() < before
     }
 
+    /// Some stand elsewhere now: where each stood, rising, and where it stands.
+    pub fn moved(&mut self, places: &[(Location, Location)]) {
+        for head in &mut self.0 {
+            if let Ok(at) = places.binary_search_by_key(&head.location, |(from, _)| *from) {
+                head.location = places[at].1;
+            }
+        }
+        self.sort();
+    }
+
+    /// Where those of a segment stand, rising.
+    #[must_use]
+    pub fn in_segment(&self, number: u32) -> Vec<Location> {
+        let places = self.0.iter().map(|head| head.location);
+        let mut places: Vec<_> = places.filter(|place| place.segment() == number).collect();
+        places.sort_unstable();
+        places
+    }
+
+    /// Whether any stands in a segment.
+    #[must_use]
+    pub fn has_segment(&self, number: u32) -> bool {
+        self.0.iter().any(|head| head.location.segment() == number)
+    }
+
     /// Forgets all of a segment that is gone.
     pub fn remove_segment(&mut self, number: u32) {
         self.0.retain(|head| head.location.segment() != number);

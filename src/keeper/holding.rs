@@ -10,12 +10,14 @@ use tokio::sync::Notify;
 
 use super::fullness::Met;
 use super::queue::{Answer, Shared, What, stride_of};
+use super::readers::Readers;
 use super::reading::{Segment, Window};
 use super::refuse::StoreError;
 use super::room::Need;
 use super::table::{Entry, prefix_of};
 use super::trust::Trust;
 use super::writing::path_of;
+use crate::format::compacted::Compacted;
 use crate::format::decode;
 use crate::format::head::SignedHead;
 use crate::format::record::id_of;
@@ -46,6 +48,10 @@ pub(super) struct Inner<W: World> {
     pub(super) damage_found: RefCell<Deque<FoundDamage, DAMAGED_TOLD_MAX>>,
     /// What was refused for want of room.
     pub(super) met: Met,
+    /// Who may still hold a place that a chunk had a moment ago.
+    pub(super) readers: Readers,
+    /// Segments whose files were removed, since all that was needed of them stands elsewhere.
+    pub(super) compacted: RefCell<Compacted>,
 }
 
 /// A chunk that was found damaged.
@@ -80,7 +86,7 @@ enum Check {
 }
 
 impl<W: World> Inner<W> {
-    pub(super) fn new(world: W, shared: Shared) -> Self {
+    pub(super) fn new(world: W, shared: Shared, compacted: Compacted) -> Self {
         Self {
             world,
             shared,
@@ -91,6 +97,8 @@ impl<W: World> Inner<W> {
             damage_seen: Notify::new(),
             damage_found: RefCell::default(),
             met: Met::default(),
+            readers: Readers::default(),
+            compacted: RefCell::new(compacted),
         }
     }
 
@@ -185,6 +193,17 @@ impl<W: World> Inner<W> {
         self.shared
             .queue(What::Claim, Need::Claim, (who, key), id)
             .map(Some)
+    }
+
+    /// Whether the table has a chunk that may be of this name. What nobody claims may be taken out while somebody looks at it.
+    pub(super) fn is_listed(&self, id: &ChunkId) -> bool {
+        self.shared
+            .state
+            .borrow()
+            .table
+            .matches(id)
+            .next()
+            .is_some()
     }
 
     pub(super) fn candidates(&self, id: &ChunkId) -> heapless::Vec<Entry, MATCHES_MAX> {
@@ -327,7 +346,7 @@ impl<W: World> Inner<W> {
     }
 
     /// Whether a frame's body may be believed without reading it.
-    fn is_believed(&self, location: Location) -> bool {
+    pub(super) fn is_believed(&self, location: Location) -> bool {
         let now = self.world.clock().wall();
         self.doubt.get() != Some(location.segment()) && self.trust.borrow().covers(location, now)
     }

@@ -134,6 +134,9 @@ impl<'a, W: World> Loading<'a, W> {
     /// Numbers that were passed over are segments that are gone.
     pub(super) fn missing_before(&mut self, number: u32) {
         for missing in self.next..number {
+            if self.inner.compacted.borrow().has(missing) {
+                continue;
+            }
             self.report.tell(missing, 0, 0, DamageKind::Missing);
         }
         self.next = self.next.max(number + 1);

@@ -360,11 +360,13 @@ impl Disk for MockDisk {
     }
 
     async fn replace_small(&self, path: &str, bytes: &[u8], _secret: bool) -> io::Result<()> {
+        tokio::task::yield_now().await;
         self.set_bytes(path, bytes.to_vec());
         Ok(())
     }
 
     async fn remove(&self, path: &str) -> io::Result<()> {
+        tokio::task::yield_now().await;
         self.platter.borrow_mut().files.remove(path);
         Ok(())
     }

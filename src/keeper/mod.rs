@@ -5,6 +5,9 @@
 mod ahead;
 mod ask;
 mod at_rest;
+mod compact;
+#[cfg(test)]
+mod compact_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
@@ -25,6 +28,7 @@ mod mock_world;
 mod open;
 pub mod placement;
 mod queue;
+mod readers;
 mod reading;
 mod refuse;
 mod remote;
@@ -49,6 +53,7 @@ mod writing;
 
 pub use ask::{Ask, AskError, Keepers, MemberView};
 pub use at_rest::heads_at_rest;
+pub use compact::Reclaimed;
 pub use fullness::{Fullness, Level};
 pub use holding::FoundDamage;
 pub use local::AnyKeeper;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::compact::COMPACTED_PATH;
 use super::holding::{Inner, VERIFIED_PATH};
 use super::loading::{Loading, Tail, header_of};
 use super::log::{OpenSegment, Writer};
@@ -17,6 +18,7 @@ use super::room::{Limits, held_back_bytes};
 use super::state::State;
 use super::store::{Store, StoreConfig};
 use super::writing::{STORE_DIR, number_of, path_of};
+use crate::format::compacted::Compacted;
 use crate::format::verified::Verified;
 use crate::format::{Malformed, decode_file, encode_file};
 use crate::terms::StoreId;
@@ -149,7 +151,12 @@ impl<W: World> Store<W> {
             held_back_bytes: sizes.held_back_bytes,
         };
         let shared = Shared::new(identity.store, sizes, limits, state);
-        let inner = Rc::new(Inner::new(world.clone(), shared));
+        let compacted = compacted_of(&world, identity.store).await;
+        let leftover = numbers
+            .extract_if(.., |number| compacted.has(*number))
+            .collect::<Vec<_>>();
+        let last_compacted = compacted.last();
+        let inner = Rc::new(Inner::new(world.clone(), shared, compacted));
         let known = verified_of(&world, identity.store).await;
         let end = known.as_ref().and_then(|known| known.end);
         let unbroken = known.as_ref().map(|known| known.unbroken);
@@ -183,7 +190,9 @@ impl<W: World> Store<W> {
             // The name itself stands there already: a full disk is no reason not to read from it.
             (Naming::Known | Naming::Stale, _) | (Naming::Needed, Ok(())) => {}
         }
-        let mut next_number = numbers.last().map_or(1, |last| last + 1);
+        inner.remove_leftover(&leftover).await;
+        let last_number = numbers.last().copied().max(last_compacted);
+        let mut next_number = last_number.map_or(1, |last| last + 1);
         let segment = match tail {
             Some(tail) => inner.trim(tail, &mut report, &mut next_number).await,
             None => None,
@@ -219,6 +228,15 @@ async fn verified_of<W: World>(world: &W, store: StoreId) -> Option<Verified> {
     let bytes = world.disk().read_small(VERIFIED_PATH).await.ok().flatten();
     let verified = bytes.and_then(|bytes| Verified::decode(&bytes).ok());
     verified.filter(|verified| verified.store == store)
+}
+
+/// Segments whose files were removed. Without it they are told as missing, and nothing else.
+async fn compacted_of<W: World>(world: &W, store: StoreId) -> Compacted {
+    let bytes = world.disk().read_small(COMPACTED_PATH).await.ok().flatten();
+    let compacted = bytes.and_then(|bytes| Compacted::decode(&bytes).ok());
+    compacted
+        .filter(|compacted| compacted.store == store)
+        .unwrap_or_else(|| Compacted::new(store))
 }
 
 /// Who the store is: by its file, or by its segments if the file is lost; a new one is drawn if there is neither.

@@ -48,6 +48,11 @@ pub(super) enum What {
         bytes: Vec<u8>,
         number: SnapshotNumber,
     },
+    /// A record, or a head, that stands elsewhere in the store already: whoever queued it says when the new place counts.
+    Again {
+        frame: FrameType,
+        bytes: Rc<Vec<u8>>,
+    },
 }
 
 /// One frame to append, and who waits for it.
@@ -57,7 +62,7 @@ pub(super) struct Job {
     pub(super) author: AuthorIndex,
     pub(super) key: PeerKey,
     pub(super) id: ChunkId,
-    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
+    pub(super) done: oneshot::Sender<Result<Location, StoreError>>,
 }
 
 impl Job {
@@ -66,6 +71,7 @@ impl Job {
             What::Chunk { .. } => FrameType::Chunk,
             What::Claim => FrameType::Claim,
             What::Head { .. } => FrameType::Head,
+            What::Again { frame, .. } => frame,
         }
     }
 
@@ -74,6 +80,7 @@ impl Job {
             What::Chunk { record, .. } => record,
             What::Claim => &[],
             What::Head { bytes, .. } => bytes,
+            What::Again { bytes, .. } => bytes,
         }
     }
 
@@ -112,10 +119,15 @@ impl Drop for Busy<'_> {
 }
 
 /// The answer to a queued job.
-pub(super) struct Answer(oneshot::Receiver<Result<(), StoreError>>);
+pub(super) struct Answer(oneshot::Receiver<Result<Location, StoreError>>);
 
 impl Answer {
     pub(super) async fn wait(self) -> Result<(), StoreError> {
+        self.place().await.map(drop)
+    }
+
+    /// Where it stands now.
+    pub(super) async fn place(self) -> Result<Location, StoreError> {
         // A writer that is gone without an answer wrote nothing that may be relied on.
         self.0.await.unwrap_or(Err(StoreError::DiskFailed))
     }
@@ -216,7 +228,8 @@ impl Shared {
                 state.coming_bytes[usize::from(author.0)] += record.len() as u64;
             }
             What::Claim if !state.can_claim(&id, author) => return Err(StoreError::TableFull),
-            What::Claim => {}
+            What::Claim => *state.pending_claims.entry(id).or_default() += 1,
+            What::Again { .. } => {}
             What::Head { number, .. } => {
                 if !state.has_place_for_head(author) {
                     return Err(StoreError::HeadsFull);
@@ -310,10 +323,11 @@ impl Shared {
                     false => Err(StoreError::HeadsFull),
                 }
             }
+            What::Again { .. } => Ok(()),
         };
         drop(state);
         // Whoever asked may have gone: what is durable stays.
-        let _ = job.done.send(result);
+        let _ = job.done.send(result.map(|()| location));
     }
 
     /// A job was not carried out.
@@ -329,7 +343,15 @@ impl Shared {
                 state.pending.remove(&job.id);
                 state.coming_bytes[usize::from(job.author.0)] -= record.len() as u64;
             }
-            What::Claim => {}
+            What::Claim => {
+                if let Some(waiting) = state.pending_claims.get_mut(&job.id) {
+                    *waiting -= 1;
+                    if *waiting == 0 {
+                        state.pending_claims.remove(&job.id);
+                    }
+                }
+            }
+            What::Again { .. } => {}
             What::Head { number, .. } => {
                 state.pending_heads.remove(&(job.author, *number));
             }

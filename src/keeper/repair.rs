@@ -1,5 +1,5 @@
 //! What a keeper does about chunks it found damaged: it fetches them anew from the other keepers and puts them in the place of the
-//! damaged ones. Nothing is deleted.
+//! damaged ones. What they replace stays where it is until its segment is compacted.
 
 use std::rc::Rc;
 
@@ -32,6 +32,7 @@ impl<W: World> Store<W> {
     /// the segment's footer; where both are gone only the author knows it.
     pub async fn damaged_chunks(&self) -> Vec<(ChunkId, PeerKey)> {
         let inner = self.inner();
+        let _reading = inner.readers.enter();
         let mut chunks = Vec::new();
         let mut seen = 0;
         while chunks.len() < REPAIR_MAX {

@@ -1,7 +1,7 @@
 //! What the store knows while it runs: the table and the lists beside it, what they count, and what waits to be written.
 //! Changed only where nothing waits; nothing here touches the disk.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::heads::{HeadList, HeadPlace};
 use super::queue::Job;
@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) queued_bytes: u64,
     /// Chunks queued or being written.
     pub(super) pending: BTreeSet<ChunkId>,
+    /// Chunks whose claims are queued or being written, and how many of them.
+    pub(super) pending_claims: BTreeMap<ChunkId, u32>,
     /// Heads queued or being written.
     pub(super) pending_heads: BTreeSet<(AuthorIndex, SnapshotNumber)>,
     pub(super) closing: bool,
@@ -64,6 +66,7 @@ impl State {
             queue: VecDeque::new(),
             queued_bytes: 0,
             pending: BTreeSet::new(),
+            pending_claims: BTreeMap::new(),
             pending_heads: BTreeSet::new(),
             closing: false,
             writer_ended: false,
@@ -152,6 +155,45 @@ impl State {
             .map_err(|_| StoreError::TableFull)?;
         self.count_claim(author, record_bytes);
         Ok(())
+    }
+
+    /// A chunk of which a copy stands elsewhere now, whole, counts there. False if the table has it somewhere else already.
+    pub(super) fn moved(&mut self, id: &ChunkId, from: Location, to: Location) -> bool {
+        let mut was_damaged = false;
+        let is_moved = self.table.update(id, from, |entry| {
+            was_damaged = entry.damaged;
+            entry.location = to;
+            entry.damaged = false;
+        });
+        self.damaged -= u64::from(was_damaged);
+        is_moved
+    }
+
+    /// Takes out what a segment has that nobody claims. False, and nothing is changed, if it has anything that counts.
+    pub(super) fn drop_segment(&mut self, number: u32) -> bool {
+        let there = self.table.in_segment(number);
+        let counts = |(id, place): &(ChunkId, Location)| {
+            let is_waited_for =
+                |(waiting, _): (&ChunkId, &u32)| prefix_of(waiting) == prefix_of(id);
+            let mut here = self
+                .table
+                .matches(id)
+                .filter(|entry| entry.location == *place);
+            here.any(|entry| entry.claims != SetIndex::EMPTY)
+                || self.pending_claims.iter().any(is_waited_for)
+        };
+        if there.iter().any(counts) || self.heads.has_segment(number) {
+            return false;
+        }
+        for (id, place) in there {
+            let was_damaged = self
+                .table
+                .matches(&id)
+                .any(|entry| entry.location == place && entry.damaged);
+            self.damaged -= u64::from(was_damaged);
+            self.table.remove(&id, place);
+        }
+        true
     }
 
     /// The next heads of an author after a number, a hundred or so: the last number is there with all its heads.

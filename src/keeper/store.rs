@@ -1,6 +1,6 @@
 //! The store of one keeper: put, have, get, and the heads of snapshots. Every yes is durable before it is given.
 //!
-//! Not here: who may ask (the session knows), where copies should go (placement), and deletion (there is none).
+//! Not here: who may ask (the session knows), where copies should go (placement), and giving back space (compact).
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -128,10 +128,12 @@ impl<W: World> Store<W> {
         };
         let who = inner.author(author)?;
         let mut asked_again = false;
+        let reading = inner.readers.enter();
         let answer = loop {
             let found = inner.find(&id).await?;
-            // From here to the queue nothing waits, so what was found is still so.
-            if found.held.is_some() || inner.shared.is_pending(&id) {
+            // From here to the queue nothing waits, so what is there now is still so.
+            let is_held = found.held.is_some() && inner.is_listed(&id);
+            if is_held || inner.shared.is_pending(&id) {
                 match inner.claim(who, author, id)? {
                     Some(answer) => break answer,
                     None => return Ok(()),
@@ -155,7 +157,7 @@ impl<W: World> Store<W> {
                 Err(error) => return Err(error),
             }
         };
-        drop(busy);
+        drop((busy, reading));
         answer.wait().await
     }
 
@@ -172,7 +174,12 @@ impl<W: World> Store<W> {
         let busy = inner.shared.enter();
         let who = inner.author(author)?;
         let mut held = vec![false; ids.len()];
+        let reading = inner.readers.enter();
         inner.find_many(ids, &mut held).await?;
+        drop(reading);
+        for (id, held) in ids.iter().zip(&mut held) {
+            *held &= inner.is_listed(id);
+        }
         let claimed = ids.iter().zip(&held).filter(|(_, held)| **held);
         // A name asked for many times is claimed once.
         let claimed: BTreeSet<ChunkId> = claimed.map(|(id, _)| *id).collect();
@@ -190,6 +197,7 @@ impl<W: World> Store<W> {
     /// The record, if it is here and whole. One that is not is flagged: `have` says no to it, and a put replaces it.
     pub async fn get(&self, id: ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
         let inner = self.inner();
+        let _reading = inner.readers.enter();
         for entry in inner.candidates(&id) {
             if entry.damaged {
                 continue;
@@ -229,6 +237,7 @@ impl<W: World> Store<W> {
         }
         let who = inner.author(author)?;
         let mut seen = 0;
+        let reading = inner.readers.enter();
         loop {
             let commit = inner.shared.next_commit();
             if inner.shared.is_head_pending(who, number) {
@@ -262,7 +271,7 @@ impl<W: World> Store<W> {
             inner
                 .shared
                 .queue(What::Head { bytes, number }, Need::Claim, (who, author), id)?;
-        drop(busy);
+        drop((busy, reading));
         answer.wait().await
     }
 
@@ -274,6 +283,7 @@ impl<W: World> Store<W> {
     ) -> Result<Vec<SignedHead>, StoreError> {
         let inner = self.inner();
         let mut heads: Vec<SignedHead> = Vec::new();
+        let _reading = self.inner().readers.enter();
         match author {
             Some(author) => {
                 let mut after = after;

@@ -123,6 +123,28 @@ impl Table {
         false
     }
 
+    /// Takes out the chunk of this name at this place. False if it is not there.
+    pub fn remove(&mut self, id: &ChunkId, location: Location) -> bool {
+        let prefix = prefix_of(id);
+        let mut at = self.home(&prefix);
+        while self.prefix(at).is_some_and(|other| other <= prefix) {
+            let entry = unpack(&self.slots[at]);
+            if entry.prefix == prefix && entry.location == location {
+                // Those behind it move up, until one stands at its home.
+                let mut end = at + 1;
+                while self.prefix(end).is_some_and(|next| self.home(&next) < end) {
+                    end += 1;
+                }
+                self.slots.copy_within(at + 1..end, at);
+                self.slots[end - 1] = [0; TABLE_SLOT_BYTES];
+                self.chunks -= 1;
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+
     /// Those whose names begin as this one does: the full name must be compared on disk.
     pub fn matches(&self, id: &ChunkId) -> impl Iterator<Item = Entry> {
         let prefix = prefix_of(id);
@@ -155,6 +177,20 @@ impl Table {
                 (ChunkId(id), entry.location)
             })
             .collect()
+    }
+
+    /// Bytes of the records that somebody claims, by segment.
+    #[must_use]
+    pub fn claimed_by_segment(&self) -> Vec<u64> {
+        let mut bytes = Vec::new();
+        for entry in self.scan().filter(|entry| entry.claims != SetIndex::EMPTY) {
+            let at = entry.location.segment() as usize;
+            if bytes.len() <= at {
+                bytes.resize(at + 1, 0);
+            }
+            bytes[at] += u64::from(entry.record_bytes);
+        }
+        bytes
     }
 
     /// The last segment it has chunks in.
@@ -268,12 +304,20 @@ mod tests {
     proptest! {
         #[test]
         fn the_table_holds_what_a_map_holds_and_scans_in_order(
-            ids in prop::collection::vec((names(), any::<bool>()), 0..120)
+            ids in prop::collection::vec((names(), any::<bool>(), prop::option::of(0..120usize)), 0..120)
         ) {
             let mut table = Table::new(100);
-            let mut model = BTreeMap::new();
-            for (place, (id, spoil)) in ids.iter().enumerate() {
+            let mut model: BTreeMap<(Prefix, u64), Entry> = BTreeMap::new();
+            for (place, (id, spoil, goes)) in ids.iter().enumerate() {
                 let place = place as u64;
+                if let Some((other, ..)) = goes.and_then(|goes| ids.get(goes)) {
+                    let there = model.range((prefix_of(other), 0)..=(prefix_of(other), u64::MAX));
+                    if let Some((at, gone)) = there.map(|(at, entry)| (*at, *entry)).next() {
+                        model.remove(&at);
+                        prop_assert!(table.remove(other, gone.location));
+                        prop_assert!(!table.remove(other, gone.location));
+                    }
+                }
                 let mut wanted = entry(id, place);
                 match table.insert(wanted) {
                     Ok(()) => {
@@ -290,7 +334,7 @@ mod tests {
             prop_assert_eq!(table.chunks(), model.len());
             let scanned: Vec<Entry> = table.scan().collect();
             prop_assert_eq!(scanned, model.values().copied().collect::<Vec<_>>());
-            for (id, _) in &ids {
+            for (id, ..) in &ids {
                 let wanted: Vec<Entry> = model
                     .range((prefix_of(id), 0)..=(prefix_of(id), u64::MAX))
                     .map(|(_, entry)| *entry)

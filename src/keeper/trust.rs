@@ -146,6 +146,12 @@ impl Trust {
         self.unsaved += usize::from(self.marks.remove(&segment).is_some());
     }
 
+    /// A segment's file was removed, since nothing in it was needed.
+    pub(super) fn forget(&mut self, segment: u32) {
+        self.doubted.remove(&segment);
+        self.unsaved += usize::from(self.marks.remove(&segment).is_some());
+    }
+
     /// The oldest time at which a closed segment was found whole.
     pub(super) fn oldest(&self) -> Option<Stamp> {
         self.marks.values().map(|mark| mark.verified).min()

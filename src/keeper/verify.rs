@@ -159,8 +159,10 @@ impl<W: World> Inner<W> {
         let last = known.max(there.last().copied());
         let now = self.world.clock().wall();
         let trust = self.trust.borrow();
+        let compacted = self.compacted.borrow();
         let is_wanted = |number: &u32| {
-            which == Which::All || !there.contains(number) || trust.is_due(*number, now)
+            !compacted.has(*number)
+                && (which == Which::All || !there.contains(number) || trust.is_due(*number, now))
         };
         Ok((1..=last.unwrap_or(0)).filter(is_wanted).collect())
     }
@@ -454,14 +456,14 @@ impl<W: World> Inner<W> {
 }
 
 /// Gives way to others.
-struct Rest {
+pub(super) struct Rest {
     pace: Pace,
     bytes: usize,
     since: Option<crate::world::Moment>,
 }
 
 impl Rest {
-    fn new(pace: Pace) -> Self {
+    pub(super) fn new(pace: Pace) -> Self {
         Self {
             pace,
             bytes: 0,
@@ -470,7 +472,7 @@ impl Rest {
     }
 
     /// So many bytes were looked at.
-    async fn take<W: World>(&mut self, world: &W, bytes: usize) {
+    pub(super) async fn take<W: World>(&mut self, world: &W, bytes: usize) {
         self.bytes += bytes;
         if self.bytes < STORE_BUFFER_BYTES {
             return;

@@ -1,5 +1,6 @@
 //! Fixed inputs and what src/format makes of them: records, keys, segments, tickets, openings, notes, state files.
 
+use reserve::format::compacted::Compacted;
 use reserve::format::keys::{DataKeys, NetworkKeys, RecoveryKeys, RecoveryWay, ReserveSecret};
 use reserve::format::mended::{Confirmed, Mended};
 use reserve::format::opening::{MAC_BYTES, Opening, Wish};
@@ -308,9 +309,14 @@ pub fn state_files() -> Vec<Part> {
         unbroken: 1 << 60,
         end: Some((70_001, 8192)),
     };
+    let compacted = Compacted {
+        store: StoreId([5; 8]),
+        runs: vec![(1, 1), (3, 70_000)],
+    };
     vec![
         part("state file", encode_file(&state())),
         part("verified segments", verified.encode()),
         part("confirmed snapshots", mended.encode()),
+        part("compacted segments", compacted.encode()),
     ]
 }

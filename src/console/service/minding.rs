@@ -77,6 +77,13 @@ impl<W: World> Service<W> {
                 Ok(report) => tell(&report),
                 Err(error) => tracing::warn!(%error, "the store could not be read again"),
             }
+            match self.store().compact(Pace::Gentle).await {
+                Ok(reclaimed) if reclaimed.segments > 0 => {
+                    tracing::info!(?reclaimed, "space was given back");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the store could not be compacted"),
+            }
             self.world().clock().sleep(LOOK_AGAIN).await;
         }
     }

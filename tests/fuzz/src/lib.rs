@@ -11,6 +11,7 @@ use ed25519_dalek::SigningKey;
 use reserve::console::control::{
     CHUNK_HEADER_BYTES, Call, FETCH_BYTES, Fetch, Reply, chunk_header, read_chunk_header,
 };
+use reserve::format::compacted::Compacted;
 use reserve::format::event::{self, Event};
 use reserve::format::head::{Head, Manifest, SignedHead};
 use reserve::format::index::{Node, Page, path_is_legal, path_order};
@@ -252,6 +253,9 @@ pub fn state_file(bytes: &[u8]) {
     }
     if let Ok(mended) = Mended::decode(bytes) {
         reads_back(&mended, &mended.encode(), Mended::decode);
+    }
+    if let Ok(compacted) = Compacted::decode(bytes) {
+        reads_back(&compacted, &compacted.encode(), Compacted::decode);
     }
     if let Ok(state) = decode::<State>("record", bytes) {
         reads_back(&state, &encode(&state), |again| decode("record", again));
