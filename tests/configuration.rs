@@ -67,7 +67,7 @@ fn what_one_box_changes_reaches_all_and_what_two_changed_apart_becomes_one() {
         becomes(
             keeper,
             "retention",
-            "hourly=0 daily=30 weekly=0 monthly=0 yearly=10",
+            "last=0 hourly=0 daily=30 weekly=0 monthly=0 yearly=10",
         );
         becomes(keeper, "warning_window_days.disk", "90");
         assert_eq!(value(keeper, "warning_window_days.wear"), "30");

@@ -30,6 +30,7 @@ mod read;
 mod recall;
 mod replicate;
 mod report;
+mod retention;
 mod seal;
 mod set_walk;
 mod shelf;
@@ -49,6 +50,7 @@ pub use closure::{
 pub use error::SnapshotError;
 pub use patient::Patient;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
+pub use retention::{Aged, Reason, kept};
 pub use seal::SealError;
 pub use sizes::Sizes;
 pub use snapshot::{last_head, last_look, protect, publish, snapshot};

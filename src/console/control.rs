@@ -268,6 +268,8 @@ pub struct SnapshotView {
     pub held_by: Vec<String>,
     /// Whether `latest` may mean it.
     pub accepted: bool,
+    /// In lists: why the rule of retention keeps it; none if the rule has no reason to. Nothing goes by itself yet.
+    pub kept_by: Option<String>,
 }
 
 /// A Box as lists show it.

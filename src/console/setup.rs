@@ -11,7 +11,7 @@ use super::control::{PeerView, SnapshotView, StatusView};
 use super::entry::{Entry, is_box, missing};
 use super::fault::{Exit, Fault};
 use super::joining::{self, Asking};
-use super::service::{self, has_fast_aes, peer_view, snapshot_view};
+use super::service::{self, has_fast_aes, peer_view, say_what_is_kept, snapshot_view};
 use super::{events, protectable, text};
 use crate::format::ticket::Ticket;
 use crate::keeper;
@@ -374,5 +374,6 @@ pub fn snapshots_at_rest(dir: &Path) -> Result<(Vec<SnapshotView>, usize), Fault
         .map(|head| snapshot_view(&loaded.roster, head, &me));
     let mut found: Vec<_> = views.collect();
     found.sort_by_key(|view| std::cmp::Reverse((view.taken_seconds, view.number)));
+    say_what_is_kept(&loaded.roster.retention(), &mut found);
     Ok((found, unread))
 }

@@ -98,6 +98,7 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
             sealed_bytes,
             held_by,
             accepted,
+            kept_by,
             ..
         } = snapshot;
         let held = held_by.join(", ");
@@ -106,11 +107,23 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
         } else {
             "  (waits for a person: much was gone)"
         };
+        let rule = match kept_by.as_deref() {
+            Some("all" | "waits") => String::new(),
+            Some(why) => format!("  [{why}]"),
+            None => "  [beyond the rule]".into(),
+        };
         let _ = writeln!(
             text,
-            "{id:<10} {author:<12} {number:>6}  {taken:<20}  {:>10}  {held}, {}{pending}",
+            "{id:<10} {author:<12} {number:>6}  {taken:<20}  {:>10}  {held}, {}{pending}{rule}",
             bytes(*sealed_bytes),
             ago(*taken_seconds, now_seconds)
+        );
+    }
+    let beyond = list.iter().filter(|one| one.kept_by.is_none()).count();
+    if beyond > 0 {
+        let _ = writeln!(
+            text,
+            "\nThe setting `retention` has no reason to keep {beyond} of these. Nothing goes: this version keeps every snapshot."
         );
     }
     text.truncate(text.trim_end().len());

@@ -144,6 +144,8 @@ pub struct Retention {
     pub monthly: u16,
     /// One a year.
     pub yearly: u16,
+    /// The newest, however old.
+    pub last: u16,
 }
 
 impl EpochNote {

@@ -9,6 +9,7 @@ use super::holding::Inner;
 use super::queue::{What, stride_of};
 use super::refuse::StoreError;
 use super::room::Need;
+use super::sets::SetIndex;
 use super::table::prefix_of;
 use super::writing::footer_room;
 use crate::format::head::SignedHead;
@@ -376,6 +377,16 @@ impl<W: World> Store<W> {
         let keys = state.authors.keys().iter();
         keys.filter_map(|key| Some((*key, state.claimed_by(state.authors.find(*key)?))))
             .collect()
+    }
+
+    /// Bytes of the records that somebody claims and that are whole.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        let state = self.inner().shared.state.borrow();
+        let live = state.table.scan();
+        live.filter(|entry| !entry.damaged && entry.claims != SetIndex::EMPTY)
+            .map(|entry| u64::from(entry.record_bytes))
+            .sum()
     }
 
     /// Takes nothing new and returns when all that waits is written.

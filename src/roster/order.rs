@@ -82,11 +82,12 @@ fn how_many(kept: &Retention) -> u32 {
         weekly,
         monthly,
         yearly,
+        last,
     } = *kept;
     if *kept == Retention::default() {
         return u32::MAX;
     }
-    [hourly, daily, weekly, monthly, yearly]
+    [hourly, daily, weekly, monthly, yearly, last]
         .map(u32::from)
         .iter()
         .sum()

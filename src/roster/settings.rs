@@ -128,7 +128,7 @@ impl SharedKey {
     }
 }
 
-const RETENTION: &str = "retention must be \"all\", or how many are kept of each age, for example \"hourly=48 daily=30 weekly=12 monthly=24 yearly=10\"";
+const RETENTION: &str = "retention must be \"all\", or how many are kept of each age, for example \"last=10 hourly=48 daily=30 weekly=12 monthly=24 yearly=10\"";
 
 fn retention_from(text: &str) -> Result<Retention, String> {
     let mut kept = Retention::default();
@@ -144,6 +144,7 @@ fn retention_from(text: &str) -> Result<Retention, String> {
             "weekly" => &mut kept.weekly,
             "monthly" => &mut kept.monthly,
             "yearly" => &mut kept.yearly,
+            "last" => &mut kept.last,
             _ => return Err(format!("{RETENTION}; \"{}\" is no age", age.escape_debug())),
         };
         *place = many
@@ -163,11 +164,14 @@ fn retention_text(kept: &Retention) -> String {
         weekly,
         monthly,
         yearly,
+        last,
     } = kept;
     if *kept == Retention::default() {
         return "all".into();
     }
-    format!("hourly={hourly} daily={daily} weekly={weekly} monthly={monthly} yearly={yearly}")
+    format!(
+        "last={last} hourly={hourly} daily={daily} weekly={weekly} monthly={monthly} yearly={yearly}"
+    )
 }
 
 impl Roster {
@@ -352,7 +356,7 @@ mod tests {
             let usual = home.roster.setting(key);
             assert!(!usual.is_said, "{usual:?}");
             let text = match key {
-                SharedKey::Retention => "hourly=1 daily=2 weekly=3 monthly=4 yearly=5",
+                SharedKey::Retention => "last=6 hourly=1 daily=2 weekly=3 monthly=4 yearly=5",
                 _ => "3",
             };
             let changed = home.roster.change_setting(&key.name(), text, &by);

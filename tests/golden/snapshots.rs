@@ -244,6 +244,7 @@ pub fn roster() -> Vec<Part> {
             weekly: 12,
             monthly: 24,
             yearly: 10,
+            last: 5,
         }),
         Value::WarningWindowOf(Limitation::Wear, 90),
     ];

@@ -11,6 +11,9 @@ pub struct StoreView {
     pub chunks_max: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Of these, bytes of records that somebody claims. The rest is what the store needs around them, and what compacting can
+    /// give back.
+    pub live_bytes: u64,
     /// Bytes still free for data.
     pub free_bytes: u64,
     /// Chunks found not whole.

@@ -21,6 +21,7 @@ fn outcome() -> SnapshotOutcome {
         sealed_bytes: 0,
         held_by: Vec::new(),
         accepted: true,
+        kept_by: None,
     };
     SnapshotOutcome {
         snapshot,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Service;
-use super::views::snapshot_view;
+use super::views::{say_what_is_kept, snapshot_view};
 use crate::console::control::SnapshotView;
 use crate::format::head::SignedHead;
 use crate::keeper::{Ask, Host, Keepers};
@@ -38,9 +38,11 @@ impl<W: World> Service<W> {
         let mut list: Vec<_> = found.into_values().collect();
         list.sort_by_key(|(signed, _)| std::cmp::Reverse((signed.head.taken, signed.head.number)));
         let roster = self.roster();
-        list.iter()
-            .map(|(signed, holders)| snapshot_view(&roster, signed, holders))
-            .collect()
+        let views = list.iter();
+        let views = views.map(|(signed, holders)| snapshot_view(&roster, signed, holders));
+        let mut views: Vec<_> = views.collect();
+        say_what_is_kept(&roster.retention(), &mut views);
+        views
     }
 }
 

@@ -59,7 +59,7 @@ pub use facade::Shown;
 pub use gate::{has_fast_aes, session_suite};
 pub use opening::{Opening, open, open_store};
 pub use process::{LOCK, lock, run};
-pub use views::{name_of, peer_view, snapshot_view};
+pub use views::{name_of, peer_view, say_what_is_kept, snapshot_view};
 
 use job::Job;
 use leaving::Leaving;

@@ -1,5 +1,6 @@
 //! What rooms know, as the control protocol shows it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Service;
@@ -13,9 +14,10 @@ use crate::console::names::shown;
 use crate::console::{memory, text};
 use crate::dispatcher::EventKind;
 use crate::format::head::{Head, SignedHead};
+use crate::format::roster::Retention;
 use crate::keeper::Store;
 use crate::roster::{Member, Roster};
-use crate::terms::PeerKey;
+use crate::terms::{PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, World};
 
 /// How long after its start a service may not know yet how safe things are.
@@ -55,6 +57,32 @@ pub fn snapshot_view(roster: &Roster, signed: &SignedHead, holders: &[PeerKey]) 
         sealed_bytes: head.sealed_bytes,
         held_by: holders.iter().map(|peer| name_of(roster, *peer)).collect(),
         accepted: head.accepted,
+        kept_by: None,
+    }
+}
+
+/// Says of each snapshot why the rule of retention keeps it, author by author.
+pub fn say_what_is_kept(rule: &Retention, list: &mut [SnapshotView]) {
+    let authors: BTreeSet<String> = list.iter().map(|one| one.author_key.clone()).collect();
+    for author in authors {
+        let mut of_author: Vec<_> = list
+            .iter_mut()
+            .filter(|one| one.author_key == author)
+            .collect();
+        let aged: Vec<_> = of_author
+            .iter()
+            .map(|one| author::Aged {
+                number: SnapshotNumber(one.number),
+                taken: Stamp {
+                    seconds: one.taken_seconds,
+                    nanos: 0,
+                },
+                is_accepted: one.accepted,
+            })
+            .collect();
+        for (one, why) in of_author.iter_mut().zip(author::kept(rule, &aged)) {
+            one.kept_by = why.map(|reason| reason.name().to_owned());
+        }
     }
 }
 
@@ -85,6 +113,7 @@ pub fn store_view<W: World>(store: &Store<W>) -> StoreView {
         chunks: figures.chunks as u64,
         chunks_max: figures.chunks_max as u64,
         bytes: figures.disk_bytes,
+        live_bytes: store.live_bytes(),
         free_bytes: figures.room_bytes,
         damaged: figures.damaged,
         damaged_at_start: 0,
@@ -297,5 +326,49 @@ impl<W: World> Service<W> {
             mending_since_seconds,
             former: self.former_views(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(author: &str, number: u64, accepted: bool) -> SnapshotView {
+        SnapshotView {
+            id: format!("{author}{number}"),
+            author: author.into(),
+            author_key: author.into(),
+            number,
+            taken: String::new(),
+            taken_seconds: 1_795_000_000,
+            chunks: 1,
+            sealed_bytes: 1,
+            held_by: Vec::new(),
+            accepted,
+            kept_by: None,
+        }
+    }
+
+    #[test]
+    fn each_author_has_its_own_reasons_and_what_has_none_is_said() {
+        let mut list: Vec<_> = (1..=3)
+            .rev()
+            .flat_map(|number| [view("a", number, true), view("b", number, number < 3)])
+            .collect();
+        say_what_is_kept(&Retention::default(), &mut list);
+        assert!(list.iter().all(|one| one.kept_by.as_deref() == Some("all")));
+        let rule = Retention {
+            last: 1,
+            ..Retention::default()
+        };
+        say_what_is_kept(&rule, &mut list);
+        let why: Vec<_> = list.iter().map(|one| one.kept_by.as_deref()).collect();
+        let latest = Some("latest");
+        assert_eq!(why, [latest, Some("waits"), None, latest, None, None]);
+        let told = text::snapshots(&list, 1_795_000_000);
+        assert!(
+            told.contains("no reason to keep 3 of these. Nothing goes"),
+            "{told}"
+        );
     }
 }
