@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::control::StatusView;
+use super::control::{StatusView, StoreView};
 use super::text::{ago, bytes, peers};
 use crate::dispatcher::EventType;
 
@@ -104,6 +104,7 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
                 ""
             }
         );
+        let _ = writeln!(text, "read again        {}", swept(store, now_seconds));
         if store.damaged > 0 {
             let _ = writeln!(
                 text,
@@ -122,6 +123,20 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
     }
     let _ = write!(text, "\n{}", peers(&view.peers, view.running));
     text
+}
+
+/// How far the sweep of a store is.
+fn swept(store: &StoreView, now_seconds: i64) -> String {
+    let (all, days) = (store.segments.0, store.sweep_period_days);
+    let Some(since) = store.read_seconds else {
+        return format!("nothing of it within {days} days yet");
+    };
+    let how_much = match store.segments_read {
+        read if read >= all => "all of it".to_owned(),
+        read => format!("{read} of {all} segments"),
+    };
+    let since = ago(since, now_seconds);
+    format!("{how_much} within {days} days, the oldest part {since}")
 }
 
 #[cfg(test)]

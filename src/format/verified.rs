@@ -35,6 +35,8 @@ pub struct SegmentMark {
     pub changed: Stamp,
     /// When all of it was read, or written, and found whole.
     pub verified: Stamp,
+    /// Whether it was read then, and not only written.
+    pub is_read: bool,
 }
 
 impl Verified {
@@ -73,6 +75,7 @@ mod tests {
             len: 4096,
             changed: Stamp::default(),
             verified: Stamp::default(),
+            is_read: number == 2,
         };
         let verified = |numbers: &[u32]| Verified {
             store: StoreId([1; 8]),

@@ -18,10 +18,11 @@ use super::loading::footer_of;
 use super::queue::{What, stride_of};
 use super::reading::{Segment, Window};
 use super::refuse::StoreError;
+use super::rest::Rest;
 use super::room::Need;
 use super::sets::SetIndex;
 use super::store::Store;
-use super::verify::{Pace, Rest};
+use super::verify::Pace;
 use super::writing::{STORE_DIR, number_of, path_of};
 use crate::format::record::id_of;
 use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameType, Location};
@@ -132,7 +133,7 @@ impl<W: World> Inner<W> {
         if carried_bytes >= len / 2 {
             return Ok(());
         }
-        let mut rest = Rest::new(pace);
+        let mut rest = Rest::new(pace, true);
         let mut left = kept.as_slice();
         while !left.is_empty() {
             let mut bytes = 0;
@@ -146,11 +147,8 @@ impl<W: World> Inner<W> {
             }
             let bytes = now.iter().map(Keep::bytes).sum::<u64>();
             // It was read twice and written once.
-            rest.take(
-                &self.world,
-                usize::try_from(3 * bytes).unwrap_or(usize::MAX),
-            )
-            .await;
+            let bytes = usize::try_from(3 * bytes).unwrap_or(usize::MAX);
+            rest.take(self, bytes).await;
             left = later;
         }
         if self.retire(number, len).await? {

@@ -43,6 +43,8 @@ pub(super) struct Inner<W: World> {
     pub(super) trust: RefCell<Trust>,
     /// One reading of everything at a time.
     pub(super) verifying: tokio::sync::Mutex<()>,
+    /// A person waits for the reading that runs to end.
+    pub(super) hurried: Cell<bool>,
     pub(super) damage_seen: Notify,
     /// The first damaged chunks that nobody was told of.
     pub(super) damage_found: RefCell<Deque<FoundDamage, DAMAGED_TOLD_MAX>>,
@@ -94,6 +96,7 @@ impl<W: World> Inner<W> {
             doubt: Cell::new(None),
             trust: RefCell::default(),
             verifying: tokio::sync::Mutex::new(()),
+            hurried: Cell::new(false),
             damage_seen: Notify::new(),
             damage_found: RefCell::default(),
             met: Met::default(),

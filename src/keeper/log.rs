@@ -176,6 +176,8 @@ impl<W: World> Writer<W> {
         }
         segment.end = end;
         shared.open_segment_is(Some((segment.number, end)));
+        let now = self.inner.world.clock().wall();
+        self.inner.trust.borrow_mut().wrote(segment.number, now);
         for (job, offset) in taken {
             match (
                 Location::new(segment.number, offset),
@@ -346,7 +348,7 @@ impl<W: World> Writer<W> {
     async fn is_closed(&self, segment: &OpenSegment<W>, len: u64) {
         self.inner.shared.open_segment_is(None);
         let number = segment.number;
-        let Some(verified) = self.inner.trust.borrow().whole_since(number) else {
+        let Some((verified, is_read)) = self.inner.trust.borrow().whole_since(number) else {
             return;
         };
         // The time of the last change stands only when nothing more is written.
@@ -356,6 +358,7 @@ impl<W: World> Writer<W> {
                 len,
                 changed,
                 verified,
+                is_read,
             });
         }
         self.inner.save_trust(MARKS_UNSAVED_MAX).await;

@@ -1,20 +1,20 @@
 //! The smallest world a store can live in: a disk in memory that forgets what was not synced, a clock that jumps, and
 //! counted randomness. No people's files, no network: a store that asks for them is wrong.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::mock_nothing::Nothing;
+use super::mock_time::{MockClock, MockEntropy};
 use crate::terms::Stamp;
 use crate::terms::limits::{BLOCK_BYTES, STORE_BUFFER_BYTES, STORE_BUFFERS};
-use crate::world::{Buffer, Clock, Disk, DiskFile, Entropy, Moment, World};
+use crate::world::{Buffer, Disk, DiskFile, World};
 
 #[derive(Clone)]
 pub(super) struct MockWorld {
@@ -65,37 +65,6 @@ impl World for MockWorld {
     }
 }
 
-#[derive(Clone, Default)]
-pub(super) struct MockClock(Rc<Cell<Duration>>, Rc<Cell<i64>>);
-
-impl Clock for MockClock {
-    fn now(&self) -> Moment {
-        Moment(self.0.get())
-    }
-    fn wall(&self) -> Stamp {
-        Stamp {
-            seconds: self.1.get(),
-            nanos: 0,
-        }
-    }
-    async fn sleep(&self, how_long: Duration) {
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        self.0.set(self.0.get() + how_long);
-    }
-}
-
-#[derive(Clone, Default)]
-pub(super) struct MockEntropy(Rc<Cell<u8>>);
-
-impl Entropy for MockEntropy {
-    fn fill(&self, bytes: &mut [u8]) {
-        self.0.set(self.0.get().wrapping_add(1));
-        bytes.fill(self.0.get());
-    }
-}
-
 /// One file: what a reader sees, and what a power cut leaves.
 #[derive(Clone, Default)]
 struct Bytes {
@@ -116,6 +85,8 @@ struct Platter {
     free_bytes: u64,
     syncs: usize,
     reads: usize,
+    /// How busy the disk is with something else, and how often that was asked.
+    pressure_percent: Option<u8>,
     /// A file that the file system does not give.
     shut: Option<String>,
 }
@@ -264,6 +235,11 @@ impl MockDisk {
         platter.files[path].borrow_mut().durable.truncate(len);
     }
 
+    /// Others use the disk for such a part of the time.
+    pub(super) fn press(&self, percent: u8) {
+        self.platter.borrow_mut().pressure_percent = Some(percent);
+    }
+
     /// A file cannot be opened any more.
     pub(super) fn shut(&self, path: &str) {
         self.platter.borrow_mut().shut = Some(path.to_owned());
@@ -327,6 +303,10 @@ impl Disk for MockDisk {
 
     async fn make_dir(&self, _dir: &str) -> io::Result<()> {
         Ok(())
+    }
+
+    async fn pressure_percent(&self) -> Option<u8> {
+        self.platter.borrow().pressure_percent
     }
 
     async fn open(&self, path: &str, create_new: bool) -> io::Result<MockFile> {

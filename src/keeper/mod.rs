@@ -24,6 +24,8 @@ mod missing_tests;
 #[cfg(test)]
 mod mock_nothing;
 #[cfg(test)]
+mod mock_time;
+#[cfg(test)]
 mod mock_world;
 mod open;
 pub mod placement;
@@ -33,6 +35,7 @@ mod reading;
 mod refuse;
 mod remote;
 mod repair;
+mod rest;
 mod room;
 mod scan;
 mod serve;
@@ -41,6 +44,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod store_tests;
+mod sweep_plan;
 pub mod table;
 #[cfg(test)]
 mod torn_tests;

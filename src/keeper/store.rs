@@ -18,7 +18,7 @@ use crate::format::record::{RecordHeader, id_of};
 use crate::format::segment::FrameType;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX};
 use crate::terms::{ChunkId, Kind, PeerKey, SnapshotNumber, Stamp};
-use crate::world::World;
+use crate::world::{Clock, World};
 
 /// How large a store may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,12 @@ pub struct StoreFigures {
     pub segments_verified: usize,
     /// The oldest such reading.
     pub verified_oldest: Option<Stamp>,
+    /// Segments that were read again within the sweep period.
+    pub segments_read: usize,
+    /// The oldest such reading.
+    pub read_oldest: Option<Stamp>,
+    /// The sweep period.
+    pub sweep_period_days: u64,
     /// Heads of snapshots.
     pub heads: usize,
     /// Segment files.
@@ -326,6 +332,8 @@ impl<W: World> Store<W> {
     #[must_use]
     pub fn figures(&self) -> StoreFigures {
         let trust = self.inner().trust.borrow();
+        let now = self.inner().world.clock().wall();
+        let (segments_read, read_oldest) = trust.covered(now);
         let shared = &self.inner().shared;
         let state = shared.state.borrow();
         StoreFigures {
@@ -335,6 +343,9 @@ impl<W: World> Store<W> {
             damaged: state.damaged,
             segments_verified: trust.count(),
             verified_oldest: trust.oldest(),
+            segments_read,
+            read_oldest,
+            sweep_period_days: trust.period_seconds() / (24 * 3600),
             heads: state.heads.count(),
             segments: state.segments,
             disk_bytes: state.disk_bytes,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sweep_plan::{Candidate, Known};
 use crate::format::segment::Location;
 use crate::format::verified::{SegmentMark, Verified};
 use crate::terms::limits::SWEEP_PERIOD_DAYS;
@@ -17,8 +18,11 @@ pub(super) struct Trust {
     marks: BTreeMap<u32, SegmentMark>,
     /// What may be believed of the segment that is written to, which has no mark yet.
     fresh: Option<Fresh>,
-    /// Segments in which something was found that is not whole: only a reading that finds all of it whole clears one.
-    doubted: BTreeSet<u32>,
+    /// Segments in which something was found that is not whole, and when one was read last to its end: only a reading that finds all of
+    /// it whole clears it.
+    doubted: BTreeMap<u32, Option<Stamp>>,
+    /// Segments beside them, not read since that was found.
+    beside: BTreeSet<u32>,
     /// The earliest time at which this store is known to have been read: a clock that says less is wrong.
     earliest: Option<Stamp>,
     period_days: i64,
@@ -39,6 +43,8 @@ struct Fresh {
     /// From here on it was written, or found whole, since then.
     from: u64,
     since: Stamp,
+    /// When the first was written that was not read back yet.
+    unread: Option<Stamp>,
 }
 
 impl Default for Trust {
@@ -46,7 +52,8 @@ impl Default for Trust {
         Self {
             marks: BTreeMap::new(),
             fresh: None,
-            doubted: BTreeSet::new(),
+            doubted: BTreeMap::new(),
+            beside: BTreeSet::new(),
             earliest: None,
             period_days: SWEEP_PERIOD_DAYS,
             unsaved: 0,
@@ -68,7 +75,17 @@ impl Trust {
             segment,
             from,
             since: now,
+            unread: None,
         });
+    }
+
+    /// Something was written behind what the open segment had.
+    pub(super) fn wrote(&mut self, segment: u32, now: Stamp) {
+        if let Some(fresh) = &mut self.fresh
+            && fresh.segment == segment
+        {
+            fresh.unread.get_or_insert(now);
+        }
     }
 
     /// Whether the frame there is believed.
@@ -76,28 +93,78 @@ impl Trust {
         match self.fresh {
             Some(fresh) if fresh.segment == place.segment() => {
                 place.offset() >= fresh.from
-                    && !self.doubted.contains(&fresh.segment)
+                    && !self.doubted.contains_key(&fresh.segment)
                     && !self.is_old(fresh.since, now)
             }
             Some(_) | None => !self.is_due(place.segment(), now),
         }
     }
 
-    /// Since when all of the segment that is written to is known to be whole, if it is.
-    pub(super) fn whole_since(&self, segment: u32) -> Option<Stamp> {
+    /// Since when all of the segment that is written to is known to be whole, if it is, and whether all of it was read back.
+    pub(super) fn whole_since(&self, segment: u32) -> Option<(Stamp, bool)> {
         self.fresh
             .filter(|fresh| fresh.segment == segment && fresh.from == 0)
-            .filter(|_| !self.doubted.contains(&segment))
-            .map(|fresh| fresh.since)
+            .filter(|_| !self.doubted.contains_key(&segment))
+            .map(|fresh| (fresh.since, fresh.unread.is_none()))
     }
 
-    /// Whether a segment must be read again.
-    pub(super) fn is_due(&self, segment: u32, now: Stamp) -> bool {
+    /// Whether a segment is not believed any more.
+    fn is_due(&self, segment: u32, now: Stamp) -> bool {
         let whole_since = match self.marks.get(&segment) {
             Some(mark) => Some(mark.verified),
-            None => self.whole_since(segment),
+            None => self.whole_since(segment).map(|(since, _)| since),
         };
         whole_since.is_none_or(|since| self.is_old(since, now))
+    }
+
+    /// What the plan of the sweep is made of. One whose file is not there is known only by what a reading said of it.
+    pub(super) fn candidate(&self, segment: u32, is_there: bool, now: Stamp) -> Candidate {
+        let age = |since: Stamp| {
+            u64::try_from(now.seconds.saturating_sub(since.seconds)).unwrap_or_default()
+        };
+        let known = match self.doubted.get(&segment) {
+            Some(Some(read)) if *read <= now => Known::Damaged(age(*read)),
+            Some(_) => Known::Nothing,
+            None if !is_there || self.is_due(segment, now) => Known::Nothing,
+            None => match (self.marks.get(&segment), self.fresh) {
+                (Some(mark), _) if mark.is_read => Known::Read(age(mark.verified)),
+                (Some(mark), _) => Known::Written(age(mark.verified)),
+                (None, Some(fresh)) => match fresh.unread {
+                    Some(since) => Known::Written(age(since)),
+                    None => Known::Read(age(fresh.since)),
+                },
+                (None, None) => Known::Nothing,
+            },
+        };
+        Candidate {
+            number: segment,
+            known,
+            is_beside_damage: self.beside.contains(&segment),
+        }
+    }
+
+    /// The period, in seconds.
+    pub(super) fn period_seconds(&self) -> u64 {
+        (self.period_days * DAY_SECONDS).unsigned_abs()
+    }
+
+    /// How many segments were read within the period, not only written, and when the first of these was.
+    pub(super) fn covered(&self, now: Stamp) -> (usize, Option<Stamp>) {
+        let closed = self.marks.values().filter(|mark| mark.is_read);
+        let open = self.fresh.filter(|fresh| {
+            // A new one has nothing to read yet.
+            fresh.from == 0 && fresh.unread.is_none() && !self.doubted.contains_key(&fresh.segment)
+        });
+        let read = closed
+            .map(|mark| mark.verified)
+            .chain(open.map(|fresh| fresh.since))
+            .filter(|since| !self.is_old(*since, now));
+        read.fold((0, None), |(count, oldest), since| {
+            (
+                count + 1,
+                Some(oldest.map_or(since, |oldest: Stamp| oldest.min(since))),
+            )
+        })
     }
 
     /// A segment is as it was when it was found whole.
@@ -112,14 +179,28 @@ impl Trust {
     pub(super) fn found_whole(&mut self, mark: SegmentMark) {
         self.believe(mark);
         self.doubted.remove(&mark.number);
+        self.beside.remove(&mark.number);
         self.unsaved += 1;
+    }
+
+    /// What a segment has up to here is read now.
+    pub(super) fn reading_begins(&mut self, segment: u32) {
+        if let Some(fresh) = &mut self.fresh
+            && fresh.segment == segment
+        {
+            fresh.unread = None;
+        }
     }
 
     /// The segment that is being written was read up to its end and found whole.
     pub(super) fn open_one_is_whole(&mut self, segment: u32, now: Stamp) {
-        if self.fresh.is_some_and(|fresh| fresh.segment == segment) {
-            self.begin_at(segment, 0, now);
+        if let Some(fresh) = &mut self.fresh
+            && fresh.segment == segment
+        {
+            // What was written while it was read is still to be read back.
+            (fresh.from, fresh.since) = (0, now);
             self.doubted.remove(&segment);
+            self.beside.remove(&segment);
         }
     }
 
@@ -142,13 +223,26 @@ impl Trust {
 
     /// Something in a segment is not whole, or cannot be read.
     pub(super) fn doubt(&mut self, segment: u32) {
-        self.doubted.insert(segment);
+        if !self.doubted.contains_key(&segment) {
+            self.doubted.insert(segment, None);
+            let beside = [segment.saturating_sub(1), segment.saturating_add(1)];
+            let calm = |number: &u32| !self.doubted.contains_key(number);
+            self.beside.extend(beside.into_iter().filter(calm));
+        }
         self.unsaved += usize::from(self.marks.remove(&segment).is_some());
+    }
+
+    /// It was read to its end, and something in it is not whole.
+    pub(super) fn found_damaged(&mut self, segment: u32, now: Stamp) {
+        self.doubt(segment);
+        self.doubted.insert(segment, Some(now));
+        self.beside.remove(&segment);
     }
 
     /// A segment's file was removed, since nothing in it was needed.
     pub(super) fn forget(&mut self, segment: u32) {
         self.doubted.remove(&segment);
+        self.beside.remove(&segment);
         self.unsaved += usize::from(self.marks.remove(&segment).is_some());
     }
 
@@ -213,6 +307,7 @@ mod tests {
             len: 1 << 20,
             changed: at(0),
             verified: at(day),
+            is_read: false,
         }
     }
 
@@ -242,6 +337,44 @@ mod tests {
         assert!(!trust.covers(place(1, 4096), at(100)));
         trust.doubt(7);
         assert!(!trust.covers(place(7, 4096), at(100)) && trust.is_due(7, at(100)));
+    }
+
+    #[test]
+    fn damage_brings_its_neighbours_and_is_read_again_in_its_own_time() {
+        let mut trust = Trust::default();
+        for number in [4, 5, 6] {
+            trust.believe(mark(number, 90));
+        }
+        trust.begin_at(7, 0, at(90));
+        let seen = |trust: &Trust, number| {
+            let seen = trust.candidate(number, true, at(91));
+            (seen.known, seen.is_beside_damage)
+        };
+        let day = u64::try_from(DAY_SECONDS).expect("it fits");
+        assert_eq!(seen(&trust, 5), (Known::Written(day), false));
+        assert_eq!(seen(&trust, 7), (Known::Read(day), false));
+        trust.wrote(7, at(91));
+        assert_eq!(seen(&trust, 7), (Known::Written(0), false));
+        trust.doubt(6);
+        assert_eq!(seen(&trust, 6), (Known::Nothing, false));
+        assert_eq!(seen(&trust, 5), (Known::Written(day), true));
+        assert_eq!(seen(&trust, 7), (Known::Written(0), true));
+        trust.found_damaged(6, at(91));
+        assert_eq!(seen(&trust, 6), (Known::Damaged(0), false));
+        trust.found_whole(mark(5, 91));
+        assert_eq!(seen(&trust, 5), (Known::Written(0), false));
+        assert!(!trust.candidate(4, true, at(91)).is_beside_damage);
+        assert_eq!(trust.candidate(4, false, at(91)).known, Known::Nothing);
+        assert_eq!(trust.covered(at(91)), (0, None), "written is not read");
+        for (number, day) in [(4, 91), (5, 80)] {
+            let is_read = true;
+            trust.found_whole(SegmentMark {
+                is_read,
+                ..mark(number, day)
+            });
+        }
+        assert_eq!(trust.covered(at(91)), (2, Some(at(80))));
+        assert_eq!(trust.covered(at(115)), (1, Some(at(91))));
     }
 
     #[test]

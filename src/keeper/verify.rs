@@ -4,7 +4,7 @@
 //! after each of them.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use super::open::{Damage, DamageKind};
 use super::queue::stride_of;
 use super::reading::{Segment, Window};
 use super::refuse::{StoreError, is_want};
+use super::rest::Rest;
 use super::scan::scan;
 use super::store::Store;
+use super::sweep_plan::{self, Step};
 use super::writing::{STORE_DIR, footer_room, number_of};
 use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameHeader, FrameType, Location};
 use crate::format::verified::SegmentMark;
@@ -31,7 +33,8 @@ use crate::world::{Clock, Disk, DiskFile, World};
 pub enum Pace {
     /// A person waits for it: as fast as the disk gives, giving way to others at each step.
     Full,
-    /// Nobody waits: three quarters of the time are left to others.
+    /// Nobody waits: three quarters of the time are left to others, and nearly all of it while the disk is busy with something else.
+    /// What is late does without the latter.
     Gentle,
 }
 
@@ -40,7 +43,7 @@ pub enum Pace {
 pub enum Which {
     /// Everything.
     All,
-    /// What was not found whole within the sweep period, or was touched since.
+    /// What the sweep's plan has for now, one after the other: see [`super::sweep_plan`].
     Due,
 }
 
@@ -70,6 +73,8 @@ pub struct SweepReport {
     pub damaged: Vec<Damage>,
     /// How many there are.
     pub damaged_count: u64,
+    /// How long nothing comes due, as far as is known.
+    pub calm: Duration,
 }
 
 impl SweepReport {
@@ -98,13 +103,35 @@ impl<W: World> Store<W> {
         progress: &SweepProgress,
     ) -> Result<SweepReport, StoreError> {
         let inner = self.inner();
+        if pace == Pace::Full {
+            inner.hurried.set(true);
+        }
         let _turn = inner.verifying.lock().await;
+        inner.hurried.set(false);
         let mut report = SweepReport::default();
-        let numbers = inner.segments_to_read(which).await?;
-        progress.segments_all.set(numbers.len() as u64);
-        for number in numbers {
+        let all: Vec<u32> = match which {
+            Which::All => inner.segments_to_read().await?.into_keys().collect(),
+            Which::Due => Vec::new(),
+        };
+        progress.segments_all.set(all.len() as u64);
+        let mut all = all.into_iter();
+        loop {
+            let (number, is_patient) = match which {
+                Which::All => match all.next() {
+                    Some(number) => (number, false),
+                    None => break,
+                },
+                Which::Due => match inner.next_step().await? {
+                    Step::Read { number, is_patient } => (number, is_patient),
+                    Step::Wait(calm) => {
+                        report.calm = calm;
+                        break;
+                    }
+                },
+            };
+            let rest = Rest::new(pace, is_patient);
             inner
-                .verify_segment(number, pace, progress, &mut report)
+                .verify_segment(number, rest, progress, &mut report)
                 .await?;
             report.segments += 1;
             progress.segments.set(report.segments);
@@ -149,35 +176,48 @@ impl<W: World> Store<W> {
 const SAVE_EACH: usize = 16;
 
 impl<W: World> Inner<W> {
-    /// Numbers of segments to read, those included that should be there and are not.
-    async fn segments_to_read(&self, which: Which) -> Result<Vec<u32>, StoreError> {
+    /// Every segment there is or should be, and whether its file is there.
+    async fn segments_to_read(&self) -> Result<BTreeMap<u32, bool>, StoreError> {
         let names = self.world.disk().list(STORE_DIR).await;
         let names = names.map_err(StoreError::io("list the store's directory"))?;
         let there: BTreeSet<u32> = names.iter().filter_map(|name| number_of(name)).collect();
         // Where the table has chunks there is a segment, whether its file is listed or not.
         let known = self.shared.state.borrow().table.last_segment();
         let last = known.max(there.last().copied());
+        let numbers = 1..=last.unwrap_or(0);
+        let compacted = self.compacted.borrow();
+        Ok(numbers
+            .filter(|number| !compacted.has(*number))
+            .map(|number| (number, there.contains(&number)))
+            .collect())
+    }
+
+    /// What the sweep does next.
+    async fn next_step(&self) -> Result<Step, StoreError> {
+        let segments = self.segments_to_read().await?;
         let now = self.world.clock().wall();
         let trust = self.trust.borrow();
-        let compacted = self.compacted.borrow();
-        let is_wanted = |number: &u32| {
-            !compacted.has(*number)
-                && (which == Which::All || !there.contains(number) || trust.is_due(*number, now))
-        };
-        Ok((1..=last.unwrap_or(0)).filter(is_wanted).collect())
+        let candidates: Vec<_> = segments
+            .into_iter()
+            .map(|(number, is_there)| trust.candidate(number, is_there, now))
+            .collect();
+        Ok(sweep_plan::next(&candidates, trust.period_seconds()))
     }
 
     async fn verify_segment(
         &self,
         number: u32,
-        pace: Pace,
+        rest: Rest,
         progress: &SweepProgress,
         report: &mut SweepReport,
     ) -> Result<(), StoreError> {
+        self.trust.borrow_mut().reading_begins(number);
+        let now = self.world.clock().wall();
         let segment = match self.segment(number).await {
             Ok(segment) => segment,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.segment_is_missing(number, progress, report);
+                self.trust.borrow_mut().found_damaged(number, now);
                 return Ok(());
             }
             Err(error) if is_want(&error) => {
@@ -186,7 +226,7 @@ impl<W: World> Inner<W> {
             Err(error) => {
                 // What is in it says no when it is asked for; the others are read all the same.
                 tracing::error!(segment = number, %error, "a segment cannot be opened");
-                self.trust.borrow_mut().doubt(number);
+                self.trust.borrow_mut().found_damaged(number, now);
                 let damage = Damage {
                     segment: number,
                     offset: 0,
@@ -209,10 +249,11 @@ impl<W: World> Inner<W> {
                 .await
                 .map_err(StoreError::io("ask for a segment's length"))?,
         };
+        segment.1.forget_cached().await;
         let changed = segment.1.changed().await.ok();
         let damaged_before = report.damaged_count;
         let listed = self.listed(&segment, len).await;
-        self.compare(&segment, len, &listed, pace, progress, report)
+        self.compare(&segment, len, &listed, rest, progress, report)
             .await;
         if !listed.is_complete {
             self.flag_unlisted(number, len, &listed.entries, progress, report);
@@ -220,7 +261,7 @@ impl<W: World> Inner<W> {
         let verified = self.world.clock().wall();
         let mut trust = self.trust.borrow_mut();
         if report.damaged_count > damaged_before {
-            trust.doubt(number);
+            trust.found_damaged(number, verified);
         } else if open_end.is_some() {
             trust.open_one_is_whole(number, verified);
         } else if let (Some(changed), true) = (changed, listed.is_sound) {
@@ -229,7 +270,11 @@ impl<W: World> Inner<W> {
                 len,
                 changed,
                 verified,
+                is_read: true,
             });
+        } else {
+            // Nothing is lost, but it is not as it was written either.
+            trust.found_damaged(number, verified);
         }
         Ok(())
     }
@@ -270,7 +315,7 @@ impl<W: World> Inner<W> {
         segment: &Segment<W::Disk>,
         len: u64,
         listed: &Listed,
-        pace: Pace,
+        mut rest: Rest,
         progress: &SweepProgress,
         report: &mut SweepReport,
     ) {
@@ -283,7 +328,6 @@ impl<W: World> Inner<W> {
             u64::from(first.offset),
             len,
         ));
-        let mut rest = Rest::new(pace);
         for entry in &listed.entries {
             let whole = match &mut reading {
                 Some(ahead) => self.is_whole(ahead, entry, &mut rest).await,
@@ -294,7 +338,7 @@ impl<W: World> Inner<W> {
                 Err(()) => {
                     // Its buffers are given back before another is taken.
                     reading = None;
-                    rest.take(&self.world, STORE_BUFFER_BYTES).await;
+                    rest.take(self, STORE_BUFFER_BYTES).await;
                     self.is_whole_alone(segment, entry).await
                 }
             };
@@ -340,7 +384,7 @@ impl<W: World> Inner<W> {
             let bytes = piece.len();
             left -= bytes;
             at += bytes as u64;
-            rest.take(&self.world, bytes).await;
+            rest.take(self, bytes).await;
         }
         Ok(is_this && (entry.payload_bytes == 0 || *hasher.finalize().as_bytes() == entry.id.0))
     }
@@ -454,41 +498,3 @@ impl<W: World> Inner<W> {
         report.tell(progress, damage);
     }
 }
-
-/// Gives way to others.
-pub(super) struct Rest {
-    pace: Pace,
-    bytes: usize,
-    since: Option<crate::world::Moment>,
-}
-
-impl Rest {
-    pub(super) fn new(pace: Pace) -> Self {
-        Self {
-            pace,
-            bytes: 0,
-            since: None,
-        }
-    }
-
-    /// So many bytes were looked at.
-    pub(super) async fn take<W: World>(&mut self, world: &W, bytes: usize) {
-        self.bytes += bytes;
-        if self.bytes < STORE_BUFFER_BYTES {
-            return;
-        }
-        self.bytes = 0;
-        match self.pace {
-            Pace::Full => tokio::task::yield_now().await,
-            Pace::Gentle => {
-                let now = world.clock().now();
-                let worked = self.since.map_or(Duration::ZERO, |since| now.since(since));
-                world.clock().sleep((worked * 3).min(REST_MAX)).await;
-                self.since = Some(world.clock().now());
-            }
-        }
-    }
-}
-
-/// The longest rest: a read that hung once is no reason to sleep for ever.
-const REST_MAX: Duration = Duration::from_secs(1);

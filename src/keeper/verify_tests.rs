@@ -1,13 +1,16 @@
 //! What reading everything again finds, and what a store believes without reading, told in sentences.
 
+use std::time::Duration;
+
 use super::mock_world::{MockDisk, MockWorld};
 use super::open::DamageKind;
 use super::queue::Sizes;
 use super::refuse::StoreError;
-use super::store_tests::{ANNA, BELA, CONFIG, FIRST, MockStore, open_with, put, record, run};
+use super::store_tests::{ANNA, BELA, CONFIG, FIRST, MockStore, open, open_with, put, record, run};
 use super::verify::{Pace, SweepProgress, SweepReport, Which};
 use crate::terms::ChunkId;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
+use crate::world::{Clock, World};
 
 pub(super) const SECOND: &str = "store/seg-000002";
 
@@ -176,6 +179,8 @@ fn what_this_run_wrote_comes_due_as_everything_else_does() {
         );
         let report = read(&store, Which::Due).await;
         assert_eq!((report.segments, report.damaged_count), (3, 1));
+        assert_eq!(read(&store, Which::Due).await.segments, 0);
+        disk.wait_days(2);
         let report = read(&store, Which::Due).await;
         assert_eq!(report.segments, 1, "only the one that is not whole");
     });
@@ -215,10 +220,76 @@ fn a_damage_in_a_segment_that_was_found_whole_is_known_after_a_power_cut() {
 fn the_sweep_period_is_the_one_that_was_set() {
     run(async {
         let (disk, store, _) = three_segments().await;
-        disk.wait_days(8);
-        assert_eq!(read(&store, Which::Due).await.segments, 0);
-        store.sweep_period_is(7);
+        read(&store, Which::All).await;
+        disk.wait_days(6);
+        let report = read(&store, Which::Due).await;
+        assert_eq!(report.segments, 0);
+        assert!(report.calm > Duration::from_secs(59), "{report:?}");
+        store.sweep_period_is(5);
         assert_eq!(read(&store, Which::Due).await.segments, 3);
+    });
+}
+
+#[test]
+fn what_was_written_is_read_back_within_a_day_and_the_rest_is_spread() {
+    run(async {
+        let (disk, store, _) = three_segments().await;
+        assert_eq!(store.figures().segments_read, 0);
+        disk.wait_days(1);
+        assert_eq!(read(&store, Which::Due).await.segments, 3);
+        assert_eq!(store.figures().segments_read, 3);
+        let mut days_read = Vec::new();
+        for day in 1..=24 {
+            disk.wait_days(1);
+            let segments = read(&store, Which::Due).await.segments;
+            days_read.extend((0..segments).map(|_| day));
+        }
+        let [first, second, third, ..] = days_read[..] else {
+            panic!("{days_read:?}");
+        };
+        assert!(
+            first >= 7 && second > first && third > second,
+            "{days_read:?}"
+        );
+        // What is written behind them comes within a day as well.
+        put(&store, ANNA, 9, 20_000).await;
+        disk.wait_days(1);
+        assert!(read(&store, Which::Due).await.segments > 0);
+        assert_eq!(store.figures().segments_read, 3);
+    });
+}
+
+#[test]
+fn a_reading_waits_while_others_need_the_disk_but_not_when_somebody_waits_for_it() {
+    run(async {
+        let disk = MockWorld::new().disk;
+        let (store, _) = open(&disk).await;
+        for number in 0..4 {
+            put(&store, ANNA, number, 1_100_000).await;
+        }
+        let clock = store.inner().world.clock().clone();
+        let took = async |pace| {
+            disk.wait_days(1);
+            let before = clock.now();
+            let progress = SweepProgress::default();
+            let which = match pace {
+                Pace::Full => Which::All,
+                Pace::Gentle => Which::Due,
+            };
+            let report = store.verify(which, pace, &progress).await;
+            assert_eq!(report.expect("the disk works").segments, 1);
+            clock.now().since(before)
+        };
+        disk.press(5);
+        let alone = took(Pace::Gentle).await;
+        put(&store, ANNA, 5, 20_000).await;
+        disk.press(90);
+        let pressed = took(Pace::Gentle).await;
+        assert!(
+            pressed > alone + Duration::from_secs(40),
+            "{alone:?} {pressed:?}"
+        );
+        assert_eq!(took(Pace::Full).await, Duration::ZERO);
     });
 }
 

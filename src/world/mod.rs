@@ -88,6 +88,10 @@ pub trait Disk: Clone + 'static {
     async fn sync_dir(&self, dir: &str) -> io::Result<()>;
     /// Bytes that can still be written on the file system.
     async fn free_bytes(&self) -> io::Result<u64>;
+    /// In which part of the last seconds somebody waited for a disk, in percent; `None` where the system does not tell.
+    async fn pressure_percent(&self) -> Option<u8> {
+        None
+    }
     /// Whether the device spins: a commit then waits longer for company.
     fn is_rotational(&self) -> bool;
 }
@@ -114,6 +118,8 @@ pub trait DiskFile: Clone + 'static {
         len: usize,
         offset: u64,
     ) -> (io::Result<()>, Self::Buffer);
+    /// What is read next comes from the device, not from the system's memory. Where reads are direct there is nothing to do.
+    async fn forget_cached(&self) {}
     /// Makes the bytes written so far durable (fdatasync).
     async fn sync_data(&self) -> io::Result<()>;
     /// The file's length in bytes.

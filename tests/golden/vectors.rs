@@ -285,6 +285,7 @@ pub fn state_files() -> Vec<Part> {
             seconds: 1_795_000_100,
             nanos: 1,
         },
+        is_read: number == 1,
     };
     let mended = Mended {
         members: vec![

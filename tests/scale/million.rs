@@ -180,6 +180,7 @@ fn forge_marks(dir: &Path) {
             len: found.len(),
             changed: stamp(found.ctime(), found.ctime_nsec()),
             verified: stamp(i64::try_from(now.as_secs()).unwrap(), 0),
+            is_read: true,
         }
     };
     let verified = Verified {

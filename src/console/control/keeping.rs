@@ -26,6 +26,12 @@ pub struct StoreView {
     pub segments: (u64, u64),
     /// When the oldest of these was found whole, seconds since 1970.
     pub verified_seconds: Option<i64>,
+    /// Segment files that were read again within the sweep period.
+    pub segments_read: u64,
+    /// When the first of these was, seconds since 1970.
+    pub read_seconds: Option<i64>,
+    /// The sweep period.
+    pub sweep_period_days: u64,
     /// Times the disk was asked to make bytes durable, since the start.
     pub syncs: u64,
     /// Chunks that others, or this Box, asked for by name, since the start.

@@ -64,6 +64,9 @@ fn view() -> StatusView {
             quota_bytes: None,
             segments: (1, 0),
             verified_seconds: None,
+            segments_read: 1,
+            read_seconds: Some(NOW - 3 * 3600),
+            sweep_period_days: 30,
             syncs: 4,
             asked: 5,
         }),
@@ -89,6 +92,7 @@ since             2 hours ago
 last proven       30 seconds ago
 data set          photos = /srv/photos
 keeps for others  12 chunks (1000000 at most), 3 MiB, 5 GiB free
+read again        all of it within 30 days, the oldest part 3 hours ago
 memory            40 MiB, at most 48 MiB
 
 name             site             state        addresses

@@ -18,7 +18,7 @@ use crate::session::Session;
 use crate::terms::PeerKey;
 use crate::world::{Clock, World};
 
-/// How often it is looked whether something is due to be read again.
+/// When it is tried again after the store could not be read at all.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// How long the others are left alone when they had nothing to mend with, unless one comes or goes.
 const MEND_AGAIN: Duration = Duration::from_secs(60);
@@ -68,15 +68,21 @@ impl Sweeping {
 }
 
 impl<W: World> Service<W> {
-    /// Reads again what was not read within the sweep period, or was touched since: at the start, then as it comes due.
+    /// Reads the store again and again, spread over the sweep period: at the start what is not known to be whole, then as it comes due.
     pub(super) async fn mind_store(self) {
         loop {
             let progress = SweepProgress::default();
             let read = self.store().verify(Which::Due, Pace::Gentle, &progress);
-            match read.await {
-                Ok(report) => tell(&report),
-                Err(error) => tracing::warn!(%error, "the store could not be read again"),
-            }
+            let calm = match read.await {
+                Ok(report) => {
+                    tell(&report);
+                    report.calm
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the store could not be read again");
+                    LOOK_AGAIN
+                }
+            };
             match self.store().compact(Pace::Gentle).await {
                 Ok(reclaimed) if reclaimed.segments > 0 => {
                     tracing::info!(?reclaimed, "space was given back");
@@ -84,7 +90,7 @@ impl<W: World> Service<W> {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the store could not be compacted"),
             }
-            self.world().clock().sleep(LOOK_AGAIN).await;
+            self.world().clock().sleep(calm).await;
         }
     }
 

@@ -123,6 +123,9 @@ pub fn store_view<W: World>(store: &Store<W>) -> StoreView {
             figures.segments_verified as u64,
         ),
         verified_seconds: figures.verified_oldest.map(|stamp| stamp.seconds),
+        segments_read: figures.segments_read as u64,
+        read_seconds: figures.read_oldest.map(|stamp| stamp.seconds),
+        sweep_period_days: figures.sweep_period_days,
         syncs: figures.fdatasyncs,
         asked: figures.asked,
     }

@@ -249,9 +249,24 @@ impl Disk for UringDisk {
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
+    async fn pressure_percent(&self) -> Option<u8> {
+        let told = small::read(Path::new("/proc/pressure/io")).await.ok()??;
+        some_percent(std::str::from_utf8(&told).ok()?)
+    }
+
     fn is_rotational(&self) -> bool {
         self.inner.rotational
     }
+}
+
+/// The kernel's figure for the last ten seconds (Documentation/accounting/psi.rst): `some avg10=1.53 avg60=0.87 avg300=0.73 total=1`.
+fn some_percent(told: &str) -> Option<u8> {
+    let line = told.lines().find(|line| line.starts_with("some "))?;
+    let avg10 = line
+        .split(' ')
+        .find_map(|word| word.strip_prefix("avg10="))?;
+    let (whole, _) = avg10.split_once('.')?;
+    whole.parse().ok()
 }
 
 fn read_write() -> OpenOptions {

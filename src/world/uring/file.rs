@@ -193,6 +193,18 @@ impl DiskFile for UringFile {
         .await
     }
 
+    async fn forget_cached(&self) {
+        if !self.shared.direct {
+            // Only an advice: pages that wait to be written stay.
+            let _ = rustix::fs::fadvise(
+                descriptor(&self.shared.file),
+                0,
+                None,
+                rustix::fs::Advice::DontNeed,
+            );
+        }
+    }
+
     async fn sync_data(&self) -> io::Result<()> {
         let shared = Rc::clone(&self.shared);
         shared.syncs.set(shared.syncs.get() + 1);

@@ -75,6 +75,7 @@ fn forge_marks(dir: &Path, segments: u32) -> Result<()> {
             len: found.len(),
             changed: stamp(found.ctime(), found.ctime_nsec())?,
             verified: stamp(i64::try_from(now.as_secs())?, 0)?,
+            is_read: true,
         });
     }
     let verified = Verified {
