@@ -6,7 +6,8 @@
 //!   is read back from there and compared again, and only then counts there. The file goes last, when nothing counts in it.
 //! - What the log says of what is here stays the same. Claims and heads of a segment that goes are written again; so are all claims
 //!   of a chunk of which a frame goes, since a start takes a claim only where its chunk stands before it.
-//! - What is damaged, in doubt, or not listed by a whole footer is left as it is: repair comes first.
+//! - What is damaged, in doubt, or not listed by a whole footer is left as it is: repair comes first. So is a segment in which
+//!   anything but frames stands between frames.
 //! - That the file goes is durable before it does, so a number that is missing for another reason is a loss.
 //!
 //! Memory: one segment's footer and some megabytes of records.
@@ -26,7 +27,7 @@ use super::verify::Pace;
 use super::writing::{STORE_DIR, number_of, path_of};
 use crate::format::record::id_of;
 use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameType, Location};
-use crate::terms::limits::{COMMIT_FRAMES_MAX, FRAME_HEADER_BYTES};
+use crate::terms::limits::{BLOCK_BYTES, COMMIT_FRAMES_MAX, FRAME_HEADER_BYTES};
 use crate::terms::{AuthorIndex, ChunkId, PeerKey};
 use crate::world::{Disk, DiskFile, World};
 
@@ -72,6 +73,14 @@ impl Keep {
             Kept::Claim(_) => stride_of(0),
         }
     }
+}
+
+/// Where a frame ends that follows what ended at `end`; `None` if something else stands between them: what was kept there is in
+/// no list, and perhaps somebody can still read it.
+fn end_behind(end: u64, entry: &FooterEntry) -> Option<u64> {
+    let offset = u64::from(entry.offset);
+    let follows = offset == end || offset == end.next_multiple_of(BLOCK_BYTES as u64);
+    follows.then(|| offset + stride_of(entry.payload_bytes as usize))
 }
 
 impl<W: World> Store<W> {
@@ -171,8 +180,10 @@ impl<W: World> Inner<W> {
         let (entries, _) = entries.as_chunks::<FOOTER_ENTRY_BYTES>();
         let heads = self.shared.state.borrow().heads.in_segment(segment.0);
         let mut kept = Vec::new();
+        let mut end = BLOCK_BYTES as u64;
         for bytes in entries {
             let entry = FooterEntry::decode(bytes).ok()?;
+            end = end_behind(end, &entry)?;
             let key = PeerKey(*authors.get(usize::from(entry.author))?);
             let location = Location::new(segment.0, u64::from(entry.offset))?;
             let who = self.shared.state.borrow().authors.find(key)?;
@@ -197,7 +208,8 @@ impl<W: World> Inner<W> {
                 FrameType::Claim | FrameType::Head => {}
             }
         }
-        Some(kept)
+        let is_all = end.next_multiple_of(BLOCK_BYTES as u64) == u64::from(trailer.footer_offset);
+        is_all.then_some(kept)
     }
 
     /// What is to be written again for one chunk's frame; `None` if its segment is to be left as it is.
