@@ -295,3 +295,57 @@ fn whoever_reads_while_a_segment_goes_finds_everything() {
         assert_eq!(store.figures().damaged, 0);
     });
 }
+
+#[test]
+fn a_segments_file_stays_while_somebody_reads_who_came_before_its_chunks_moved() {
+    run(async {
+        let (disk, store, ids) = sparse().await;
+        let before = said(&store, &ids).await;
+        let reading = store.inner().readers.enter();
+        let compacting = {
+            let store = store.clone();
+            tokio::task::spawn_local(async move { compact(&store).await })
+        };
+        for _ in 0..5000 {
+            tokio::task::yield_now().await;
+        }
+        let first = store.inner().candidates(&ids[1]);
+        assert_ne!(first[0].location.segment(), 1, "it counts elsewhere");
+        assert!(!compacting.is_finished() && disk.paths().contains(&FIRST.to_owned()));
+        drop(reading);
+        assert_eq!(compacting.await.expect("it ended"), 2);
+        assert_eq!(said(&store, &ids).await, before);
+    });
+}
+
+#[test]
+fn a_claim_outlives_its_segment_whose_chunk_is_in_another() {
+    run(async {
+        let disk = MockWorld::new().disk;
+        let (store, _) = open_with(&disk, CONFIG, sizes()).await;
+        let mut ids = Vec::new();
+        for number in 0..3 {
+            ids.push(put(&store, ANNA, number, 20_000).await);
+        }
+        // In the second segment, of a chunk in the first.
+        assert_eq!(store.have(BELA, &ids[..1]).await.expect("works"), [true]);
+        for number in 3..5 {
+            ids.push(put(&store, ANNA, number, 20_000).await);
+        }
+        let behind_claim = NEXT + BLOCK_BYTES + FRAME_HEADER_BYTES + 50;
+        for at in [BLOCK_BYTES + FRAME_HEADER_BYTES + 50, behind_claim] {
+            disk.rot(SECOND, at);
+        }
+        assert_eq!(read(&store, Which::All).await.damaged_count, 2);
+        put(&store, ANNA, 2, 20_000).await;
+        put(&store, ANNA, 3, 20_000).await;
+        let before = said(&store, &ids).await;
+        assert_eq!(compact(&store).await, 1);
+        assert!(!disk.paths().contains(&SECOND.to_owned()));
+        for start in 0..2 {
+            let (store, report) = open_with(&disk.power_cut(), CONFIG, sizes()).await;
+            assert_eq!(report.damaged, []);
+            assert_eq!(said(&store, &ids).await, before, "start {start}");
+        }
+    });
+}
