@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::SessionError;
 use super::state::State;
 use crate::terms::limits::{
-    ANSWER_SECONDS_MAX, KEEPALIVE_SECONDS, SESSION_SILENCE_SECONDS_MAX, SESSION_STUCK_SECONDS_MAX,
+    ANSWER_SECONDS_MAX, KEEPALIVE_CALLED_SECONDS, KEEPALIVE_SECONDS, SESSION_SILENCE_SECONDS_MAX,
+    SESSION_STUCK_SECONDS_MAX,
 };
 use crate::world::{Clock, Moment};
 
@@ -24,10 +25,15 @@ struct Patience {
 }
 
 impl Patience {
-    fn of<C: Clock>(clock: &C) -> Self {
+    fn of<C: Clock>(clock: &C, initiated: bool) -> Self {
         let idly = |seconds| clock.idly(Duration::from_secs(seconds));
+        let keepalive = if initiated {
+            KEEPALIVE_SECONDS
+        } else {
+            KEEPALIVE_CALLED_SECONDS
+        };
         Self {
-            keepalive: idly(KEEPALIVE_SECONDS),
+            keepalive: idly(keepalive),
             silence: idly(SESSION_SILENCE_SECONDS_MAX),
             stuck: idly(SESSION_STUCK_SECONDS_MAX),
             answer: idly(ANSWER_SECONDS_MAX),
@@ -87,7 +93,7 @@ fn verdict(patience: Patience, marks: Marks, now: Moment) -> Verdict {
 
 /// Watches until it ends the session.
 pub(super) async fn watch<C: Clock>(state: Rc<State>, clock: C) -> SessionError {
-    let patience = Patience::of(&clock);
+    let patience = Patience::of(&clock, state.parties.initiated);
     let mut pinged_at = state.received_at.get();
     loop {
         let marks = Marks {
@@ -145,9 +151,9 @@ mod tests {
         };
         assert_eq!(
             verdict(MARKS, at(104)),
-            Verdict::Wait(Duration::from_secs(1))
+            Verdict::Wait(Duration::from_secs(2))
         );
-        assert_eq!(verdict(MARKS, at(105)), Verdict::Ping);
+        assert_eq!(verdict(MARKS, at(106)), Verdict::Ping);
         assert_eq!(
             verdict(asked, at(112)),
             Verdict::Wait(Duration::from_secs(3))
@@ -165,7 +171,7 @@ mod tests {
         assert_eq!(verdict(marks(100), at(106)), Verdict::Ping);
         assert_eq!(
             verdict(marks(106), at(106)),
-            Verdict::Wait(Duration::from_secs(5))
+            Verdict::Wait(Duration::from_secs(6))
         );
     }
 

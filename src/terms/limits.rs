@@ -143,8 +143,10 @@ pub const HANDSHAKES_MAX: usize = 32;
 pub const HANDSHAKES_OF_AN_ADDRESS_MAX: usize = 8;
 /// How long a stranger may take to prove who it is, in seconds.
 pub const HANDSHAKE_SECONDS_MAX: u64 = 5;
-/// A silent session is asked for a sign of life after this many seconds.
-pub const KEEPALIVE_SECONDS: u64 = 5;
+/// A silent session is asked for a sign of life after this many seconds, by the side that called.
+pub const KEEPALIVE_SECONDS: u64 = 6;
+/// The side that was called asks after so many: a little later, so that usually one of the two asks and not both.
+pub const KEEPALIVE_CALLED_SECONDS: u64 = 7;
 /// A session without a sign of life for this many seconds is over.
 pub const SESSION_SILENCE_SECONDS_MAX: u64 = 15;
 /// A peer that lives but takes nothing for this many seconds is dropped: longer than a disk may pause while it reorders itself.
@@ -255,7 +257,11 @@ const _: () = {
         JOURNAL_BYTES_MAX >= 8 * EVENT_FILE_BYTES_MAX,
         "each type of events keeps its newest file"
     );
-    assert!(SESSION_SILENCE_SECONDS_MAX >= 2 * KEEPALIVE_SECONDS);
+    assert!(SESSION_SILENCE_SECONDS_MAX >= 2 * KEEPALIVE_CALLED_SECONDS);
+    assert!(
+        KEEPALIVE_CALLED_SECONDS > KEEPALIVE_SECONDS,
+        "long waits end up to half a second later, and an answer takes its way"
+    );
     assert!(SESSION_STUCK_SECONDS_MAX > SESSION_SILENCE_SECONDS_MAX);
     assert!(
         ANSWER_SECONDS_MAX > SESSION_STUCK_SECONDS_MAX && ANSWER_SECONDS_MAX >= 4 * WORKING_SECONDS

@@ -14,8 +14,10 @@ use crate::path::Mesh;
 use crate::terms::PeerKey;
 use crate::world::{Clock, Moment, World};
 
-/// How often is looked when nothing happens.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often is looked when nothing happens and all is well. What comes, goes or is confirmed is looked at at once.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often while something lasts that is to be told if it goes on.
+const LOOK_SOON: Duration = Duration::from_secs(5);
 /// A Box may be gone this long before that is an event: as long as it may take to be called again.
 const AWAY_PATIENCE: Duration = Duration::from_secs(15);
 /// Copies may be missing this long before that is an event: keepers confirm one after the other.
@@ -38,12 +40,14 @@ impl<W: World> Service<W> {
             self.watch_peers(&mut away, now.moment);
             self.watch_copies(&mut few, now.moment).await;
             self.watch_limits().await;
-            self.wait_for_news().await;
+            let is_well = away.0.is_empty() && few.0.is_empty();
+            let patience = if is_well { LOOK_EVERY } else { LOOK_SOON };
+            self.wait_for_news(patience).await;
         }
     }
 
     /// Somebody came, went or confirmed, or it is time to look again.
-    async fn wait_for_news(&self) {
+    async fn wait_for_news(&self, patience: Duration) {
         let generation = self.mesh().map_or(0, Mesh::generation);
         let news = async {
             tokio::select! {
@@ -58,7 +62,7 @@ impl<W: World> Service<W> {
             }
         };
         let clock = self.world().clock();
-        clock.within(clock.idly(LOOK_EVERY), news).await;
+        clock.within(clock.idly(patience), news).await;
     }
 
     fn watch_clock(&self, before: Now, now: Now) {
