@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::keys::PlainName;
-use super::{Malformed, decode, encode, malformed};
+use super::{Malformed, decode, encode, index_deltas, malformed};
 use crate::terms::limits::{
     ENTRY_CHUNKS_MAX, NODE_CHILDREN_MAX, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, PATH_BYTES_MAX,
     TREE_HEIGHT_MAX, XATTRS_BYTES_MAX, XATTRS_MAX,
@@ -171,10 +171,12 @@ pub fn path_is_legal(path: &[u8]) -> bool {
 }
 
 impl Page {
-    /// The page's bytes.
+    /// The page's bytes: differences stand for numbers that the entry before gives away.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        encode(self)
+        let mut page = self.clone();
+        index_deltas::fold(&mut page.entries);
+        encode(&page)
     }
 
     /// Reads a page: order, references and paths are checked, so a reader may trust them.
@@ -182,7 +184,8 @@ impl Page {
         if bytes.len() > PAGE_BYTES_MAX {
             return Err(malformed(PAGE, "it is longer than a page may be"));
         }
-        let page: Self = decode(PAGE, bytes)?;
+        let mut page: Self = decode(PAGE, bytes)?;
+        index_deltas::unfold(&mut page.entries);
         if page.entries.is_empty() || page.entries.len() > PAGE_ENTRIES_MAX {
             return Err(malformed(PAGE, "its number of entries is impossible"));
         }

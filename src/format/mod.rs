@@ -7,6 +7,7 @@ pub mod compacted;
 pub mod event;
 pub mod head;
 pub mod index;
+mod index_deltas;
 pub mod keys;
 pub mod mended;
 pub mod message;

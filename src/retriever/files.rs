@@ -23,7 +23,7 @@ use crate::world::{Attributes, NewFile, NotSet, Tree, World};
 /// Plaintext on its way from the source to the target, in KiB.
 pub(super) const RESTORE_WINDOW_KIB: u32 = 12 << 10;
 /// What the files of a pack take of the window: the pack, and as much again on its way to the target.
-pub(super) const PACK_KIB: u32 = 2 << 10;
+pub(super) const PACK_KIB: u32 = 4 << 10;
 const _: () = assert!(PACK_KIB as usize * 1024 >= 2 * crate::terms::limits::PACK_BYTES_MAX);
 /// Why something in a directory that is not there did not come back.
 pub(super) const IN_NO_DIR: &str = "the directory it belongs in could not be made";

@@ -9,8 +9,8 @@ pub const CUT_BYTES_MAX: usize = 2 << 20;
 
 /// A file up to this size shares a pack with its neighbours instead of having chunks of its own.
 pub const SMALL_FILE_BYTES_MAX: usize = CUT_BYTES_MIN;
-/// A pack is closed before it would exceed this.
-pub const PACK_BYTES_MAX: usize = 1 << 20;
+/// A pack is closed before it would exceed this: the larger, the better it is compressed.
+pub const PACK_BYTES_MAX: usize = 2 << 20;
 
 /// What stands before a sealed body.
 pub const RECORD_HEADER_BYTES: usize = 48;
