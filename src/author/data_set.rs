@@ -88,7 +88,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
         device: u64,
     ) -> Means<'m, W, K> {
         Means {
-            world: self.world,
+            tree: self.world.tree().within(&config.path),
             out: self.out,
             keys: self.keys,
             progress: self.progress,

@@ -34,8 +34,8 @@ const BATCH_BYTES_MAX: u64 = 1 << 20;
 
 /// What the gathering of a data set shares with the rest of the snapshot.
 pub struct Means<'a, W: World, K: Keepers> {
-    /// The outside.
-    pub world: &'a W,
+    /// The data set's files, and nothing a link below it leads to.
+    pub tree: W::Tree,
     /// The way to keepers.
     pub out: &'a Replicator<W, K>,
     /// Keys.

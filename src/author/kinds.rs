@@ -67,18 +67,21 @@ pub(super) async fn take_xattrs<T: Tree>(
     tell: &mut impl FnMut(&[u8], &str),
 ) {
     match tree.xattrs(&joined(base, &draft.path)).await {
-        Ok(found) => {
-            for reason in left_out(&found) {
-                tell(&draft.path, &reason);
-            }
-            draft.xattrs = found.kept;
-        }
+        Ok(found) => give_xattrs(draft, found, tell),
         Err(reason) => {
             let reason = format!("its extended attributes could not be read: {reason}");
             tell(&draft.path, &reason);
             draft.ctime = TO_READ_AGAIN;
         }
     }
+}
+
+/// Adds extended attributes that were read to a draft.
+pub(super) fn give_xattrs(draft: &mut Draft, found: Xattrs, tell: &mut impl FnMut(&[u8], &str)) {
+    for reason in left_out(&found) {
+        tell(&draft.path, &reason);
+    }
+    draft.xattrs = found.kept;
 }
 
 /// Whether this says that something is there but cannot be read; what is gone is gone.

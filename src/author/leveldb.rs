@@ -160,7 +160,7 @@ pub(super) async fn read<W: World, K: Keepers>(
     mut is_as_it_was: impl AsyncFnMut(&[u8], &Stat) -> bool,
 ) -> Result<Option<Database>, SnapshotError> {
     let at = joined(means.base, dir);
-    let tree = means.world.tree();
+    let tree = &means.tree;
     let Some(mut listing) = listing_of(tree, &at).await.and_then(own_files) else {
         return Ok(None);
     };

@@ -33,7 +33,7 @@ impl<W: World> Gather<'_, W> {
             .iter()
             .map(|small| joined(means.base, &small.path))
             .collect();
-        let answers = means.world.tree().read_many(paths, bytes_max).await;
+        let answers = means.tree.read_many(paths, bytes_max).await;
         for (small, mut answer) in batch.into_iter().zip(answers) {
             let Small {
                 number,
@@ -51,7 +51,7 @@ impl<W: World> Gather<'_, W> {
                 tries += 1;
                 seen = whole.stat;
                 let again = vec![joined(means.base, &path)];
-                let mut answers = means.world.tree().read_many(again, bytes_max).await;
+                let mut answers = means.tree.read_many(again, bytes_max).await;
                 match answers.pop() {
                     Some(next) => answer = next,
                     None => break,

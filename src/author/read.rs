@@ -24,6 +24,8 @@ const BUFFER_BYTES: usize = 5 << 19;
 const AGAIN_MAX: u32 = 2;
 /// Parts of a file whose pieces are held until its end is seen.
 const PARTS_HELD_MAX: usize = 16;
+/// As much is read of a file whose file system does not say how long it is: its pieces are surely held until its end is seen.
+const UNSAID_BYTES_MAX: u64 = 1 << 30;
 
 /// The means of reading: a buffer, a cutter and a sealer.
 pub struct Reader {
@@ -81,7 +83,7 @@ impl Reader {
         let at = joined(means.base, path);
         let mut tries = 0;
         loop {
-            let file = match means.world.tree().open(&at).await {
+            let file = match means.tree.open(&at).await {
                 Ok(file) => file,
                 Err(reason) => return Ok(Taken::Failed(reason)),
             };
@@ -116,10 +118,16 @@ impl Reader {
                 }
             }
             let mut emit = async |draft: Draft| emit(draft, &before).await;
+            let is_unsaid = before.size == 0;
+            let until = if is_unsaid {
+                UNSAID_BYTES_MAX
+            } else {
+                before.size
+            };
             let ended = self
                 .stream(
                     &file,
-                    (before.size, model.has_holes),
+                    (until, model.has_holes),
                     means,
                     &mut made,
                     async |piece| emit(part(&model, before.size, piece)).await,
@@ -135,11 +143,20 @@ impl Reader {
             }
             let is_short = made.reach < before.size;
             let mut bytes = before.size;
+            if is_unsaid && made.reach > 0 {
+                bytes = made.reach;
+                // Nothing that is told of it shows a change.
+                model.ctime = TO_READ_AGAIN;
+            }
+            if is_unsaid && made.reach >= UNSAID_BYTES_MAX {
+                let why = "its file system does not say how long it is: only its start was taken";
+                self.left_out.push(why.to_owned());
+            }
             if let Err(reason) = ended {
                 if !is_handed_on {
                     return Ok(Taken::Failed(reason));
                 }
-                made.hole(before.size - made.reach);
+                made.hole(before.size.saturating_sub(made.reach));
                 model.ctime = TO_READ_AGAIN;
                 made.finish(&model, bytes, self.sizes.entry_pieces_max, &mut emit)
                     .await?;
@@ -147,7 +164,7 @@ impl Reader {
             }
             if is_short {
                 if is_handed_on {
-                    made.hole(before.size - made.reach);
+                    made.hole(before.size.saturating_sub(made.reach));
                 } else {
                     bytes = made.reach;
                 }

@@ -1,5 +1,7 @@
 //! The walk of a data set beside the previous index: each thing taken over or read, the ground looked at from time to time.
 
+mod said_empty;
+
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -185,7 +187,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             | FileKind::BlockDevice => {
                 let old = self.before.find(&path).await;
                 let (of, before) = ((&stat, device), (old, self.before.began));
-                let (tree, base) = (self.common.world.tree(), self.means.base);
+                let (tree, base) = (&self.means.tree, self.means.base);
                 let notes = &mut self.notes;
                 let mut tell = |path: &[u8], reason: &str| notes.unread(path, reason);
                 let taken = kinds::take(tree, base, &path, of, before, &mut tell).await;
@@ -268,15 +270,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             Some(_) => Before::Other,
         };
         if stat.size == 0 {
-            let had_bytes = old.is_some_and(|old| old.file_bytes() != Some(0));
-            self.moves.rewritten += u64::from(had_bytes);
-            let mut draft = Draft::new(path, &stat, device, Made::Empty);
-            let (tree, base) = (self.common.world.tree(), self.means.base);
-            let notes = &mut self.notes;
-            let mut tell = |path: &[u8], reason: &str| notes.unread(path, reason);
-            kinds::take_xattrs(tree, base, &mut draft, &mut tell).await;
-            self.gather.push(draft);
-            return Ok(());
+            return self.read_said_empty(path, &stat, old).await;
         }
         if stat.links > 1 && self.take_from_other_name(&path, &stat, before).await? {
             return Ok(());
@@ -297,6 +291,11 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         {
             self.moves.moved += 1;
         }
+        self.read_large(path, old).await
+    }
+
+    /// Reads a file that does not go into a pack.
+    async fn read_large(&mut self, path: Vec<u8>, old: Option<Draft>) -> Result<(), SnapshotError> {
         let old_chunks: Vec<ChunkId> = old
             .iter()
             .flat_map(Draft::refs)

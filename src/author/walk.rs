@@ -96,7 +96,8 @@ impl<T: Tree> Walk<T> {
     /// A walk from `base`, of which `stat` was told.
     pub fn new(tree: T, base: &[u8], stat: Stat) -> Self {
         Self {
-            tree,
+            // What is below was met by its name: a link that takes the place of a directory leads nowhere.
+            tree: tree.within(base),
             base: base.to_vec(),
             start: Some(stat),
             here: Vec::new(),

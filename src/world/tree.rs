@@ -202,6 +202,12 @@ pub trait Tree: Clone + 'static {
     /// A directory opened as the root of a restore: nothing is made outside it.
     type Root: Clone + 'static;
 
+    /// The same files for somebody who stays within a directory: on the way from it to anything below it no link is followed, whoever
+    /// puts one there meanwhile. The way to the directory itself may pass through links. A world without links on the way is its own.
+    #[must_use]
+    fn within(&self, _dir: &TreePath) -> Self {
+        self.clone()
+    }
     /// What stands at a path, the last component not followed.
     async fn stat(&self, path: &TreePath) -> io::Result<Stat>;
     /// The first names of a directory that come behind `behind` (empty: from the start), sorted by their bytes: as many as

@@ -251,3 +251,23 @@ fn a_young_directory_is_doubted_at_one_look_only() {
         assert!(house.still().await.is_some());
     });
 }
+
+#[test]
+fn a_file_that_says_to_be_empty_and_is_not_is_read_to_its_end_each_time() {
+    run(async {
+        let house = House::new(2, (2, 2));
+        let tree = &house.world.tree;
+        for (path, len) in [("/d/short", 40), ("/d/long", 20_000), ("/d/empty", 0)] {
+            tree.file(path, bytes("said", 0, len));
+            tree.change(path, |stat| (stat.size, stat.blocks) = (0, 0));
+        }
+        let first = house.take().await.expect("taken");
+        assert_eq!(first.unread_count, 0, "{:?}", first.unread);
+        assert_eq!(house.contents(&first), house.expected());
+        // Nothing that is told of such a file shows that it changed.
+        tree.swap("/d/short", bytes("anew", 0, 50));
+        let second = house.take().await.expect("taken");
+        assert_eq!(house.contents(&second), house.expected());
+        assert_eq!(second.files_reused, 1, "the empty one");
+    });
+}

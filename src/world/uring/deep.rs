@@ -1,6 +1,7 @@
 //! Paths longer than the kernel takes in one call: the way there in steps, by directory handles.
 //!
-//! Links on the way are followed as in any path; whether the last name may be one is up to the call it is used in.
+//! Links on the way are followed as in any path, but for the part of it that must stay within a directory; whether the last name may
+//! be one is up to the call it is used in.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 /// Bytes of a path that one call is given: the kernel takes 4,095.
 pub(super) const STEP_BYTES: usize = 4000;
@@ -79,8 +80,29 @@ pub(super) fn below_open(dir: impl AsFd, name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// Parts a directory from a path below it that must not leave it; no path has this byte.
+const WITHIN: u8 = 0;
+
+/// A path below `dir` on which no link is followed; any other path as it is.
+pub(super) fn within(dir: &[u8], path: &[u8]) -> Vec<u8> {
+    let below = path.strip_prefix(dir).and_then(|rest| {
+        if dir.ends_with(b"/") {
+            Some(rest)
+        } else {
+            rest.strip_prefix(b"/")
+        }
+    });
+    match below {
+        Some(below) if !below.is_empty() && !dir.is_empty() => [dir, &[WITHIN][..], below].concat(),
+        _ => path.to_vec(),
+    }
+}
+
 /// The place a path names.
 pub(super) fn reach(path: &[u8]) -> io::Result<Place<'_>> {
+    if let Some(at) = path.iter().position(|byte| *byte == WITHIN) {
+        return reach_below(&path[..at], &path[at + 1..]);
+    }
     let mut place = Place {
         dir: None,
         rest: path,
@@ -91,6 +113,27 @@ pub(super) fn reach(path: &[u8]) -> io::Result<Place<'_>> {
         place.rest = rest;
     }
     Ok(place)
+}
+
+/// The place of something below a directory, no link on the way.
+fn reach_below<'p>(dir: &[u8], path: &'p [u8]) -> io::Result<Place<'p>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = reach(dir)?;
+    let mut dir = rustix::fs::openat(&top, top.rest, flags, Mode::empty())?;
+    let (mut parents, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (&path[..0], path),
+    };
+    let only_real = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    while !parents.is_empty() {
+        let (step, rest) = step_of(parents).unwrap_or((parents, &[]));
+        dir = rustix::fs::openat2(&dir, step, flags, Mode::empty(), only_real)?;
+        parents = rest;
+    }
+    Ok(Place {
+        dir: Some(dir),
+        rest: name,
+    })
 }
 
 /// The first directories of a path that is too long for one call, and the rest; `None` if it is short enough, or cannot be cut.

@@ -13,7 +13,7 @@ use super::paths::Paths;
 use super::raw::read_behind;
 use super::restoring::{self, Part, Root, write_all, write_around_zeros};
 use super::xattrs::{self, Of};
-use super::{listing, reading, unfinished};
+use super::{deep, listing, reading, unfinished};
 use crate::terms::FileSystemId;
 use crate::world::{
     Attributes, DirEntry, FileKind, Names, NewFile, NotSet, Room, Stat, Tree, TreeFile, TreePath,
@@ -24,6 +24,8 @@ use crate::world::{
 #[derive(Clone)]
 pub struct UringTree {
     paths: Paths,
+    /// Whoever has this stays in this directory when reading.
+    within: Option<Rc<[u8]>>,
 }
 
 /// A directory that is restored into.
@@ -66,7 +68,16 @@ impl UringTree {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             paths: Paths::new()?,
+            within: None,
         })
+    }
+
+    /// A path as the helper thread takes it.
+    fn way(&self, path: &[u8]) -> Vec<u8> {
+        match &self.within {
+            Some(dir) => deep::within(dir, path),
+            None => path.to_vec(),
+        }
     }
 
     fn file(&self, file: OwnedFd, part: Option<Part>) -> UringTreeFile {
@@ -85,39 +96,47 @@ impl Tree for UringTree {
     type File = UringTreeFile;
     type Root = UringRoot;
 
+    fn within(&self, dir: &TreePath) -> Self {
+        Self {
+            within: Some(dir.into()),
+            ..self.clone()
+        }
+    }
+
     async fn stat(&self, path: &TreePath) -> io::Result<Stat> {
-        let path = path.to_vec();
+        let path = self.way(path);
         self.paths.ask(move |_| reading::stat(&path)).await
     }
 
     async fn list(&self, dir: &TreePath, behind: &[u8], bytes_max: usize) -> io::Result<Names> {
-        let (dir, behind) = (dir.to_vec(), behind.to_vec());
+        let (dir, behind) = (self.way(dir), behind.to_vec());
         let list = move |_: &mut _| listing::list(&dir, &behind, bytes_max);
         self.paths.ask(list).await
     }
 
     async fn look(&self, dir: &TreePath, names: Vec<Vec<u8>>) -> Vec<DirEntry> {
-        let dir = dir.to_vec();
+        let dir = self.way(dir);
         self.paths.ask(move |_| listing::look(&dir, names)).await
     }
 
     async fn xattrs(&self, path: &TreePath) -> io::Result<Xattrs> {
-        let path = path.to_vec();
+        let path = self.way(path);
         self.paths.ask(move |_| reading::xattrs_at(&path)).await
     }
 
     async fn read_link(&self, path: &TreePath) -> io::Result<Vec<u8>> {
-        let path = path.to_vec();
+        let path = self.way(path);
         self.paths.ask(move |_| reading::read_link(&path)).await
     }
 
     async fn open(&self, path: &TreePath) -> io::Result<UringTreeFile> {
-        let path = path.to_vec();
+        let path = self.way(path);
         let (file, _) = self.paths.ask(move |_| reading::open(&path)).await?;
         Ok(self.file(file, None))
     }
 
     async fn read_many(&self, paths: Vec<Vec<u8>>, bytes_max: usize) -> Vec<io::Result<Whole>> {
+        let paths: Vec<_> = paths.iter().map(|path| self.way(path)).collect();
         let read = move |_: &mut _| {
             paths
                 .iter()
@@ -128,12 +147,12 @@ impl Tree for UringTree {
     }
 
     async fn file_system(&self, path: &TreePath) -> io::Result<FileSystemId> {
-        let path = path.to_vec();
+        let path = self.way(path);
         self.paths.ask(move |_| reading::file_system(&path)).await
     }
 
     async fn file_system_serial(&self, path: &TreePath) -> io::Result<u64> {
-        let path = path.to_vec();
+        let path = self.way(path);
         self.paths
             .ask(move |_| reading::file_system_serial(&path))
             .await

@@ -1,7 +1,8 @@
 //! People's files, read and written through the helper thread.
 
-use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::{fs, io};
 
 use super::tree::UringTree;
 use crate::terms::Stamp;
@@ -131,5 +132,47 @@ fn many_files_are_written_in_one_go_and_a_discarded_one_is_gone() {
         assert_eq!(tree.read_link(&link).await.expect("reads"), b"\xff");
         let device = tree.file_system(target).await.expect("tells").device;
         assert_eq!(device, found.device);
+    });
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_after_it_was_listed_leads_nowhere() {
+    in_ring(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        let bytes = |name: &str| at(name).as_os_str().as_bytes().to_vec();
+        for name in ["real/data/inner", "secret/inner"] {
+            fs::create_dir_all(at(name)).expect("makes");
+            fs::write(at(name).join("file"), name).expect("writes");
+        }
+        // The way to the data set may pass through links.
+        symlink(at("real"), at("way")).expect("links");
+        let tree = UringTree::new().expect("starts").within(&bytes("way/data"));
+        let read = async |tree: &UringTree| {
+            let names = vec![b"file".to_vec()];
+            let path = bytes("way/data/inner/file");
+            let all = [
+                tree.stat(&path).await.is_ok(),
+                tree.list(&bytes("way/data/inner"), b"", 100).await.is_ok(),
+                tree.look(&bytes("way/data/inner"), names).await[0]
+                    .stat
+                    .is_ok(),
+                tree.open(&path).await.is_ok(),
+                tree.xattrs(&path).await.is_ok(),
+                tree.read_many(vec![path.clone()], 100).await[0].is_ok(),
+                tree.file_system(&path).await.is_ok(),
+            ];
+            assert!(all.iter().all(|ok| *ok == all[0]), "{all:?}");
+            all[0]
+        };
+        assert!(read(&tree).await);
+        assert!(tree.list(&bytes("way/data"), b"", 100).await.is_ok());
+        fs::rename(at("real/data/inner"), at("aside")).expect("moves");
+        symlink(at("secret/inner"), at("real/data/inner")).expect("links");
+        assert!(!read(&tree).await, "it led to what nobody named");
+        let link = tree.read_link(&bytes("way/data/inner")).await;
+        link.expect("the link itself is told as one");
+        let free = UringTree::new().expect("starts");
+        assert!(free.stat(&bytes("way/data/inner/file")).await.is_ok());
     });
 }
