@@ -88,6 +88,11 @@ fn an_unchanged_file_is_not_read_again_and_nothing_is_sent_twice() {
         "a manifest and little else: {third}"
     );
     assert_eq!(third["protected"], true);
+    // A sweep compares every file with what was taken.
+    let swept = home.json(&["sweep", "--now", "--json"]);
+    assert_eq!(swept["rotten_count"], 0, "{swept}");
+    assert!(swept["files"].as_u64() >= Some(300), "{swept}");
+    assert!(swept["file_bytes"].as_u64() > Some(9_000_000), "{swept}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::numbers::{AcceptedSet, Seen};
 use super::read::Reader;
 use super::replicate::Replicator;
 use super::report::{Progress, Unread};
+use super::rot::Rotten;
 use super::seal::Sealer;
 use super::set_walk::{SetEnd, SetWalk};
 use super::shelf::{ShelfReader, ShelfWriter};
@@ -61,6 +62,8 @@ pub(super) struct Common<'a, W: World, K: Keepers> {
     pub older: &'a [Rc<DataKeys>],
     pub known: &'a Known<'a, W::Disk>,
     pub started: Stamp,
+    /// Files whose disk damaged them.
+    pub rotten: &'a Rotten,
     pub trust: &'a Trust<'a>,
     /// A person said that what is there now is right.
     pub accept_loss: bool,

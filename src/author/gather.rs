@@ -97,6 +97,8 @@ pub(super) struct Small {
     pub(super) path: Vec<u8>,
     pub(super) stat: Stat,
     pub(super) before: Before,
+    /// Whether nothing says that it was changed since.
+    pub(super) is_untouched: bool,
     /// What stands in if it cannot be read.
     pub(super) old: Option<Box<Draft>>,
 }
@@ -171,7 +173,13 @@ impl<'a, W: World> Gather<'a, W> {
     }
 
     /// Adds a small file that is to be read with others.
-    pub fn push_small(&mut self, draft: Draft, stat: Stat, before: Before, old: Option<Draft>) {
+    pub fn push_small(
+        &mut self,
+        draft: Draft,
+        stat: Stat,
+        (before, is_untouched): (Before, bool),
+        old: Option<Draft>,
+    ) {
         let number = self.left + self.waiting.len() as u64;
         let path = draft.path.clone();
         self.batch.push(Small {
@@ -179,6 +187,7 @@ impl<'a, W: World> Gather<'a, W> {
             path,
             stat,
             before,
+            is_untouched,
             old: old.map(Box::new),
         });
         self.batch_bytes += stat.size;

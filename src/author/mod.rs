@@ -3,6 +3,7 @@
 //! The way of a byte: `walk` finds it, `read` and `gather` take it in, `cut` and `seal` make chunks, `index` makes
 //! pages of entries, `replicate` sees chunks onto keepers, `snapshot` signs the head and publishes it, `closure` brings
 //! keepers that were away up to date. `shelf`, `known` and `numbers` are what the author remembers until the next time;
+//! `sweep` reads what nobody touched again, and `rot` remembers what was found;
 //! `footing` sees that a data set is where it was, `leveldb` that a database comes back whole, `fit` that there is room.
 //!
 //! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, a bounded store of names of
@@ -24,6 +25,7 @@ mod known_build;
 mod leveldb;
 mod links;
 mod numbers;
+mod pace;
 mod packing;
 mod patient;
 mod read;
@@ -31,12 +33,14 @@ mod recall;
 mod replicate;
 mod report;
 mod retention;
+mod rot;
 mod seal;
 mod set_walk;
 mod shelf;
 mod sizes;
 mod snapshot;
 mod still;
+mod sweep;
 mod untouched;
 mod walk;
 
@@ -51,7 +55,9 @@ pub use error::SnapshotError;
 pub use patient::Patient;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 pub use retention::{Aged, Reason, kept};
+pub use rot::{Rotten, RottenFile};
 pub use seal::SealError;
 pub use sizes::Sizes;
 pub use snapshot::{last_head, last_look, protect, publish, snapshot};
 pub use still::still;
+pub use sweep::{Extent, FileProgress, FileSweep, sweep_files};

@@ -8,6 +8,7 @@ use super::gather::{Before, Gather, Means, Small, Trouble};
 use super::kinds::{as_it_was, is_unreadable, left_out};
 use super::read::same_contents;
 use super::report::add;
+use super::rot;
 use super::sizes::Sizes;
 use super::walk::joined;
 use crate::format::keys::PlainName;
@@ -40,6 +41,7 @@ impl<W: World> Gather<'_, W> {
                 path,
                 stat: mut seen,
                 before,
+                is_untouched,
                 old,
             } = small;
             let mut tries = 0;
@@ -63,6 +65,19 @@ impl<W: World> Gather<'_, W> {
                 Ok(whole) if whole.stat.kind != FileKind::File => {
                     let reason = io::Error::new(io::ErrorKind::NotFound, "it is no longer a file");
                     self.stand_in(at, path, &reason, None);
+                }
+                Ok(whole)
+                    if is_untouched
+                        && tries == 0
+                        && same_contents(&seen, &whole.stat)
+                        && is_other(before, means, &whole) =>
+                {
+                    // Its own disk damaged it: the good version stays.
+                    if let (Some(draft), Some(old)) = (self.waiting.get_mut(at), old) {
+                        self.waiting_bytes += old.xattr_bytes();
+                        *draft = *old;
+                    }
+                    self.tell(path, rot::WHY.to_owned(), false);
                 }
                 Ok(mut whole) => {
                     // What grew out of a pack since it was listed gives its start, and is named.
@@ -233,6 +248,11 @@ impl<W: World> Gather<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Whether a small file has other contents than before.
+fn is_other<W: World, K: Keepers>(before: Before, means: &Means<'_, W, K>, whole: &Whole) -> bool {
+    matches!(before, Before::Small(name) if means.keys.lookup_name(&whole.bytes) != name)
 }
 
 /// Whether a pack ends after this file. The files themselves decide, so that the packs behind a change are as they were.

@@ -1,14 +1,14 @@
 //! The walk of a data set beside the previous index: each thing taken over or read, the ground looked at from time to time.
 
+mod as_it_was;
 mod said_empty;
 
 use std::collections::VecDeque;
-use std::io;
 use std::time::Duration;
 
 use super::asked::DataSetConfig;
 use super::data_set::{Common, NotTaken, Notes};
-use super::draft::{Draft, Made, TO_READ_AGAIN};
+use super::draft::{Draft, Made};
 use super::error::SnapshotError;
 use super::footing::Footing;
 use super::gather::{Before, Gather, Means, Moves};
@@ -206,6 +206,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         add(&self.means.progress.bytes, stat.size);
         let old = self.before.find(&path).await;
         match old {
+            Some(old) if self.is_rotten(&old, &stat).await => self.take_over(old, &stat).await,
             Some(old) if self.may_take_over(&old, &stat) && self.is_whole(&old).await => {
                 self.files_reused += 1;
                 self.take_over(old, &stat).await
@@ -279,7 +280,11 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             let draft = Draft::new(path, &stat, device, Made::ToRead);
             let whole = |old: &Draft| !is_continued(old);
             let old = old.filter(|old| whole(old) && self.is_trusted(old));
-            self.gather.push_small(draft, stat, before, old);
+            let (began, trust) = (self.before.began, self.common.trust);
+            let is_untouched = |old: &Draft| may_be_taken_over(old, &stat, began, trust);
+            let is_untouched = old.as_ref().is_some_and(is_untouched);
+            self.gather
+                .push_small(draft, stat, (before, is_untouched), old);
             return Ok(());
         }
         if old.is_none()
@@ -341,39 +346,6 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             },
         }
         Ok(())
-    }
-
-    /// What cannot be looked at, and all below it, is in the snapshot as it was before.
-    async fn stand_in(&mut self, path: &[u8], reason: &io::Error) -> Result<(), SnapshotError> {
-        let mut stands = false;
-        if kinds::is_unreadable(reason) {
-            while let Some(old) = self.before.next_within(path).await {
-                if self.is_trusted(&old) {
-                    stands = true;
-                    self.push_as_it_was(old).await?;
-                }
-            }
-        }
-        let told = if stands {
-            kinds::as_it_was(reason)
-        } else {
-            reason.to_string()
-        };
-        self.notes.unread(path, &told);
-        Ok(())
-    }
-
-    /// Whether keepers have, as far as is known, what an entry is made of.
-    fn is_trusted(&self, old: &Draft) -> bool {
-        let trust = self.common.trust;
-        old.refs()
-            .all(|chunk| !trust.distrusted.contains(&chunk.id))
-    }
-
-    async fn push_as_it_was(&mut self, mut old: Draft) -> Result<(), SnapshotError> {
-        old.ctime = TO_READ_AGAIN;
-        self.gather.push(old);
-        self.gather.settle(&self.means).await
     }
 
     /// Takes what was read under another name of this file; false if that is to be read.

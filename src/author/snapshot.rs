@@ -24,6 +24,7 @@ use super::read::Reader;
 use super::recall::recall;
 use super::replicate::{LOST_MAX, Replicator};
 use super::report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
+use super::rot::Rotten;
 use super::seal::Sealer;
 use crate::format::encode;
 use crate::format::head::{Head, Manifest, SignedHead};
@@ -138,8 +139,10 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         self.progress.phase.set(Phase::Walking);
         let taken_at = self.world.clock().wall();
         let known = Known::open(disk.clone(), trust.distrusted, trust.is_total).await;
+        let rotten = Rotten::load(disk).await;
         let common = Common {
             world: self.world,
+            rotten: &rotten,
             out: &self.out,
             keys,
             progress: self.progress,

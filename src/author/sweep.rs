@@ -11,12 +11,13 @@ use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
 use super::asked::{AuthorIdentity, DataSetConfig};
 use super::draft::{Draft, Made, MadePiece, Ref};
+use super::numbers::State;
+use super::pace::{SweptTo, begins_anew, due_bytes};
 use super::read::same_contents;
 use super::report::add;
 use super::rot::Rotten;
@@ -27,40 +28,19 @@ use super::untouched::{is_continued, is_untouched};
 use super::walk::joined;
 use crate::format::record::{self, RecordHeader};
 use crate::format::{decode_file, encode_file};
-use crate::keeper::placement::ranking_of;
+use crate::keeper::placement::ranking;
 use crate::keeper::{Ask, Keepers};
-use crate::terms::Stamp;
 use crate::world::{Clock, Disk, Stat, Tree, TreeFile, World};
 
 const SWEPT: &str = "how far files were read again";
 const DIR: &str = "author";
 const PATH: &str = "author/swept";
-/// What is due is read in slices of an hour.
-const SLICES_SECONDS: u64 = 3600;
-/// A Box that was off catches up at so many times the usual pace at most.
-const CATCH_UP: u64 = 4;
-/// A slice is at least so long, so that a small data set is not read byte by byte.
-const SLICE_BYTES_MIN: u64 = 8 << 20;
 /// A gentle reading rests after so much
 const REST_AFTER_BYTES: u64 = 1 << 20;
 /// for so long.
 const REST: Duration = Duration::from_millis(20);
 /// Files that are named in a report.
 const NAMED_MAX: usize = 64;
-
-/// How far the present round came.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct SweptTo {
-    /// When it began. Data, not a reason to believe anything: it only paces.
-    began: Stamp,
-    /// The data set it is in, and the file that was looked at last.
-    data_set: SmolStr,
-    path: ByteBuf,
-    /// What was read in this round.
-    bytes: u64,
-    /// Whether everything was looked at.
-    is_at_end: bool,
-}
 
 /// What is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,23 +93,6 @@ enum Verdict {
     Touched,
 }
 
-/// How many bytes are due now, of `all`, when a round that began at `began` has read `done`.
-fn due_bytes(now: Stamp, began: Stamp, period_days: u16, all: u64, done: u64) -> u64 {
-    let period = u64::from(period_days.max(1)) * 86_400;
-    let elapsed = u64::try_from(now.seconds.saturating_sub(began.seconds)).unwrap_or(0);
-    let target = u128::from(all) * u128::from(elapsed.min(period)) / u128::from(period);
-    let due = u64::try_from(target).unwrap_or(u64::MAX).saturating_sub(done);
-    let usual = all / (period / SLICES_SECONDS).max(1);
-    due.min(usual.saturating_mul(CATCH_UP).max(SLICE_BYTES_MIN))
-}
-
-/// Whether a new round is to begin: the last one is over and its time is up, or its beginning lies in the future.
-fn begins_anew(now: Stamp, swept: &SweptTo, period_days: u16) -> bool {
-    let elapsed = now.seconds.saturating_sub(swept.began.seconds);
-    let is_up = elapsed >= i64::from(period_days.max(1)) * 86_400;
-    (swept.is_at_end && is_up) || elapsed < -86_400
-}
-
 /// Reads untouched files again and compares them with the last snapshot.
 ///
 /// # Errors
@@ -177,7 +140,7 @@ pub async fn sweep_files<W: World, K: Keepers>(
         Extent::All => u64::MAX,
         Extent::Due { .. } if sweep.swept.is_at_end => 0,
         Extent::Due { period_days } => {
-            let all = super::snapshot::accepted_bytes(world).await;
+            let all = accepted_bytes(world).await;
             due_bytes(now, sweep.swept.began, period_days, all, sweep.swept.bytes)
         }
     };
@@ -194,6 +157,13 @@ pub async fn sweep_files<W: World, K: Keepers>(
         known: sweep.known,
         ..sweep.found
     })
+}
+
+/// Bytes of all data sets, as the last accepted snapshot has them.
+async fn accepted_bytes<W: World>(world: &W) -> u64 {
+    let state = State::load(world.disk()).await.unwrap_or_default();
+    let bytes = state.accepted.iter().map(|set| set.bytes);
+    bytes.fold(0, u64::saturating_add)
 }
 
 struct Sweep<'a, W: World, K: Keepers> {
@@ -235,9 +205,9 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
 
     async fn run(&mut self, sets: &[DataSetConfig], budget: u64) {
         let mut left = budget;
-        for set in sets.iter().filter(|set| set.name >= self.swept.data_set) {
-            let mut shelf =
-                ShelfReader::open(self.world.disk().clone(), &set.name).await;
+        let from = self.swept.data_set.clone();
+        for set in sets.iter().filter(|set| set.name >= from) {
+            let mut shelf = ShelfReader::open(self.world.disk().clone(), &set.name).await;
             if self.swept.data_set != set.name {
                 self.swept.data_set = set.name.clone();
                 self.swept.path.clear();
@@ -304,7 +274,8 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
                     None => Verdict::Touched,
                 }
             }
-            Made::Pieces { .. } => match self.look_at_pieces(tree, &at, draft.clone(), shelf).await {
+            Made::Pieces { .. } => match self.look_at_pieces(tree, &at, draft.clone(), shelf).await
+            {
                 Ok(verdict) => verdict,
                 Err(error) => unreadable(&error),
             },
@@ -351,9 +322,8 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
                         plain.clear();
                         let want = *bytes as usize;
                         while plain.len() < want {
-                            let from = offset + plain.len() as u64;
-                            let (read, back) =
-                                file.read_at(plain, want - plain.len(), from).await;
+                            let (from, more) = (offset + plain.len() as u64, want - plain.len());
+                            let (read, back) = file.read_at(plain, more, from).await;
                             plain = back;
                             if read? == 0 {
                                 return Ok(Verdict::Touched);
@@ -395,7 +365,7 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
         if names.iter().any(|(name, _)| *name == chunk.id) {
             return Ok(Some(true));
         }
-        for peer in ranking_of(chunk.id, self.keepers) {
+        for peer in ranking(chunk.id, self.keepers.me(), &self.keepers.members()) {
             let Some(keeper) = self.keepers.reach(peer) else {
                 continue;
             };
@@ -433,44 +403,5 @@ fn unreadable(error: &io::Error) -> Verdict {
             Verdict::Touched
         }
         _ => Verdict::Rotten,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(day: i64) -> Stamp {
-        Stamp {
-            seconds: 1_700_000_000 + day * 86_400,
-            nanos: 0,
-        }
-    }
-
-    #[test]
-    fn a_round_is_spread_over_the_period_and_a_box_that_was_off_catches_up_slowly() {
-        const ALL: u64 = 720 << 30;
-        let hour = ALL / 720;
-        assert_eq!(due_bytes(at(0), at(0), 30, ALL, 0), 0);
-        assert_eq!(due_bytes(at(1), at(0), 30, ALL, 23 * hour), hour);
-        assert_eq!(due_bytes(at(1), at(0), 30, ALL, 25 * hour), 0, "it is ahead");
-        assert_eq!(due_bytes(at(10), at(0), 30, ALL, 0), 4 * hour);
-        assert_eq!(due_bytes(at(-5), at(0), 30, ALL, 0), 0);
-        assert_eq!(due_bytes(at(4000), at(0), 30, ALL, ALL), 0);
-        // A small one comes in few slices.
-        assert_eq!(due_bytes(at(15), at(0), 30, 1000, 0), 500);
-    }
-
-    #[test]
-    fn a_new_round_begins_when_the_last_is_over_and_its_time_is_up() {
-        let round = |is_at_end| SweptTo {
-            began: at(0),
-            is_at_end,
-            ..SweptTo::default()
-        };
-        assert!(!begins_anew(at(29), &round(true), 30));
-        assert!(begins_anew(at(30), &round(true), 30));
-        assert!(!begins_anew(at(40), &round(false), 30), "it goes on");
-        assert!(begins_anew(at(-2), &round(true), 30), "the clock was set back");
     }
 }

@@ -91,7 +91,7 @@ pub fn sweep(dir: &Path, args: &Sweep) -> Result<Exit, Fault> {
     bar.end();
     let view = end?;
     print(args.print, &view, || text::sweep(&view))?;
-    Ok(if view.still_damaged == 0 {
+    Ok(if view.still_damaged == 0 && view.rotten_count == 0 {
         Exit::Done
     } else {
         Exit::Damaged

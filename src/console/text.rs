@@ -181,8 +181,35 @@ pub fn sweep(view: &SweepView) -> String {
         view.segments,
         view.frames
     );
+    if view.files > 0 {
+        let _ = write!(
+            text,
+            " {}, {}, compared with the last snapshot.",
+            count(view.files, "own file", "own files"),
+            bytes(view.file_bytes)
+        );
+    }
+    if view.rotten_count > 0 {
+        let _ = write!(
+            text,
+            "\n{} not what was written, though nobody changed it: the disk of this Box damages files.",
+            if view.rotten_count == 1 {
+                "1 own file is".to_owned()
+            } else {
+                format!("{} own files are", view.rotten_count)
+            }
+        );
+        for file in &view.rotten {
+            let _ = write!(text, "\n  {file}");
+        }
+        text.push_str(
+            "\nTheir good versions are kept: `reserve retrieve --path PATH --to DIR`, then put them back.",
+        );
+    }
     if view.damaged_count == 0 {
-        text.push_str(" Everything is whole.");
+        if view.rotten_count == 0 {
+            text.push_str(" Everything is whole.");
+        }
         return text;
     }
     let _ = write!(

@@ -37,6 +37,10 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         (EventKind::DataSetMissing, true) => format!("{subject} is there again"),
         (EventKind::FitWarning, false) => "what is new will not fit on enough Boxes".into(),
         (EventKind::FitWarning, true) => "what is new fits on enough Boxes again".into(),
+        (EventKind::FilesRotten, false) => {
+            format!("the disk of this Box damaged files of {subject}; their good versions are kept")
+        }
+        (EventKind::FilesRotten, true) => format!("no file of {subject} is damaged any more"),
         (EventKind::SnapshotCancelled, _) => "a snapshot was cancelled".into(),
         (EventKind::DiskFull, false) => format!("the disk of {subject} is full"),
         (EventKind::DiskFull, true) => format!("there is room on the disk of {subject} again"),

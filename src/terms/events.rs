@@ -113,6 +113,8 @@ event_kinds! {
     FitWarning = 27, "fit_warning", Warning, Condition;
     /// A person ended a snapshot before it was published.
     SnapshotCancelled = 28, "snapshot_cancelled", Normal, Moment;
+    /// Files of a data set are not what was written, though nobody changed them; over when none is left.
+    FilesRotten = 29, "files_rotten", Failure, Condition;
 
     /// A keeper has no room on its disk.
     DiskFull = 40, "disk_full", Failure, Condition;

@@ -6,6 +6,7 @@ mod house;
 mod kinds;
 mod known;
 mod open_file;
+mod rot;
 mod second_look;
 mod street;
 pub mod world;

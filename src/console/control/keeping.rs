@@ -76,4 +76,12 @@ pub struct SweepView {
     pub replaced: u64,
     /// Chunks that are still damaged.
     pub still_damaged: u64,
+    /// People's files that were compared with the last snapshot.
+    pub files: u64,
+    /// Their bytes.
+    pub file_bytes: u64,
+    /// The first that are not what was written.
+    pub rotten: Vec<String>,
+    /// How many there are.
+    pub rotten_count: u64,
 }

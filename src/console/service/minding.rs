@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::Service;
+use super::own_files::shown;
+use crate::author::Extent;
 use crate::console::control::{ProgressView, RoomView, SweepView};
 use crate::console::fault::Fault;
 use crate::console::text::bytes;
@@ -168,6 +170,14 @@ impl<W: World> Service<W> {
         tell(&report);
         self.tell_damage().await;
         self.mend_own_store().await;
+        let files = self.sweep_own_files(Extent::All).await;
+        let files = files.map_err(|error| {
+            Fault::new(
+                format!("what the sweep found could not be remembered: {error}"),
+                "Nothing was changed.",
+                "See what `reserve doctor` says of the disk, then sweep again.",
+            )
+        })?;
         let still_damaged = self.store().figures().damaged;
         Ok(SweepView {
             segments: report.segments,
@@ -179,6 +189,14 @@ impl<W: World> Service<W> {
             // Also those that were fetched while the reading went on.
             replaced: self.0.replaced.get().saturating_sub(replaced),
             still_damaged,
+            files: files.files,
+            file_bytes: files.bytes,
+            rotten: files
+                .rotten
+                .iter()
+                .map(|(set, path)| shown(set, path))
+                .collect(),
+            rotten_count: files.rotten_count,
         })
     }
 

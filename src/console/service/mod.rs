@@ -19,6 +19,7 @@ mod mending;
 mod minding;
 mod news;
 mod opening;
+mod own_files;
 mod process;
 mod protection;
 mod proving;
@@ -258,6 +259,7 @@ impl<W: World> Service<W> {
         });
         self.world().spawn(self.clone().mind_store());
         self.world().spawn(self.clone().mend_store());
+        self.world().spawn(self.clone().mind_own_files());
     }
 
     /// Where its own state is: nothing of that is a data set.

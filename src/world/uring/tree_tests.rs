@@ -25,10 +25,10 @@ fn one_unreadable_file_does_not_stop_the_others() {
     in_ring(async {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name).as_os_str().as_bytes().to_vec();
-        std::fs::write(dir.path().join("a"), b"first").expect("writes");
-        std::fs::create_dir(dir.path().join("dir")).expect("makes");
-        std::os::unix::fs::symlink("a", dir.path().join("link")).expect("links");
-        std::fs::write(dir.path().join("z"), b"last").expect("writes");
+        fs::write(dir.path().join("a"), b"first").expect("writes");
+        fs::create_dir(dir.path().join("dir")).expect("makes");
+        symlink("a", dir.path().join("link")).expect("links");
+        fs::write(dir.path().join("z"), b"last").expect("writes");
         let tree = UringTree::new().expect("starts");
         let asked = ["a", "missing", "dir", "link", "z"].map(path).to_vec();
         let read = tree.read_many(asked, 4).await;
