@@ -391,9 +391,8 @@ mod tests {
             let why = kept(&rule, &snapshots);
             prop_assert!(why.last().is_some_and(Option::is_some));
             let last_accepted = snapshots.iter().rposition(|one| one.is_accepted);
-            for at in last_accepted.unwrap_or(0)..snapshots.len() {
-                prop_assert!(why[at].is_some());
-            }
+            let newest = &why[last_accepted.unwrap_or(0)..];
+            prop_assert!(newest.iter().all(Option::is_some));
             let accepted = |at: &usize| snapshots[*at].is_accepted;
             let newest: Vec<usize> =
                 (0..snapshots.len()).rev().filter(accepted).take(last.into()).collect();
