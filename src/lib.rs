@@ -20,6 +20,8 @@ pub mod author;
 
 pub mod retriever;
 
+pub mod monitor;
+
 pub mod dispatcher;
 
 pub mod console;

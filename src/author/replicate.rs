@@ -291,6 +291,7 @@ impl<W: World, K: Keepers> Shared<W, K> {
             | Refusal::NameTaken
             | Refusal::ReserveFull
             | Refusal::NothingToReplace
+            | Refusal::OtherPlaces
             | Refusal::NotUnderstood => {}
         }
         lane.refused.set(lane.refused.get() + 1);

@@ -30,7 +30,10 @@ struct View {
 /// Whether a shared setting has an effect: the others are kept and handed on for the versions that follow them.
 const fn is_in_force(key: SharedKey) -> bool {
     match key {
-        SharedKey::Factor | SharedKey::FactorMin | SharedKey::SweepPeriod => true,
+        SharedKey::Factor
+        | SharedKey::FactorMin
+        | SharedKey::SweepPeriod
+        | SharedKey::KeeperAway => true,
         SharedKey::EventPeriod
         | SharedKey::WarningWindow
         | SharedKey::WarningWindowOf(_)

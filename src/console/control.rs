@@ -16,7 +16,7 @@ mod keeping;
 
 pub use fetch::{CHUNK_HEADER_BYTES, Ended, FETCH_BYTES, Fetch, chunk_header, read_chunk_header};
 pub use jobs::{JobState, JobView, KeeperShare, ProgressView, SnapshotOutcome};
-pub use keeping::{RoomView, StoreView, SweepView};
+pub use keeping::{CopiesView, RoomView, StoreView, SweepView};
 
 /// The protocol's version.
 pub const VERSION: u32 = 1;

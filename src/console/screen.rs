@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::control::{StatusView, StoreView};
+use super::control::{CopiesView, StatusView, StoreView};
 use super::text::{ago, bytes, peers};
 use crate::dispatcher::EventType;
 
@@ -105,6 +105,9 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
             }
         );
         let _ = writeln!(text, "read again        {}", swept(store, now_seconds));
+        if let Some(copies) = &store.copies {
+            let _ = writeln!(text, "{}", compared(copies, now_seconds));
+        }
         if store.damaged > 0 {
             let _ = writeln!(
                 text,
@@ -137,6 +140,29 @@ fn swept(store: &StoreView, now_seconds: i64) -> String {
     };
     let since = ago(since, now_seconds);
     format!("{how_much} within {days} days, the oldest part {since}")
+}
+
+/// What comparisons told of the copies of what is kept here.
+fn compared(copies: &CopiesView, now_seconds: i64) -> String {
+    let mut text = format!(
+        "their copies      {} of {} are on as many Boxes as they should",
+        copies.enough, copies.chunks
+    );
+    if copies.few > 0 {
+        let _ = write!(text, ", {} on too few", copies.few);
+    }
+    if copies.lacking > 0 {
+        let _ = write!(text, ", {} are lacking here", copies.lacking);
+    }
+    if copies.extra > 0 {
+        let _ = write!(text, ", {} belong elsewhere by now", copies.extra);
+    }
+    let _ = write!(
+        text,
+        "; compared {}",
+        ago(copies.compared_seconds, now_seconds)
+    );
+    text
 }
 
 #[cfg(test)]

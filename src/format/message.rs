@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use smol_str::SmolStr;
 
+use super::compare::{Marks, Prints, Unmatched};
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{ASK_IDS_MAX, BODY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
@@ -116,6 +117,17 @@ pub enum Message {
 
     /// The request of this number is being worked on, and has come further since the last word. Wants no answer; no body.
     Working,
+    /// Which ranges of names differ from what you have?
+    Prints(Prints),
+    /// Answers `Prints`: bit i (from the least significant of byte 0) is 1 if the i-th part differs.
+    Differ {
+        /// One bit for each part.
+        bits: ByteBuf,
+    },
+    /// What of these have you not, and what have you besides?
+    Marks(Marks),
+    /// Answers `Marks`.
+    Unmatched(Unmatched),
 }
 
 /// What a keeper has room for, told to one author.
@@ -253,6 +265,11 @@ pub enum Refusal {
         "there is no removed Box of that name whose history a new one could continue; `reserve remove` it first, or leave out --replaces"
     )]
     NothingToReplace,
+    /// The two do not know the same members, sites and numbers of copies.
+    #[error(
+        "the other Box does not know the same members yet; nothing was changed, it is asked again"
+    )]
+    OtherPlaces,
 }
 
 impl Envelope {
@@ -276,6 +293,9 @@ impl Envelope {
             Message::Have { ids, .. } | Message::Pull { ids, .. } if !asks_little(ids) => {
                 Err(malformed(MESSAGE, "it asks for nothing or too much"))
             }
+            Message::Prints(prints) => prints.check().map(|()| envelope),
+            Message::Marks(marks) => marks.check().map(|()| envelope),
+            Message::Unmatched(unmatched) => unmatched.check().map(|()| envelope),
             _ => Ok(envelope),
         }
     }

@@ -4,6 +4,7 @@
 //! give a value or [`Malformed`], never a panic and never more memory than the limits allow.
 
 pub mod compacted;
+pub mod compare;
 pub mod event;
 pub mod head;
 pub mod index;

@@ -9,8 +9,8 @@ use smol_str::SmolStr;
 
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{
-    ADDRESSES_MAX, EPOCHS_MAX, EVENT_PERIOD_HOURS_MAX, MEMBERS_MAX, NAME_BYTES_MAX,
-    ROSTER_BYTES_MAX, SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_MAX,
+    ADDRESSES_MAX, EPOCHS_MAX, EVENT_PERIOD_HOURS_MAX, KEEPER_AWAY_HOURS_MAX, MEMBERS_MAX,
+    NAME_BYTES_MAX, ROSTER_BYTES_MAX, SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_MAX,
 };
 use crate::terms::{KeyEpoch, Limitation, PeerKey, ReserveId, Suite};
 
@@ -116,6 +116,8 @@ pub enum Value {
     SweepPeriod(u16),
     /// Which snapshots are kept.
     Retention(Retention),
+    /// Hours a keeper may stay away before its copies are made elsewhere (0: as usual).
+    KeeperAway(u16),
 }
 
 /// Secrets sealed to one key. What they are the secrets of stands in clear, so that whoever has more can say more.
@@ -210,6 +212,7 @@ impl Value {
             Self::WarningWindow(_) => 33,
             Self::SweepPeriod(_) => 34,
             Self::Retention(_) => 35,
+            Self::KeeperAway(_) => 40,
             Self::WarningWindowOf(limitation, _) => LIMITATION_SLOT + limitation.byte(),
         }
     }
@@ -228,6 +231,7 @@ impl Value {
             }
             Self::SweepPeriod(days) => of_reserve && *days <= SWEEP_PERIOD_DAYS_MAX,
             Self::Retention(_) => of_reserve,
+            Self::KeeperAway(hours) => of_reserve && *hours <= KEEPER_AWAY_HOURS_MAX,
             Self::Name(name) | Self::Site(name) => !of_reserve && name_is_legal(name),
             Self::Addresses(addresses) => !of_reserve && addresses.len() <= ADDRESSES_MAX,
             Self::Secrets(note) => !of_reserve && note.is_possible(),

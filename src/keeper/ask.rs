@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use smol_str::SmolStr;
 
+use crate::format::compare::{Marks, Prints, Unmatched};
 use crate::format::head::SignedHead;
 use crate::format::message::{Refusal, Room};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
@@ -49,6 +50,15 @@ pub trait Ask: Clone + 'static {
         author: Option<PeerKey>,
         after: SnapshotNumber,
     ) -> Result<Vec<SignedHead>, AskError>;
+}
+
+/// One keeper that can be compared with.
+#[allow(async_fn_in_trait)]
+pub trait Compare: Clone + 'static {
+    /// Which of these parts differ there.
+    async fn prints(&self, prints: Prints) -> Result<Vec<bool>, AskError>;
+    /// What of these it lacks, and what it has besides.
+    async fn marks(&self, marks: Marks) -> Result<Unmatched, AskError>;
 }
 
 /// What a room needs to know of a member.

@@ -8,6 +8,9 @@ mod at_rest;
 mod compact;
 #[cfg(test)]
 mod compact_tests;
+mod comparing;
+#[cfg(test)]
+mod comparing_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
@@ -29,6 +32,7 @@ mod mock_time;
 mod mock_world;
 mod open;
 pub mod placement;
+mod places;
 mod queue;
 mod readers;
 mod reading;
@@ -55,13 +59,15 @@ mod verify;
 mod verify_tests;
 mod writing;
 
-pub use ask::{Ask, AskError, Keepers, MemberView};
+pub use ask::{Ask, AskError, Compare, Keepers, MemberView};
 pub use at_rest::heads_at_rest;
 pub use compact::Reclaimed;
+pub use comparing::Copies;
 pub use fullness::{Fullness, Level};
 pub use holding::FoundDamage;
 pub use local::AnyKeeper;
 pub use open::{Damage, DamageKind, OpenReport};
+pub use places::{Places, Shares};
 pub use refuse::StoreError;
 pub use remote::{RemoteKeeper, read_head_list};
 pub use repair::Repaired;

@@ -7,6 +7,7 @@
 use heapless::Vec as FewVec;
 
 use super::MemberView;
+use super::table::{PREFIX_BYTES, Prefix, prefix_of};
 use crate::terms::limits::MEMBERS_MAX;
 use crate::terms::{ChunkId, PeerKey};
 
@@ -18,11 +19,17 @@ pub type Few = FewVec<PeerKey, MEMBERS_MAX>;
 /// More than [`MEMBERS_MAX`] members cannot be; those beyond it are left out.
 #[must_use]
 pub fn ranking(id: ChunkId, author: PeerKey, members: &[MemberView]) -> Few {
+    ranking_of(&prefix_of(&id), author, members)
+}
+
+/// The same, of the part of a chunk's name that a keeper has in memory: nothing else of it decides.
+#[must_use]
+pub fn ranking_of(prefix: &Prefix, author: PeerKey, members: &[MemberView]) -> Few {
     let mut scored: FewVec<([u8; 32], &MemberView), MEMBERS_MAX> = members
         .iter()
         .filter(|member| member.key != author)
         .take(MEMBERS_MAX)
-        .map(|member| (score(id, member.key), member))
+        .map(|member| (score(prefix, member.key), member))
         .collect();
     // Highest score first; equal scores do not happen, but an order must not hang on luck.
     scored.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.key.cmp(&b.1.key)));
@@ -44,10 +51,10 @@ pub fn place(id: ChunkId, author: PeerKey, members: &[MemberView], factor: u8) -
     ranked
 }
 
-fn score(id: ChunkId, key: PeerKey) -> [u8; 32] {
-    let mut bytes = [0; 64];
-    bytes[..32].copy_from_slice(&id.0);
-    bytes[32..].copy_from_slice(&key.0);
+fn score(prefix: &Prefix, key: PeerKey) -> [u8; 32] {
+    let mut bytes = [0; PREFIX_BYTES + 32];
+    bytes[..PREFIX_BYTES].copy_from_slice(prefix);
+    bytes[PREFIX_BYTES..].copy_from_slice(&key.0);
     *blake3::hash(&bytes).as_bytes()
 }
 

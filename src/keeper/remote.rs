@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use serde_bytes::ByteBuf;
 
-use super::ask::{Ask, AskError};
+use super::ask::{Ask, AskError, Compare};
+use crate::format::compare::{Marks, Prints, Unmatched};
 use crate::format::head::SignedHead;
 use crate::format::message::{Message, Room};
 use crate::format::{decode, encode};
@@ -52,9 +53,9 @@ impl RemoteKeeper {
 
     async fn held(&self, message: Message, asked: usize) -> Result<Vec<bool>, AskError> {
         match self.ask(message, None).await? {
-            (Message::Held { bits }, _) if bits.len() == asked.div_ceil(8) => Ok((0..asked)
-                .map(|at| bits[at / 8] >> (at % 8) & 1 == 1)
-                .collect()),
+            (Message::Held { bits }, _) if bits.len() == asked.div_ceil(8) => {
+                Ok(flags_of(&bits, asked))
+            }
             _ => Err(self.nonsense()),
         }
     }
@@ -74,6 +75,12 @@ pub(super) fn bits_of(held: &[bool]) -> ByteBuf {
         bits[at / 8] |= 1 << (at % 8);
     }
     ByteBuf::from(bits)
+}
+
+/// The first bits, from the least significant of the first byte.
+fn flags_of(bits: &[u8], many: usize) -> Vec<bool> {
+    let flags = (0..many).map(|at| bits[at / 8] >> (at % 8) & 1 == 1);
+    flags.collect()
 }
 
 /// The body that answers `Heads`.
@@ -96,6 +103,28 @@ pub fn read_head_list(body: &[u8]) -> Result<Vec<SignedHead>, crate::format::Mal
         });
     }
     list.iter().map(|bytes| SignedHead::decode(bytes)).collect()
+}
+
+impl Compare for RemoteKeeper {
+    async fn prints(&self, prints: Prints) -> Result<Vec<bool>, AskError> {
+        let parts = prints.ranges.of.len() << prints.split;
+        match self.ask(Message::Prints(prints), None).await? {
+            (Message::Differ { bits }, _) if bits.len() == parts.div_ceil(8) => {
+                Ok(flags_of(&bits, parts))
+            }
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    async fn marks(&self, marks: Marks) -> Result<Unmatched, AskError> {
+        let asked = marks.marks.len() / 8;
+        match self.ask(Message::Marks(marks), None).await? {
+            (Message::Unmatched(unmatched), _) if unmatched.lacking.len() == asked.div_ceil(8) => {
+                Ok(unmatched)
+            }
+            _ => Err(self.nonsense()),
+        }
+    }
 }
 
 impl Ask for RemoteKeeper {

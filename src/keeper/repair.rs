@@ -62,7 +62,7 @@ impl<W: World> Store<W> {
 
 impl<W: World> Inner<W> {
     /// The whole name of a chunk whose frame may be damaged.
-    async fn name_of(&self, entry: &Entry) -> Option<ChunkId> {
+    pub(super) async fn name_of(&self, entry: &Entry) -> Option<ChunkId> {
         let location = entry.location;
         let segment = self.segment(location.segment()).await.ok()?;
         let mut window = Window::new(self.world.disk()).await;

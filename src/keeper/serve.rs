@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::ask::{Ask, Keepers};
 use super::further::Further;
 use super::placement;
+use super::places::Places;
 use super::refuse::StoreError;
 use super::remote::{bits_of, head_list};
 use super::store::Store;
@@ -43,6 +44,8 @@ pub trait Host: Clone + 'static {
     fn keepers(&self) -> Self::Keepers;
     /// Whether this is a member's key, or a former member's: only theirs are kept.
     fn is_ours(&self, author: PeerKey) -> bool;
+    /// Where chunks belong.
+    fn places(&self) -> Places;
     /// Which reserve this is.
     fn reserve(&self) -> ReserveId;
     /// Merges a peer's roster, durably.
@@ -91,7 +94,10 @@ impl<W: World, H: Host> Server<W, H> {
         while let Some(incoming) = session.next().await {
             let (server, session) = (self.clone(), session.clone());
             // What only reads or fetches for the peer ends with its session; what is being kept is kept.
-            let ends = matches!(incoming.message, Message::Get { .. } | Message::Pull { .. });
+            let ends = matches!(
+                incoming.message,
+                Message::Get { .. } | Message::Pull { .. } | Message::Prints(_) | Message::Marks(_)
+            );
             self.world.spawn(async move {
                 tokio::select! {
                     biased;
@@ -183,6 +189,18 @@ impl<W: World, H: Host> Server<W, H> {
                     .map_err(|error| error.refusal())?;
                 Ok(Message::Done)
             }
+            Message::Prints(prints) => {
+                let (places, pair) = (self.host.places(), [peer, self.host.keepers().me()]);
+                let differ = self.store.answer_prints(&places, pair, &prints).await?;
+                Ok(Message::Differ {
+                    bits: bits_of(&differ),
+                })
+            }
+            Message::Marks(marks) => {
+                let (places, pair) = (self.host.places(), [peer, self.host.keepers().me()]);
+                let unmatched = self.store.answer_marks(&places, pair, &marks).await?;
+                Ok(Message::Unmatched(unmatched))
+            }
             Message::AskRoom => Ok(Message::Room(self.store.room(peer).await)),
             Message::Roster => {
                 self.host.merge_roster(&body).await?;
@@ -205,8 +223,19 @@ impl<W: World, H: Host> Server<W, H> {
             | Message::Welcome
             | Message::Room(_)
             | Message::Working
+            | Message::Differ { .. }
+            | Message::Unmatched(_)
             | Message::Refused(_) => Err(Refusal::NotUnderstood),
         }
+    }
+
+    /// Has what is missing here fetched from the other keepers for an author; tells which of these are here then.
+    ///
+    /// # Errors
+    /// Why nothing more can be kept here.
+    pub async fn take(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, Refusal> {
+        let nobody_waits = Rc::new(Further::new(None, self.world.clock()));
+        self.pull(author, ids, &nobody_waits).await
     }
 
     /// Fetches what is missing here from the other keepers, several at once. Where there is no room nothing more is fetched.

@@ -65,6 +65,10 @@ impl Sets {
     /// The set with one more member; `None` if there are too many different sets already.
     pub fn with(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
         let mask = self.mask(set) | 1 << member.0;
+        self.number_of(mask)
+    }
+
+    fn number_of(&mut self, mask: u64) -> Option<SetIndex> {
         let at = match self.0.iter().position(|known| *known == mask) {
             Some(at) => at,
             None if self.0.len() < TABLE_SETS_MAX => {
@@ -74,6 +78,24 @@ impl Sets {
             None => return None,
         };
         u16::try_from(at).ok().map(SetIndex)
+    }
+
+    /// The set with one member less; `None` if there are too many different sets already.
+    pub fn without(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
+        let mask = self.mask(set) & !(1 << member.0);
+        self.number_of(mask)
+    }
+
+    /// Its members, in the order of their numbers.
+    pub fn members(&self, set: SetIndex) -> impl Iterator<Item = AuthorIndex> + use<> {
+        let mut mask = self.mask(set);
+        std::iter::from_fn(move || {
+            let first = u16::try_from(mask.trailing_zeros()).ok()?;
+            (mask != 0).then(|| {
+                mask &= mask - 1;
+                AuthorIndex(first)
+            })
+        })
     }
 
     /// Whether it has this member.

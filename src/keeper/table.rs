@@ -11,21 +11,17 @@
 //! There is no wrap-around: spare slots stand behind the last home.
 
 use super::sets::SetIndex;
+pub use crate::format::compare::{PREFIX_BYTES, Prefix};
 use crate::format::segment::Location;
 use crate::terms::ChunkId;
 use crate::terms::limits::{RECORD_BYTES_MAX, TABLE_LOAD_PERCENT_MAX, TABLE_SLOT_BYTES};
 
-/// Bytes of a name in the table.
-pub const PREFIX_BYTES: usize = 12;
 /// Spare slots behind the last home: even in a full table a run of chunks is far shorter.
 const SPARE_SLOTS: usize = 1024;
 const LENGTH_MASK: u32 = (1 << 22) - 1;
 const DAMAGED: u32 = 1 << 22;
 
 type Slot = [u8; TABLE_SLOT_BYTES];
-
-/// The first bytes of a chunk's name.
-pub type Prefix = [u8; PREFIX_BYTES];
 
 /// What the table knows of one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +158,37 @@ impl Table {
             .iter()
             .filter(|slot| is_occupied(slot))
             .map(unpack)
+    }
+
+    /// Chunks from this name on, their prefixes in order.
+    pub fn scan_from(&self, first: &Prefix) -> impl Iterator<Item = Entry> {
+        let first = *first;
+        self.slots[self.home(&first)..]
+            .iter()
+            .filter(|slot| is_occupied(slot))
+            .map(unpack)
+            .skip_while(move |entry| entry.prefix < first)
+    }
+
+    /// Changes what is known of each chunk from this name on, until it says no; names and places stay.
+    pub fn note_from(&mut self, first: &Prefix, mut note: impl FnMut(&mut Entry) -> bool) {
+        let from = self.home(first);
+        for slot in self.slots[from..]
+            .iter_mut()
+            .filter(|slot| is_occupied(*slot))
+        {
+            let before = unpack(slot);
+            if before.prefix < *first {
+                continue;
+            }
+            let mut entry = before;
+            if !note(&mut entry) {
+                return;
+            }
+            entry.prefix = before.prefix;
+            entry.location = before.location;
+            *slot = pack(&entry);
+        }
     }
 
     /// Chunks whose frames are in a segment: places, and names of which only the beginning is right.

@@ -274,7 +274,7 @@ mod tests {
 
     /// Anything signed by anybody (4 and 5 are often no members, 6 is the recovery key) about anybody.
     fn any_fact() -> impl Strategy<Value = SignedFact> {
-        (0u8..22, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
+        (0u8..23, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
             let value = match what {
                 0..=4 => Value::member([n; 32], &key(about)),
                 5 => Value::Name(["a", "b", "c"][usize::from(n)].into()),
@@ -297,6 +297,7 @@ mod tests {
                 18 => Value::WarningWindow(n.into()),
                 19 => Value::WarningWindowOf(Limitation::ALL[usize::from(n)], n.into()),
                 20 => Value::SweepPeriod(n.into()),
+                21 => Value::KeeperAway(n.into()),
                 _ => Value::Retention(Retention {
                     daily: n.into(),
                     ..Retention::default()

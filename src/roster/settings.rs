@@ -5,9 +5,9 @@
 use super::{Roster, RosterError};
 use crate::format::roster::{Fact, Retention, Subject, Value};
 use crate::terms::limits::{
-    EVENT_PERIOD_HOURS_DEFAULT, EVENT_PERIOD_HOURS_MAX, FACTOR_DEFAULT, MEMBERS_MAX,
-    SWEEP_PERIOD_DAYS_DEFAULT, SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_DEFAULT,
-    WARNING_WINDOW_DAYS_MAX,
+    EVENT_PERIOD_HOURS_DEFAULT, EVENT_PERIOD_HOURS_MAX, FACTOR_DEFAULT, KEEPER_AWAY_HOURS_DEFAULT,
+    KEEPER_AWAY_HOURS_MAX, MEMBERS_MAX, SWEEP_PERIOD_DAYS_DEFAULT, SWEEP_PERIOD_DAYS_MAX,
+    WARNING_WINDOW_DAYS_DEFAULT, WARNING_WINDOW_DAYS_MAX,
 };
 use crate::terms::{Limitation, PeerKey};
 use ed25519_dalek::SigningKey;
@@ -27,6 +27,8 @@ pub enum SharedKey {
     WarningWindowOf(Limitation),
     /// Days within which everything is read again.
     SweepPeriod,
+    /// Hours a keeper may stay away before its copies are made elsewhere.
+    KeeperAway,
     /// Which snapshots are kept.
     Retention,
 }
@@ -55,7 +57,7 @@ impl SharedKey {
             Self::WarningWindow,
         ];
         all.extend(Limitation::ALL.map(Self::WarningWindowOf));
-        all.extend([Self::SweepPeriod, Self::Retention]);
+        all.extend([Self::SweepPeriod, Self::KeeperAway, Self::Retention]);
         all
     }
 
@@ -71,6 +73,7 @@ impl SharedKey {
                 format!("warning_window_days.{}", limitation.name())
             }
             Self::SweepPeriod => "sweep_period_days".into(),
+            Self::KeeperAway => "keeper_away_hours".into(),
             Self::Retention => "retention".into(),
         }
     }
@@ -84,7 +87,7 @@ impl SharedKey {
     const fn unit(self) -> &'static str {
         match self {
             Self::Factor | Self::FactorMin => "copies",
-            Self::EventPeriod => "hours",
+            Self::EventPeriod | Self::KeeperAway => "hours",
             Self::WarningWindow | Self::WarningWindowOf(_) | Self::SweepPeriod => "days",
             Self::Retention => "",
         }
@@ -123,6 +126,7 @@ impl SharedKey {
                 Value::WarningWindowOf(of, number(WARNING_WINDOW_DAYS_MAX)?)
             }
             Self::SweepPeriod => Value::SweepPeriod(number(SWEEP_PERIOD_DAYS_MAX)?),
+            Self::KeeperAway => Value::KeeperAway(number(KEEPER_AWAY_HOURS_MAX)?),
             Self::Retention => Value::Retention(retention_from(text)?),
         })
     }
@@ -198,7 +202,8 @@ impl Roster {
                 Value::EventPeriod(number)
                 | Value::WarningWindow(number)
                 | Value::WarningWindowOf(_, number)
-                | Value::SweepPeriod(number),
+                | Value::SweepPeriod(number)
+                | Value::KeeperAway(number),
             ) => *number,
             _ => 0,
         };
@@ -213,6 +218,7 @@ impl Roster {
             SharedKey::WarningWindow => WARNING_WINDOW_DAYS_DEFAULT,
             SharedKey::WarningWindowOf(_) => self.number(SharedKey::WarningWindow).0,
             SharedKey::SweepPeriod => SWEEP_PERIOD_DAYS_DEFAULT,
+            SharedKey::KeeperAway => KEEPER_AWAY_HOURS_DEFAULT,
             SharedKey::Retention => 0,
         };
         (usual, false)
@@ -234,6 +240,12 @@ impl Roster {
     #[must_use]
     pub fn sweep_period_days(&self) -> u16 {
         self.number(SharedKey::SweepPeriod).0
+    }
+
+    /// Hours a keeper may stay away before its copies are made elsewhere.
+    #[must_use]
+    pub fn keeper_away_hours(&self) -> u16 {
+        self.number(SharedKey::KeeperAway).0
     }
 
     /// Which snapshots are kept.

@@ -217,6 +217,12 @@ impl Roster {
         self.factors_among(others)
     }
 
+    /// The same, however few other Boxes there are: what placement goes by.
+    #[must_use]
+    pub fn factors_wanted(&self) -> (u8, u8) {
+        self.factors_among(u8::MAX)
+    }
+
     fn factors_among(&self, others: u8) -> (u8, u8) {
         let said = |slot| match self.value(Subject::Reserve, slot) {
             Some(Value::Factor(copies) | Value::FactorMin(copies)) => *copies,

@@ -58,6 +58,8 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::PutHead
         | Message::Heads { .. }
         | Message::AskRoom
+        | Message::Prints(_)
+        | Message::Marks(_)
         | Message::Roster
         | Message::Join(_)
         | Message::Recover { .. } => Standing::Request,
@@ -67,6 +69,8 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::Absent
         | Message::HeadList
         | Message::Room(_)
+        | Message::Differ { .. }
+        | Message::Unmatched(_)
         | Message::Welcome
         | Message::Survivor { .. }
         | Message::Refused(_) => Standing::Answer,

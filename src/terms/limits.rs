@@ -120,6 +120,10 @@ pub const BODY_BYTES_MAX: usize = RECORD_BYTES_MAX;
 pub const MESSAGE_BYTES_MAX: usize = 48 << 10;
 /// Names in one question to a keeper.
 pub const ASK_IDS_MAX: usize = 1024;
+/// Fingerprints, or marks, in one question of a comparison: 32 KiB of them.
+pub const COMPARE_PRINTS_MAX: usize = 4096;
+/// Names in one answer of a comparison; each costs the answering keeper a read of its disk.
+pub const COMPARE_NAMES_MAX: usize = 512;
 /// Bodies that may be on their way in, of all peers together.
 pub const RECEIVE_POOL_BYTES: usize = 7 << 20;
 /// What one peer may send before it gets credit again.
@@ -199,6 +203,13 @@ pub const WARNING_WINDOW_DAYS_MAX: u16 = 730;
 pub const SWEEP_PERIOD_DAYS_DEFAULT: u16 = 30;
 /// The most there may be.
 pub const SWEEP_PERIOD_DAYS_MAX: u16 = 365;
+/// Hours a keeper may stay away before the copies it should have are made elsewhere.
+pub const KEEPER_AWAY_HOURS_DEFAULT: u16 = 24;
+/// The most there may be: three months of holidays.
+pub const KEEPER_AWAY_HOURS_MAX: u16 = 92 * 24;
+/// What copies that are made again may take of a line, in bytes a second, while there are at least as many as the least number: half of what
+/// an ordinary line at home can send. Below that nothing is held back.
+pub const REPAIR_BYTES_PER_SECOND: u64 = 4 << 20;
 /// A keeper that was not reached for this many seconds counts as lost until it confirms again.
 pub const KEEPER_AWAY_SECONDS_MAX: u64 = 24 * 3600;
 /// An unchanged file's last change must be this much older than the walk: within it a clock may not tell two writes apart.
@@ -251,6 +262,11 @@ const _: () = {
         "a header fits into the first Noise message"
     );
     assert!(ASK_IDS_MAX * 32 < MESSAGE_BYTES_MAX);
+    assert!(
+        COMPARE_PRINTS_MAX * (8 + 3) + MEMBERS_MAX * 32 + 256 < MESSAGE_BYTES_MAX,
+        "the longest question of a comparison fits"
+    );
+    assert!(COMPARE_NAMES_MAX * (32 + 34) + COMPARE_PRINTS_MAX / 8 + 256 < MESSAGE_BYTES_MAX);
     assert!(EVENT_FACTS_MAX * (EVENT_TEXT_BYTES_MAX + 8) + 160 <= EVENT_BYTES_MAX);
     assert!(EVENT_BYTES_MAX < 1 << 16 && 2 * EVENT_BYTES_MAX < EVENT_FILE_BYTES_MAX);
     assert!(

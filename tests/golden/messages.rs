@@ -1,14 +1,15 @@
 //! One fixed message of each variant, and its bytes.
 
+use reserve::format::compare::{Basis, Marker, Marks, Prints, Ranges, Unmatched, to_bytes};
 use reserve::format::message::{Envelope, Hello, JoinRequest, Message, Refusal, Room};
-use reserve::terms::{ChunkId, SnapshotNumber};
+use reserve::terms::{ChunkId, PeerKey, SnapshotNumber};
 use serde_bytes::{ByteArray, ByteBuf};
 
 use super::snapshots::author;
 use super::vectors::{Part, part, ramp};
 
 /// How many places [`place`] knows.
-pub const MESSAGES: usize = 24;
+pub const MESSAGES: usize = 28;
 
 /// A number for each message; the compiler asks here for a new one, and the test for its vector.
 pub const fn place(message: &Message) -> usize {
@@ -37,6 +38,10 @@ pub const fn place(message: &Message) -> usize {
         Message::Recover { .. } => 21,
         Message::Survivor { .. } => 22,
         Message::Working => 23,
+        Message::Prints(_) => 24,
+        Message::Differ { .. } => 25,
+        Message::Marks(_) => 26,
+        Message::Unmatched(_) => 27,
     }
 }
 
@@ -61,6 +66,41 @@ fn join() -> JoinRequest {
         site: "harbour".into(),
         fast_aes: false,
         replaces: None,
+    }
+}
+
+fn basis() -> Basis {
+    Basis {
+        salt: 0x0807_0605_0403_0201,
+        places: ramp(0x60),
+        absent: vec![PeerKey(ramp(1))],
+    }
+}
+
+fn prints() -> Prints {
+    Prints {
+        basis: basis(),
+        ranges: Ranges {
+            depth: 4,
+            of: vec![3, 9],
+        },
+        split: 1,
+        prints: to_bytes(&[1, 2, 3, u64::MAX]),
+    }
+}
+
+/// The marks are those of two claims, so that the hash is pinned too.
+fn marks() -> Marks {
+    let marker = Marker::new(basis().salt, author());
+    Marks {
+        basis: basis(),
+        ranges: Ranges {
+            depth: 0,
+            of: vec![0],
+        },
+        after: Some(ramp(0)),
+        copies_below: 2,
+        marks: to_bytes(&[marker.mark(&ramp(0x10)), marker.mark(&ramp(0x18))]),
     }
 }
 
@@ -212,6 +252,29 @@ pub fn messages() -> Vec<Part> {
             2000,
         ),
         ("working", Message::Working, 0),
+        ("prints", Message::Prints(prints()), 0),
+        (
+            "differ",
+            Message::Differ {
+                bits: ByteBuf::from([0b0110]),
+            },
+            0,
+        ),
+        ("marks", Message::Marks(marks()), 0),
+        (
+            "unmatched",
+            Message::Unmatched(Unmatched {
+                lacking: ByteBuf::from([0b10]),
+                named: vec![(author(), vec![id])],
+                more: Some(ramp(0x10)),
+            }),
+            0,
+        ),
+        (
+            "refused other places",
+            Message::Refused(Refusal::OtherPlaces),
+            0,
+        ),
     ];
     all.into_iter()
         .enumerate()

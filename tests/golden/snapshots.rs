@@ -246,6 +246,7 @@ pub fn roster() -> Vec<Part> {
             yearly: 10,
             last: 5,
         }),
+        Value::KeeperAway(48),
         Value::WarningWindowOf(Limitation::Wear, 90),
     ];
     let of_peer = [

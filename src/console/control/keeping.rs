@@ -36,6 +36,30 @@ pub struct StoreView {
     pub syncs: u64,
     /// Chunks that others, or this Box, asked for by name, since the start.
     pub asked: u64,
+    /// How many keepers have what is kept here, as comparisons with them told; none was made yet without it.
+    #[serde(default)]
+    pub copies: Option<CopiesView>,
+}
+
+/// How many keepers have the chunks of a store, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiesView {
+    /// Whole chunks here.
+    pub chunks: u64,
+    /// Of these, known to be on as many keepers as they should be.
+    pub enough: u64,
+    /// Of these, known to be on fewer than the least number.
+    pub few: u64,
+    /// Chunks that belong on other keepers by now; they stay.
+    pub extra: u64,
+    /// Chunks that came here by comparing, in this run.
+    pub taken: u64,
+    /// Chunks others have and this keeper lacks: they could not be taken yet.
+    pub lacking: u64,
+    /// When it was compared last, seconds since 1970.
+    pub compared_seconds: i64,
+    /// With how many of the other keepers it was compared.
+    pub compared_with: u32,
 }
 
 /// What a peer keeps for this Box, as it says itself.

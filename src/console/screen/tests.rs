@@ -1,7 +1,7 @@
 //! The screen, word for word, in the situations people meet most.
 
 use super::status;
-use crate::console::control::{PeerView, SnapshotView, StatusView, StoreView};
+use crate::console::control::{CopiesView, PeerView, SnapshotView, StatusView, StoreView};
 use crate::console::event_view::{EventView, SubjectView};
 use crate::dispatcher::{EventType, Phase};
 
@@ -69,6 +69,16 @@ fn view() -> StatusView {
             sweep_period_days: 30,
             syncs: 4,
             asked: 5,
+            copies: Some(CopiesView {
+                chunks: 12,
+                enough: 9,
+                few: 1,
+                extra: 2,
+                taken: 0,
+                lacking: 3,
+                compared_seconds: NOW - 60,
+                compared_with: 1,
+            }),
         }),
         memory_bytes: Some((40 << 20, 48 << 20)),
         job: None,
@@ -93,6 +103,7 @@ last proven       30 seconds ago
 data set          photos = /srv/photos
 keeps for others  12 chunks (1000000 at most), 3 MiB, 5 GiB free
 read again        all of it within 30 days, the oldest part 3 hours ago
+their copies      9 of 12 are on as many Boxes as they should, 1 on too few, 3 are lacking here, 2 belong elsewhere by now; compared 1 minute ago
 memory            40 MiB, at most 48 MiB
 
 name             site             state        addresses

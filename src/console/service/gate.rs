@@ -7,6 +7,7 @@ use super::{Directory, Service};
 use crate::format::keys::{NetworkKeys, RecoveryWay};
 use crate::format::message::Refusal;
 use crate::format::roster::Facts;
+use crate::keeper::Keepers;
 use crate::session::{self, Answered, Gate, HelloFacts, OpenError, Session};
 use crate::terms::limits::RECEIVE_CREDIT_BYTES;
 use crate::terms::{KeyEpoch, PeerKey, ReserveId, SnapshotNumber, Suite};
@@ -191,6 +192,7 @@ impl<W: World> path::Host<W> for Service<W> {
             return;
         }
         self.met_again(session.peer(), session.hello().boot);
+        self.0.healing.borrow_mut().met(session.peer());
         let server = self.0.server.get().expect("set in new").clone();
         let (service, served) = (self.clone(), session.clone());
         self.world().spawn(async move {
@@ -207,6 +209,7 @@ impl<W: World> path::Host<W> for Service<W> {
             service.take_heads(&session).await;
             service.look_after(&session).await;
             service.0.mend.notify_one();
+            service.0.heal.notify_one();
         });
     }
 }
@@ -227,6 +230,15 @@ impl<W: World> keeper::Host for Service<W> {
 
     fn keepers(&self) -> Directory<W> {
         Service::keepers(self)
+    }
+
+    fn places(&self) -> keeper::Places {
+        let (wanted, least) = self.roster().factors_wanted();
+        keeper::Places {
+            members: Service::keepers(self).members(),
+            wanted,
+            least,
+        }
     }
 
     fn reserve(&self) -> ReserveId {

@@ -104,6 +104,7 @@ impl<W: World> Service<W> {
             self.store().damage_seen().await;
             self.store().remember().await;
             self.tell_damage().await;
+            self.0.heal.notify_one();
             while self.store().figures().damaged > 0 {
                 // Who comes or goes from here on is news; an older directory would call the same coming news for ever.
                 let others = self.keepers();
@@ -211,6 +212,7 @@ impl<W: World> Service<W> {
             // What it confirmed of the newest snapshot, and of older ones, is asked again.
             self.0.protection.borrow_mut().disproven(peer);
             self.0.mend.notify_one();
+            self.0.heal.notify_one();
         }
         self.tell_room(peer, &room);
         true
@@ -260,6 +262,7 @@ fn limit_in_words(refusal: Refusal, room: Option<&Room>) -> String {
         | Refusal::NameTaken
         | Refusal::ReserveFull
         | Refusal::NothingToReplace
+        | Refusal::OtherPlaces
         | Refusal::NotUnderstood => refusal.to_string(),
     }
 }

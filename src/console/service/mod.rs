@@ -11,6 +11,7 @@ mod facade;
 mod find;
 mod gate;
 mod guests;
+mod healing;
 mod job;
 mod leaving;
 mod limits;
@@ -62,6 +63,7 @@ pub use opening::{Opening, open, open_store};
 pub use process::{LOCK, lock, run};
 pub use views::{name_of, peer_view, say_what_is_kept, snapshot_view};
 
+use healing::Healing;
 use job::Job;
 use leaving::Leaving;
 use mending::Mended;
@@ -107,6 +109,10 @@ struct Inner<W: World> {
     leaving: RefCell<Option<Rc<Leaving>>>,
     /// Something may have to be mended.
     mend: Notify,
+    /// What comparisons with other keepers told.
+    healing: RefCell<Healing>,
+    /// A comparison may be due.
+    heal: Notify,
     /// Which process of a peer was met last.
     boots: RefCell<BTreeMap<PeerKey, u64>>,
     /// What the others said of their room when they were asked last.
@@ -193,6 +199,8 @@ impl<W: World> Service<W> {
             mended: RefCell::default(),
             leaving: RefCell::default(),
             mend: Notify::new(),
+            healing: RefCell::default(),
+            heal: Notify::new(),
             boots: RefCell::default(),
             rooms: RefCell::default(),
             replaced: Cell::new(0),
@@ -260,6 +268,7 @@ impl<W: World> Service<W> {
         self.world().spawn(self.clone().mind_store());
         self.world().spawn(self.clone().mend_store());
         self.world().spawn(self.clone().mind_own_files());
+        self.world().spawn(self.clone().keep_healing());
     }
 
     /// Where its own state is: nothing of that is a data set.
@@ -326,6 +335,7 @@ impl<W: World> Service<W> {
             self.places_changed();
         }
         self.0.roster_changed.notify_waiters();
+        self.0.heal.notify_one();
     }
 
     /// A one-time ticket.

@@ -45,7 +45,21 @@ impl<W: World> Service<W> {
     /// Fetches the heads a peer knows and we do not, so that any one keeper knows of every snapshot.
     pub(super) async fn take_heads(&self, session: &Session) {
         let keeper = RemoteKeeper::new(session.clone());
-        self.take_heads_of(&keeper, &session.hello().heads).await;
+        let newest = &session.hello().heads;
+        self.take_heads_of(&keeper, newest, HEADS_LOOKED_BACK).await;
+    }
+
+    /// Fetches what a keeper knows by now; after a loss here all of it, since any of ours may be gone.
+    pub(super) async fn take_heads_again(&self, keeper: &RemoteKeeper, lost: bool) {
+        let Ok(newest) = keeper.heads(None, SnapshotNumber(0)).await else {
+            return;
+        };
+        let newest: Vec<_> = newest
+            .iter()
+            .map(|signed| (signed.head.author, signed.head.number))
+            .collect();
+        let back = if lost { u64::MAX } else { HEADS_LOOKED_BACK };
+        self.take_heads_of(keeper, &newest, back).await;
     }
 
     /// Learns of every snapshot anybody in reach knows now, this Box's own newest among them.
@@ -56,24 +70,22 @@ impl<W: World> Service<W> {
         let sessions = self.mesh().map(crate::path::Mesh::sessions);
         for session in sessions.unwrap_or_default() {
             let keeper = RemoteKeeper::new(session);
-            let Ok(newest) = keeper.heads(None, SnapshotNumber(0)).await else {
-                continue;
-            };
-            let newest: Vec<_> = newest
-                .iter()
-                .map(|signed| (signed.head.author, signed.head.number))
-                .collect();
-            self.take_heads_of(&keeper, &newest).await;
+            self.take_heads_again(&keeper, false).await;
         }
     }
 
-    async fn take_heads_of(&self, keeper: &RemoteKeeper, newest: &[(PeerKey, SnapshotNumber)]) {
+    async fn take_heads_of(
+        &self,
+        keeper: &RemoteKeeper,
+        newest: &[(PeerKey, SnapshotNumber)],
+        back: u64,
+    ) {
         // A member may tell what it likes; authors that never belonged would fill this store's lists for ever.
         let newest = newest.iter().filter(|(author, _)| self.is_ours(*author));
         for (author, theirs) in newest {
             let ours = told_of(&self.store().newest_heads(), *author);
             // A little further back than what is known: a head that was missed meanwhile is filled in.
-            let mut after = SnapshotNumber(ours.0.min(theirs.0).saturating_sub(HEADS_LOOKED_BACK));
+            let mut after = SnapshotNumber(ours.0.min(theirs.0).saturating_sub(back));
             while after < *theirs {
                 let Ok(heads) = keeper.heads(Some(*author), after).await else {
                     return;

@@ -236,6 +236,7 @@ fn kind_of(refusal: Refusal) -> Option<EventKind> {
         | Refusal::NameTaken
         | Refusal::ReserveFull
         | Refusal::NothingToReplace
+        | Refusal::OtherPlaces
         | Refusal::NotUnderstood => None,
     }
 }

@@ -128,6 +128,7 @@ pub fn store_view<W: World>(store: &Store<W>) -> StoreView {
         sweep_period_days: figures.sweep_period_days,
         syncs: figures.fdatasyncs,
         asked: figures.asked,
+        copies: None,
     }
 }
 
@@ -292,6 +293,7 @@ impl<W: World> Service<W> {
         let (safe, sentence, todo) = verdict(&facts, self.world().clock().wall().seconds);
         let mut store = store_view(self.store());
         store.damaged_at_start = self.0.damaged_at_start;
+        store.copies = self.copies_view();
         let (mending, mending_since_seconds) = self.mending_view();
         StatusView {
             sentence,

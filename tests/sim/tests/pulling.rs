@@ -10,7 +10,9 @@ use std::time::Duration;
 use reserve::format::head::SignedHead;
 use reserve::format::message::{Message, Refusal, Room};
 use reserve::format::record::id_of;
-use reserve::keeper::{Ask, AskError, Host, Keepers, MemberView, Server, Store, StoreConfig};
+use reserve::keeper::{
+    Ask, AskError, Host, Keepers, MemberView, Places, Server, Store, StoreConfig,
+};
 use reserve::session::{Answered, Callee, answer, open};
 use reserve::terms::limits::PORT_DEFAULT;
 use reserve::terms::{ChunkId, KeyEpoch, PeerKey, ReserveId, SnapshotNumber, Suite};
@@ -95,6 +97,13 @@ impl Host for Friend {
     }
     fn is_ours(&self, _: PeerKey) -> bool {
         true
+    }
+    fn places(&self) -> Places {
+        Places {
+            members: self.members(),
+            wanted: 2,
+            least: 1,
+        }
     }
     fn reserve(&self) -> ReserveId {
         ReserveId([1; 16])

@@ -1,0 +1,310 @@
+//! What this Box's keeper does about what it lacks, without any author: it compares itself with the others, takes what it should have,
+//! and has others take what belongs there and is here.
+//!
+//! Decided in `monitor`; here it is put together with who is in touch, and paced. What fewer keepers have than the least number comes
+//! first, and at full speed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Service;
+use super::views::name_of;
+use crate::console::control::CopiesView;
+use crate::keeper::{Ask, AskError, Copies, Host, Places, RemoteKeeper, Server};
+use crate::monitor::{Away, Ground, Last, Outcome, Pair, Take, compare, is_due};
+use crate::terms::limits::{ASK_IDS_MAX, REPAIR_BYTES_PER_SECOND};
+use crate::terms::{ChunkId, PeerKey, Stamp};
+use crate::world::{Clock, Entropy, World};
+
+/// How often it is looked whether a comparison is due when nothing happens.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// While something is being kept here, comparing would name what is on its way; so long nothing may have come.
+const QUIET: Duration = Duration::from_secs(2);
+/// But where something always comes, it is waited so often only.
+const QUIET_TRIES: u32 = 150;
+/// Chunks that are taken between two looks at the pace.
+const PIECE: usize = 16;
+
+/// What is known of comparisons.
+#[derive(Default)]
+pub(super) struct Healing {
+    last: BTreeMap<PeerKey, Last>,
+    lines: BTreeMap<PeerKey, u64>,
+    pub(super) away: Away,
+    /// Claims that came here by comparisons in this run.
+    taken: u64,
+    /// Claims each keeper has that were lacking here, and could not be taken, when it was compared with last.
+    open: BTreeMap<PeerKey, u64>,
+    /// What is known of the copies of what is here, and when it was counted.
+    copies: Option<(Copies, Stamp)>,
+}
+
+impl Healing {
+    /// A line to a keeper began.
+    pub(super) fn met(&mut self, peer: PeerKey) {
+        *self.lines.entry(peer).or_default() += 1;
+    }
+}
+
+/// Fetches what is named, at a pace.
+struct Fetching<'a, W: World> {
+    service: &'a Service<W>,
+    server: Server<W, Service<W>>,
+    /// Bytes a second, if there is a limit.
+    pace: Option<u64>,
+}
+
+impl<W: World> Take for Fetching<'_, W> {
+    async fn take(&mut self, author: PeerKey, ids: Vec<ChunkId>) -> u64 {
+        if !self.service.is_ours(author) {
+            return 0;
+        }
+        let mut taken = 0;
+        for some in ids.chunks(PIECE) {
+            let began = self.service.now().moment;
+            let bytes = self.service.store().figures().disk_bytes;
+            match self.server.take(author, some).await {
+                Ok(held) => taken += held.iter().filter(|held| **held).count() as u64,
+                Err(refusal) => {
+                    tracing::warn!(%refusal, "what is lacking here could not be taken");
+                    break;
+                }
+            }
+            if let Some(pace) = self.pace {
+                let came = self
+                    .service
+                    .store()
+                    .figures()
+                    .disk_bytes
+                    .saturating_sub(bytes);
+                let due = Duration::from_millis(came.saturating_mul(1000) / pace);
+                let took = self.service.now().moment.since(began);
+                let clock = self.service.world().clock();
+                if let Some(early) = due.checked_sub(took).filter(|early| !early.is_zero()) {
+                    clock.sleep(early).await;
+                }
+            }
+        }
+        taken
+    }
+}
+
+/// A keeper to be compared with.
+struct Due {
+    peer: PeerKey,
+    keeper: RemoteKeeper,
+    ground: Ground,
+}
+
+impl<W: World> Service<W> {
+    /// Compares for as long as the service runs.
+    pub(super) async fn keep_healing(self) {
+        loop {
+            let news = self.0.heal.notified();
+            let clock = self.world().clock();
+            clock.within(clock.idly(LOOK_AGAIN), news).await;
+            if self.roster().member(&self.me()).is_none() {
+                continue;
+            }
+            let absent = self.look_who_is_away();
+            if self.due(&absent).is_empty() {
+                continue;
+            }
+            self.until_quiet().await;
+            self.heal(&absent).await;
+        }
+    }
+
+    fn look_who_is_away(&self) -> Vec<PeerKey> {
+        let members: Vec<_> = self.roster().members().iter().map(|m| m.key).collect();
+        let mut there = self.in_touch();
+        there.push(self.me());
+        let now = self.now().moment;
+        let mut healing = self.0.healing.borrow_mut();
+        healing.away.look(&members, &there, now);
+        let hours = self.roster().keeper_away_hours();
+        healing
+            .away
+            .absent(Duration::from_secs(u64::from(hours) * 3600))
+    }
+
+    /// Who is to be compared with now.
+    fn due(&self, absent: &[PeerKey]) -> Vec<Due> {
+        let places = self.places_now(absent);
+        let [a, b, c, d, e, f, g, h, ..] = places.mark();
+        let places = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let (now, mine) = (self.now().moment, self.store().unbroken());
+        let sessions = self.mesh().map(crate::path::Mesh::sessions);
+        let healing = self.0.healing.borrow();
+        let due = sessions
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|session| {
+                let peer = session.peer();
+                // Who did not say yet how it stands is asked when it did.
+                let theirs = self.room_of(peer)?.unbroken;
+                let ground = Ground {
+                    line: healing.lines.get(&peer).copied().unwrap_or(0),
+                    mine,
+                    theirs,
+                    places,
+                };
+                is_due(healing.last.get(&peer), &ground, now).then(|| Due {
+                    peer,
+                    keeper: RemoteKeeper::new(session),
+                    ground,
+                })
+            });
+        due.collect()
+    }
+
+    fn places_now(&self, absent: &[PeerKey]) -> Places {
+        Host::places(self).without(absent)
+    }
+
+    /// Waits until nothing was kept here for a moment.
+    async fn until_quiet(&self) {
+        for _ in 0..QUIET_TRIES {
+            let commits = self.store().figures().commits;
+            self.world().clock().sleep(QUIET).await;
+            if self.store().figures().commits == commits {
+                return;
+            }
+        }
+    }
+
+    /// What is most endangered first, of all keepers; then the rest, gently; then what is here and belongs elsewhere.
+    async fn heal(&self, absent: &[PeerKey]) {
+        let Some(server) = self.0.server.get() else {
+            return;
+        };
+        let least = Host::places(self).least;
+        let mut open = Vec::new();
+        for due in self.due(absent) {
+            let mut fetching = Fetching {
+                service: self,
+                server: server.clone(),
+                pace: None,
+            };
+            let before = self.0.healing.borrow().last.get(&due.peer).copied();
+            if before.is_some_and(|before| before.ground.theirs != due.ground.theirs) {
+                self.store().forget_holder(due.peer).await;
+            }
+            let lost = match before {
+                Some(before) => before.ground.mine != due.ground.mine,
+                None => self.0.damaged_at_start > 0,
+            };
+            self.take_heads_again(&due.keeper, lost).await;
+            let outcome = self.compare_with(&due, absent, least, &mut fetching).await;
+            open.push((due, outcome));
+        }
+        for (due, urgent) in open {
+            let mut fetching = Fetching {
+                service: self,
+                server: server.clone(),
+                pace: Some(REPAIR_BYTES_PER_SECOND),
+            };
+            let mut outcome = urgent;
+            // Until nothing more comes: what was just taken is compared once more, so that who holds it is known and not assumed.
+            let mut again = outcome.as_ref().is_ok_and(Outcome::differs);
+            while again {
+                outcome = self.compare_with(&due, absent, 0, &mut fetching).await;
+                again = outcome.as_ref().is_ok_and(|outcome| outcome.taken > 0);
+            }
+            self.note_comparison(&due, outcome);
+            self.hand_on(&due, absent).await;
+        }
+        let places = self.places_now(absent);
+        let copies = self.store().copies(self.me(), &places).await;
+        let now = self.world().clock().wall();
+        self.0.healing.borrow_mut().copies = Some((copies, now));
+    }
+
+    async fn compare_with(
+        &self,
+        due: &Due,
+        absent: &[PeerKey],
+        copies_below: u8,
+        fetching: &mut Fetching<'_, W>,
+    ) -> Result<Outcome, AskError> {
+        let places = Host::places(self);
+        let pair = Pair {
+            store: self.store(),
+            me: self.me(),
+            keeper: &due.keeper,
+            peer: due.peer,
+            places: &places,
+            absent,
+            salt: u64::from_le_bytes(self.world().entropy().bytes()),
+        };
+        let outcome = compare(&pair, copies_below, fetching).await?;
+        if outcome.taken > 0 {
+            self.0.healing.borrow_mut().taken += outcome.taken;
+            tracing::info!(from = %name_of(&self.roster(), due.peer), taken = outcome.taken, lacking = outcome.lacking_here,
+                "took what was lacking here, found by comparing");
+        }
+        Ok(outcome)
+    }
+
+    fn note_comparison(&self, due: &Due, outcome: Result<Outcome, AskError>) {
+        let name = name_of(&self.roster(), due.peer);
+        let (is_whole, open) = match outcome {
+            Ok(outcome) => {
+                tracing::debug!(peer = %name, ?outcome, "compared");
+                (outcome.is_whole(), outcome.lacking_here - outcome.taken)
+            }
+            Err(error) => {
+                tracing::debug!(peer = %name, %error, "could not be compared to the end");
+                (false, 0)
+            }
+        };
+        let last = Last {
+            ground: due.ground,
+            at: self.now().moment,
+            is_whole,
+        };
+        let mut healing = self.0.healing.borrow_mut();
+        healing.open.insert(due.peer, open);
+        healing.last.insert(due.peer, last);
+    }
+
+    /// Names to a keeper what is here and belongs there and not here: it takes what it lacks. What is here stays.
+    async fn hand_on(&self, due: &Due, absent: &[PeerKey]) {
+        let places = self.places_now(absent);
+        let mut after = None;
+        loop {
+            let pair = (self.me(), due.peer);
+            let (named, more) = self
+                .store()
+                .extras_for(pair, &places, after, ASK_IDS_MAX)
+                .await;
+            for (author, ids) in named {
+                let Ok(held) = due.keeper.pull(author, ids.clone()).await else {
+                    return;
+                };
+                self.store()
+                    .note_answer(due.peer, ids.into_iter().zip(held));
+            }
+            after = more;
+            if after.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// How many copies there are of what is kept here, for people; counted at the end of each comparison.
+    pub(super) fn copies_view(&self) -> Option<CopiesView> {
+        let healing = self.0.healing.borrow();
+        let (copies, at) = healing.copies?;
+        Some(CopiesView {
+            chunks: copies.chunks,
+            enough: copies.enough,
+            few: copies.few,
+            extra: copies.extra,
+            taken: healing.taken,
+            lacking: healing.open.values().sum(),
+            compared_seconds: at.seconds,
+            compared_with: u32::try_from(healing.open.len()).unwrap_or(u32::MAX),
+        })
+    }
+}
