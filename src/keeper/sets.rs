@@ -104,14 +104,6 @@ impl Sets {
         self.mask(set) & 1 << member.0 != 0
     }
 
-    /// Its members.
-    pub fn members(&self, set: SetIndex) -> impl Iterator<Item = AuthorIndex> + use<> {
-        let mask = self.mask(set);
-        (0..64u16)
-            .filter(move |at| mask >> at & 1 == 1)
-            .map(AuthorIndex)
-    }
-
     /// One of its members.
     #[must_use]
     pub fn first(&self, set: SetIndex) -> Option<AuthorIndex> {
