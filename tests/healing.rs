@@ -52,7 +52,7 @@ impl Orphaned {
     }
 
     /// Office has everything again, knows that friend has it too, and gives it back alone.
-    fn is_healed(mut self) {
+    fn ends_healed(mut self) {
         self.office.until(&["status", "--json"], |status| {
             let store = &status["store"];
             store["chunks"] == self.chunks
@@ -75,7 +75,7 @@ fn an_emptied_keeper_is_filled_by_the_other_while_the_author_is_off() {
     reserve.office.kill();
     fs::remove_dir_all(reserve.office.dir.join("store")).unwrap();
     reserve.office.start();
-    reserve.is_healed();
+    reserve.ends_healed();
 }
 
 #[test]
@@ -83,5 +83,5 @@ fn a_segment_that_vanishes_under_a_running_keeper_comes_back_from_the_other() {
     let reserve = Orphaned::new();
     fs::remove_file(reserve.office.dir.join("store/seg-000001")).unwrap();
     reserve.office.run(&["sweep", "--now"]);
-    reserve.is_healed();
+    reserve.ends_healed();
 }

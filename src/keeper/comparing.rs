@@ -56,34 +56,35 @@ impl<W: World> Store<W> {
             let first = first_of(*range, depth);
             let mut next = Some(after.map_or(first, |after| first.max(after)));
             while let Some(from) = next.take() {
-                let state = self.inner().shared.state.borrow();
-                shares.meet(&state.authors);
-                for (seen, entry) in state.table.scan_from(&from).enumerate() {
-                    let prefix = entry.prefix;
-                    if leading(&prefix, depth) != *range {
-                        break;
-                    }
-                    if seen >= SLICE && prefix != from {
-                        next = Some(prefix);
-                        break;
-                    }
-                    if entry.damaged || after.is_some_and(|after| prefix <= after) {
-                        continue;
-                    }
-                    for who in state.sets.members(entry.claims) {
-                        if let Some((author, mark)) = shares.mark(&prefix, who) {
-                            let claimed = Claimed {
-                                prefix,
-                                author,
-                                mark,
-                            };
-                            if !sink(at, &entry, &state, claimed) {
-                                return;
+                {
+                    let state = self.inner().shared.state.borrow();
+                    shares.meet(&state.authors);
+                    for (seen, entry) in state.table.scan_from(&from).enumerate() {
+                        let prefix = entry.prefix;
+                        if leading(&prefix, depth) != *range {
+                            break;
+                        }
+                        if seen >= SLICE && prefix != from {
+                            next = Some(prefix);
+                            break;
+                        }
+                        if entry.damaged || after.is_some_and(|after| prefix <= after) {
+                            continue;
+                        }
+                        for who in state.sets.members(entry.claims) {
+                            if let Some((author, mark)) = shares.mark(&prefix, who) {
+                                let claimed = Claimed {
+                                    prefix,
+                                    author,
+                                    mark,
+                                };
+                                if !sink(at, &entry, &state, claimed) {
+                                    return;
+                                }
                             }
                         }
                     }
                 }
-                drop(state);
                 tokio::task::yield_now().await;
             }
         }
@@ -265,28 +266,29 @@ impl<W: World> Store<W> {
         let mut extras: Vec<(Entry, PeerKey)> = Vec::new();
         let mut next = Some(after.unwrap_or_default());
         while let Some(from) = next.take() {
-            let state = self.inner().shared.state.borrow();
-            for (seen, entry) in state.table.scan_from(&from).enumerate() {
-                if seen >= SLICE && entry.prefix != from {
-                    next = Some(entry.prefix);
-                    break;
-                }
-                if entry.damaged || after.is_some_and(|after| entry.prefix <= after) {
-                    continue;
-                }
-                let is_extra = |author: &PeerKey| {
-                    let placed = places.of(&entry.prefix, *author);
-                    placed.contains(&keeper) && !placed.contains(&me)
-                };
-                if !state.is_held_by(&entry, keeper) {
-                    let claimants = state.claimants(&entry);
-                    extras.extend(claimants.filter(is_extra).map(|author| (entry, author)));
-                }
-                if extras.len() >= most {
-                    break;
+            {
+                let state = self.inner().shared.state.borrow();
+                for (seen, entry) in state.table.scan_from(&from).enumerate() {
+                    if seen >= SLICE && entry.prefix != from {
+                        next = Some(entry.prefix);
+                        break;
+                    }
+                    if entry.damaged || after.is_some_and(|after| entry.prefix <= after) {
+                        continue;
+                    }
+                    let is_extra = |author: &PeerKey| {
+                        let placed = places.of(&entry.prefix, *author);
+                        placed.contains(&keeper) && !placed.contains(&me)
+                    };
+                    if !state.is_held_by(&entry, keeper) {
+                        let claimants = state.claimants(&entry);
+                        extras.extend(claimants.filter(is_extra).map(|author| (entry, author)));
+                    }
+                    if extras.len() >= most {
+                        break;
+                    }
                 }
             }
-            drop(state);
             if extras.len() >= most {
                 break;
             }
@@ -325,17 +327,18 @@ impl<W: World> Store<W> {
         let mut copies = Copies::default();
         let mut next = Some([0; 12]);
         while let Some(from) = next.take() {
-            let state = self.inner().shared.state.borrow();
-            for (seen, entry) in state.table.scan_from(&from).enumerate() {
-                if seen >= SLICE && entry.prefix != from {
-                    next = Some(entry.prefix);
-                    break;
-                }
-                if !entry.damaged {
-                    state.count_copies(&entry, (me, places), &mut copies);
+            {
+                let state = self.inner().shared.state.borrow();
+                for (seen, entry) in state.table.scan_from(&from).enumerate() {
+                    if seen >= SLICE && entry.prefix != from {
+                        next = Some(entry.prefix);
+                        break;
+                    }
+                    if !entry.damaged {
+                        state.count_copies(&entry, (me, places), &mut copies);
+                    }
                 }
             }
-            drop(state);
             tokio::task::yield_now().await;
         }
         copies

@@ -104,7 +104,7 @@ fn aging(one: &Candidate) -> Option<(u64, u32)> {
         Known::Nothing | Known::Damaged(_) => return None,
     };
     let lead = u64::from(one.number.reverse_bits());
-    Some((age + ((age / LEAD_PARTS) * lead >> u32::BITS), one.number))
+    Some((age + (((age / LEAD_PARTS) * lead) >> u32::BITS), one.number))
 }
 
 /// The part of the period over which readings are spread: what is left is for catching up after days without power.

@@ -175,7 +175,7 @@ impl Table {
         let from = self.home(first);
         for slot in self.slots[from..]
             .iter_mut()
-            .filter(|slot| is_occupied(*slot))
+            .filter(|slot| is_occupied(slot))
         {
             let before = unpack(slot);
             if before.prefix < *first {

@@ -3,6 +3,7 @@
 //!
 //! Memory: one mark for each closed segment, and there are at most 2^17 of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sweep_plan::{Candidate, Known};
@@ -223,8 +224,8 @@ impl Trust {
 
     /// Something in a segment is not whole, or cannot be read.
     pub(super) fn doubt(&mut self, segment: u32) {
-        if !self.doubted.contains_key(&segment) {
-            self.doubted.insert(segment, None);
+        if let Entry::Vacant(new) = self.doubted.entry(segment) {
+            new.insert(None);
             let beside = [segment.saturating_sub(1), segment.saturating_add(1)];
             let calm = |number: &u32| !self.doubted.contains_key(number);
             self.beside.extend(beside.into_iter().filter(calm));

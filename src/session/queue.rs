@@ -104,10 +104,9 @@ impl Queue {
             Some((0, Message::Credit { bytes }))
         } else if std::mem::take(&mut self.ping) {
             Some((0, Message::Ping))
-        } else if let Some(request) = self.working.pop_first() {
-            Some((request, Message::Working))
         } else {
-            None
+            let request = self.working.pop_first();
+            request.map(|request| (request, Message::Working))
         }
     }
 }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 /// A house whose files have settled, with its first snapshot taken.
 async fn settled() -> (House, SnapshotReport) {
     let house = House::furnished(2, (2, 2));
-    let report = house.take().await.expect("taken");
+    let report = Box::pin(house.take()).await.expect("taken");
     (house, report)
 }
 

@@ -41,7 +41,7 @@ fn told(report: &SnapshotReport, path: &str) -> bool {
 /// A house with files of all sizes, in a snapshot.
 async fn lived_in() -> House {
     let house = House::furnished(2, (2, 2));
-    let report = house.take().await.expect("taken");
+    let report = Box::pin(house.take()).await.expect("taken");
     assert_eq!(report.unread_count, 0, "{:?}", report.unread);
     house
 }
