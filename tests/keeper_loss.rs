@@ -100,11 +100,56 @@ fn a_keeper_damaged_while_it_was_off_confirms_only_what_is_whole_and_gets_the_re
 }
 
 #[test]
-fn a_keeper_whose_whole_store_is_gone_is_filled_again() {
+fn a_store_whose_disk_is_not_mounted_is_told_and_nothing_is_written_in_its_place_until_it_is_back()
+{
     let mut reserve = Reserve::protected();
     reserve.office.kill();
-    fs::remove_dir_all(reserve.office.dir.join("store")).unwrap();
-    reserve.office_returns();
+    let (store, disk) = (reserve.office.dir.join("store"), reserve.stage.path("disk"));
+    fs::rename(&store, &disk).unwrap();
+    fs::create_dir(&store).unwrap();
+    reserve.office.start();
+    let office = &reserve.office;
+    let told = office.until_told("store_lost", "raise", |_| true);
+    assert_eq!(told["type"], "failure", "{told}");
+    let status = office.until(&["status", "--json"], |status| status["safe"] == false);
+    let sentence = status["sentence"].as_str().unwrap();
+    assert!(sentence.contains("is not here"), "{status}");
+    let doctor = String::from_utf8(office.run(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("reserve store new"), "{doctor}");
+    // Home finds at its next contact that the copies cannot be counted on, and what it sends is refused.
+    let home = &reserve.home;
+    home.until(&["status", "--json"], |status| status["safe"] == false);
+    assert_eq!(fs::read_dir(&store).unwrap().count(), 0);
+
+    let proofs = || home.log().matches("confirmed its share").count();
+    let before = proofs();
+    fs::remove_dir(&store).unwrap();
+    fs::rename(&disk, &store).unwrap();
+    office.until_told("store_lost", "clear", |_| true);
+    home.until(&["status", "--json"], |status| {
+        status["safe"] == true && proofs() > before
+    });
+    let kept = office.succeeds(&["store", "new"]);
+    assert!(kept.is_empty(), "what is said goes to people: {kept}");
+    reserve.comes_back_from_office_alone();
+}
+
+#[test]
+fn a_keeper_whose_disk_was_replaced_is_filled_again_when_a_person_says_so() {
+    let mut reserve = Reserve::protected();
+    reserve.office.kill();
+    let store = reserve.office.dir.join("store");
+    fs::remove_dir_all(&store).unwrap();
+    let proofs = || reserve.home.log().matches("confirmed its share").count();
+    let before = proofs();
+    reserve.office.start();
+    reserve.office.until_told("store_lost", "raise", |_| true);
+    assert!(!store.exists());
+    reserve.office.succeeds(&["store", "new"]);
+    reserve.office.until_told("store_lost", "clear", |_| true);
+    reserve.home.until(&["status", "--json"], |status| {
+        status["safe"] == true && status["copies"] == 2 && proofs() > before
+    });
     reserve.comes_back_from_office_alone();
 }
 

@@ -194,7 +194,7 @@ impl Disk for AtRest {
         only_reads()
     }
 
-    async fn free_bytes(&self) -> io::Result<u64> {
+    async fn free_bytes(&self, _: &str) -> io::Result<u64> {
         let space = rustix::fs::statvfs(&self.root)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }

@@ -61,6 +61,9 @@ pub enum Command {
     Config(Config),
     /// Run the service itself, in the foreground.
     Keeper(Keeper),
+    /// What this Box keeps for the others.
+    #[command(subcommand)]
+    Store(Store),
     /// Take a snapshot of this Box's data sets now.
     Snapshot(Snapshot),
     /// List what can be retrieved, newest first, of every author.
@@ -105,6 +108,13 @@ pub struct Print {
     /// Print JSON for programs instead of text for people.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `reserve store`
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Store {
+    /// Begin a new, empty store: its disk was replaced, or is lost for good. Nothing is done unless the store is gone.
+    New,
 }
 
 /// `reserve sweep`

@@ -39,6 +39,7 @@ mod retrieve;
 mod screen;
 mod setup;
 mod source;
+mod store;
 mod text;
 mod when;
 
@@ -64,6 +65,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Data(args) => setup::data(&dir, args),
         Command::Config(args) => config::run(&dir, args),
         Command::Keeper(args) => service::run(&dir, args),
+        Command::Store(cli::Store::New) => store::begin_anew(&dir),
         Command::Invite(print) => ask::invite(&dir, print),
         Command::Snapshot(args) => ask::snapshot(&dir, &args),
         Command::Snapshots(print) => ask::snapshots(&dir, print),

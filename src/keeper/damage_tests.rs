@@ -123,7 +123,7 @@ fn a_segment_that_cannot_begin_refuses_and_leaves_nothing() {
         disk.fail_sync(0);
         let answer = store.put(ANNA, id, Rc::clone(&bytes)).await;
         assert!(matches!(answer, Err(StoreError::DiskFailed)));
-        assert_eq!(disk.paths(), ["store/id", "store/verified"]);
+        assert_eq!(disk.paths(), ["store-id", "store/id", "store/verified"]);
         store
             .put(ANNA, id, bytes)
             .await

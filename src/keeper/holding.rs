@@ -16,7 +16,7 @@ use super::refuse::StoreError;
 use super::room::Need;
 use super::table::{Entry, prefix_of};
 use super::trust::Trust;
-use super::writing::path_of;
+use super::writing::{STORE_DIR, path_of};
 use crate::format::compacted::Compacted;
 use crate::format::decode;
 use crate::format::head::SignedHead;
@@ -41,6 +41,8 @@ pub(super) struct Inner<W: World> {
     /// A segment whose write failed and that is being read again.
     doubt: Cell<Option<u32>>,
     pub(super) trust: RefCell<Trust>,
+    /// The store was not there when it was opened.
+    pub(super) is_lost: Cell<bool>,
     /// One reading of everything at a time.
     pub(super) verifying: tokio::sync::Mutex<()>,
     /// A person waits for the reading that runs to end.
@@ -95,6 +97,7 @@ impl<W: World> Inner<W> {
             files: RefCell::new(heapless::Vec::new()),
             doubt: Cell::new(None),
             trust: RefCell::default(),
+            is_lost: Cell::new(false),
             verifying: tokio::sync::Mutex::new(()),
             hurried: Cell::new(false),
             damage_seen: Notify::new(),
@@ -172,7 +175,7 @@ impl<W: World> Inner<W> {
 
     pub(super) async fn refresh_free(&self) {
         // When it cannot be told, the last answer stands and the disk itself says no.
-        if let Ok(bytes) = self.world.disk().free_bytes().await {
+        if let Ok(bytes) = self.world.disk().free_bytes(STORE_DIR).await {
             self.shared.state.borrow_mut().free_bytes = bytes;
         }
     }
@@ -361,13 +364,18 @@ impl<W: World> Inner<W> {
             at_least,
             self.shared.open_segment(),
         );
-        if let Some(marks) = marks
-            && let Err(error) = self
-                .world
-                .disk()
-                .replace_small(VERIFIED_PATH, &marks.encode(), false)
-                .await
-        {
+        let Some(marks) = marks else {
+            return;
+        };
+        let noted = match self.is_at_home().await {
+            true => {
+                let disk = self.world.disk();
+                disk.replace_small(VERIFIED_PATH, &marks.encode(), false)
+                    .await
+            }
+            false => Err(io::ErrorKind::NotFound.into()),
+        };
+        if let Err(error) = noted {
             self.trust.borrow_mut().saving_failed();
             tracing::debug!(%error, "what was found whole is not written down");
         }

@@ -43,6 +43,17 @@ pub(super) async fn header_of<D: Disk>(
         .and_then(|block| SegmentHeader::decode(block).ok())
 }
 
+/// Whether the first block says whose segment it is and which.
+pub(super) async fn is_header_whole<W: World>(
+    world: &W,
+    segment: &Segment<W::Disk>,
+    store: StoreId,
+) -> bool {
+    let mut window = Window::new(world.disk()).await;
+    let header = header_of(&mut window, segment).await;
+    header.is_some_and(|header| header.store == store && header.number == segment.0)
+}
+
 /// Reads a segment's footer (authors, then entries) into `footer`; `None` if there is none, or not a whole one.
 pub(super) async fn footer_of<D: Disk>(
     window: &mut Window<D>,

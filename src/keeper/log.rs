@@ -89,6 +89,10 @@ impl<W: World> Writer<W> {
         if number > SEGMENT_NUMBER_MAX {
             return Err(StoreError::SegmentsFull);
         }
+        if !self.inner.is_at_home().await {
+            tracing::error!("the store is not where it was: no segment is begun there");
+            return Err(StoreError::DiskFailed);
+        }
         let begun = begin_segment(&self.inner.world, self.inner.shared.store, number).await;
         let file = match begun {
             Ok(file) => file,

@@ -4,11 +4,13 @@ use std::rc::Rc;
 
 use super::mock_world::MockWorld;
 use super::open::DamageKind;
+use super::presence::{Presence, begin_anew};
 use super::refuse::StoreError;
 use super::store_tests::{ANNA, CONFIG, FIRST, open, open_with, put, record, run};
 use super::verify::Which;
 use super::verify_tests::{SECOND, held, read, sizes, three_segments};
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
+use crate::world::Disk;
 
 const THIRD: &str = "store/seg-000003";
 
@@ -32,6 +34,70 @@ fn a_store_whose_files_were_all_removed_while_it_runs_says_so_and_begins_anew() 
         assert_eq!(store.figures().damaged, 0);
         let (store, _) = open_with(&disk.power_cut(), CONFIG, sizes()).await;
         assert_eq!(held(&store, &ids).await, [true; 5]);
+    });
+}
+
+#[test]
+fn a_store_that_is_gone_as_a_whole_is_not_begun_anew_until_a_person_says_so() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        store.close().await;
+        let disk = disk.power_cut();
+        assert_eq!(begin_anew(&disk).await.ok(), Some(Presence::Here));
+        for name in disk.list("store").await.expect("a list") {
+            disk.lose(&format!("store/{name}"));
+        }
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        assert!(store.is_lost() && report.segments == 0);
+        assert_eq!(held(&store, &ids).await, [false; 5]);
+        let (id, bytes) = record(9, 20_000);
+        let refused = store.put(ANNA, id, Rc::clone(&bytes)).await;
+        assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
+        store.remember().await;
+        store.close().await;
+        let there = disk.list("store").await.expect("a list");
+        assert_eq!(
+            there, [""; 0],
+            "nothing is written under an empty mount point"
+        );
+
+        assert_eq!(begin_anew(&disk).await.ok(), Some(Presence::Gone));
+        let (store, _) = open_with(&disk, CONFIG, sizes()).await;
+        assert!(!store.is_lost());
+        store.put(ANNA, id, bytes).await.expect("kept");
+    });
+}
+
+#[test]
+fn a_segment_whose_first_block_rotted_is_told_by_a_sweep_and_what_is_in_it_counts() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        assert_eq!(read(&store, Which::All).await.damaged_count, 0);
+        disk.rot(SECOND, 9);
+        let report = read(&store, Which::All).await;
+        let told: Vec<_> = report.damaged.iter().map(|d| (d.segment, d.kind)).collect();
+        assert_eq!(told, [(2, DamageKind::Header)]);
+        assert_eq!(held(&store, &ids).await, [true; 5]);
+        assert_eq!(store.figures().damaged, 0);
+    });
+}
+
+#[test]
+fn a_store_that_is_gone_while_it_runs_begins_no_segment_in_its_place() {
+    run(async {
+        let (disk, store, _) = three_segments().await;
+        for name in disk.list("store").await.expect("a list") {
+            disk.lose(&format!("store/{name}"));
+        }
+        let (id, bytes) = record(9, 20_000);
+        let refused = store.put(ANNA, id, bytes).await;
+        assert!(
+            matches!(refused, Err(StoreError::DiskFailed)),
+            "{refused:?}"
+        );
+        let there = disk.list("store").await.expect("a list");
+        assert_eq!(there, [""; 0]);
+        assert_eq!(store.presence().await.ok(), Some(Presence::Gone));
     });
 }
 

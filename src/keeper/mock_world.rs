@@ -365,7 +365,7 @@ impl Disk for MockDisk {
         Ok(())
     }
 
-    async fn free_bytes(&self) -> io::Result<u64> {
+    async fn free_bytes(&self, _: &str) -> io::Result<u64> {
         Ok(self.platter.borrow().free_bytes)
     }
 

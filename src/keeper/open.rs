@@ -11,6 +11,7 @@ use super::compact::COMPACTED_PATH;
 use super::holding::{Inner, VERIFIED_PATH};
 use super::loading::{Loading, Tail, header_of};
 use super::log::{OpenSegment, Writer};
+use super::presence::{ID_PATH, Presence, presence, remember};
 use super::queue::{Shared, Sizes};
 use super::reading::Window;
 use super::refuse::StoreError;
@@ -26,7 +27,6 @@ use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX};
 use crate::world::{Clock, Disk, DiskFile, Entropy, World};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
-const ID_PATH: &str = "store/id";
 const FORMAT_VERSION: u16 = 1;
 
 /// What a start found.
@@ -82,6 +82,18 @@ pub enum DamageKind {
     NoPlace,
 }
 
+impl Damage {
+    /// From a segment's beginning on.
+    pub(super) const fn from_start(segment: u32, bytes: u64, kind: DamageKind) -> Self {
+        Self {
+            segment,
+            offset: 0,
+            bytes,
+            kind,
+        }
+    }
+}
+
 impl OpenReport {
     pub(super) fn tell(&mut self, segment: u32, offset: u64, bytes: u64, kind: DamageKind) {
         self.damaged_count += 1;
@@ -98,8 +110,8 @@ impl OpenReport {
 
 /// The small file that names a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
-    store: StoreId,
+pub(super) struct Identity {
+    pub(super) store: StoreId,
     /// Chunks the table was made for when the store was last opened.
     table_chunks: u64,
     format: u16,
@@ -132,6 +144,10 @@ impl<W: World> Store<W> {
         sizes: Sizes,
     ) -> Result<(Self, OpenReport), StoreError> {
         let disk = world.disk();
+        let found = presence(disk).await;
+        if found.map_err(StoreError::io("look for the store"))? != Presence::Here {
+            return Ok((Self::lost(world, config, sizes), OpenReport::default()));
+        }
         disk.make_dir(STORE_DIR)
             .await
             .map_err(StoreError::io("make the store's directory"))?;
@@ -190,6 +206,9 @@ impl<W: World> Store<W> {
             // The name itself stands there already: a full disk is no reason not to read from it.
             (Naming::Known | Naming::Stale, _) | (Naming::Needed, Ok(())) => {}
         }
+        if let Err(error) = remember(world.disk(), &identity).await {
+            tracing::warn!(%error, "which store this Box has could not be noted: that it is gone would not be noticed");
+        }
         inner.remove_leftover(&leftover).await;
         let last_number = numbers.last().copied().max(last_compacted);
         let mut next_number = last_number.map_or(1, |last| last + 1);
@@ -220,6 +239,23 @@ impl<W: World> Store<W> {
         };
         world.spawn(writer.run());
         Ok((Self::of(inner), report))
+    }
+
+    /// Stands in for a store that is not there: the rest of the Box goes on.
+    fn lost(world: W, config: StoreConfig, sizes: Sizes) -> Self {
+        let limits = Limits {
+            capacity_bytes: config.capacity_bytes,
+            quota_bytes_per_author: config.quota_bytes_per_author,
+            held_back_bytes: sizes.held_back_bytes,
+        };
+        let nobody = StoreId(world.entropy().bytes());
+        let shared = Shared::new(nobody, sizes, limits, State::new(config.table_chunks));
+        let inner = Rc::new(Inner::new(world, shared, Compacted::new(nobody)));
+        inner.is_lost.set(true);
+        inner.is_broken();
+        inner.shared.begin_closing();
+        inner.shared.end_writing();
+        Self::of(inner)
     }
 }
 
@@ -277,7 +313,7 @@ async fn identify<W: World>(
     }
 }
 
-fn decode_identity(bytes: &[u8]) -> Result<Identity, Malformed> {
+pub(super) fn decode_identity(bytes: &[u8]) -> Result<Identity, Malformed> {
     let identity: Identity = decode_file("store id", bytes)?;
     if identity.format != FORMAT_VERSION {
         return Err(Malformed {

@@ -164,6 +164,9 @@ impl Shared {
         author: AuthorIndex,
     ) -> Result<(), StoreError> {
         let state = self.state.borrow();
+        if state.closing {
+            return Err(StoreError::Closed);
+        }
         if frame_bytes > self.limits.room_bytes(state.taken(), need) {
             return Err(StoreError::DiskFull);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::ahead::Ahead;
 use super::holding::{FoundDamage, Inner};
-use super::loading::footer_of;
+use super::loading::{footer_of, is_header_whole};
 use super::open::{Damage, DamageKind};
 use super::queue::stride_of;
 use super::reading::{Segment, Window};
@@ -227,13 +227,10 @@ impl<W: World> Inner<W> {
                 // What is in it says no when it is asked for; the others are read all the same.
                 tracing::error!(segment = number, %error, "a segment cannot be opened");
                 self.trust.borrow_mut().found_damaged(number, now);
-                let damage = Damage {
-                    segment: number,
-                    offset: 0,
-                    bytes: 0,
-                    kind: DamageKind::Unreadable,
-                };
-                report.tell(progress, damage);
+                report.tell(
+                    progress,
+                    Damage::from_start(number, 0, DamageKind::Unreadable),
+                );
                 return Ok(());
             }
         };
@@ -252,6 +249,7 @@ impl<W: World> Inner<W> {
         segment.1.forget_cached().await;
         let changed = segment.1.changed().await.ok();
         let damaged_before = report.damaged_count;
+        let begins_well = is_header_whole(&self.world, &segment, self.shared.store).await;
         let listed = self.listed(&segment, len).await;
         self.compare(&segment, len, &listed, rest, progress, report)
             .await;
@@ -275,6 +273,11 @@ impl<W: World> Inner<W> {
         } else {
             // Nothing is lost, but it is not as it was written either.
             trust.found_damaged(number, verified);
+        }
+        // Its frames say themselves what they are: they count all the same.
+        if !begins_well {
+            let damage = Damage::from_start(number, BLOCK_BYTES as u64, DamageKind::Header);
+            report.tell(progress, damage);
         }
         Ok(())
     }
@@ -489,12 +492,7 @@ impl<W: World> Inner<W> {
 
     fn segment_is_missing(&self, number: u32, progress: &SweepProgress, report: &mut SweepReport) {
         self.segment_is_gone(number);
-        let damage = Damage {
-            segment: number,
-            offset: 0,
-            bytes: 0,
-            kind: DamageKind::Missing,
-        };
+        let damage = Damage::from_start(number, 0, DamageKind::Missing);
         report.tell(progress, damage);
     }
 }

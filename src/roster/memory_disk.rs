@@ -128,7 +128,7 @@ impl Disk for MemoryDisk {
     async fn sync_dir(&self, _: &str) -> io::Result<()> {
         unsupported()
     }
-    async fn free_bytes(&self) -> io::Result<u64> {
+    async fn free_bytes(&self, _: &str) -> io::Result<u64> {
         unsupported()
     }
     fn is_rotational(&self) -> bool {

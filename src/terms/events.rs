@@ -140,6 +140,8 @@ event_kinds! {
     AuthorAtQuota = 50, "author_at_quota", Failure, Condition;
     /// An author used most of its share of the keeper that tells it.
     AuthorNearQuota = 51, "author_near_quota", Warning, Condition;
+    /// The store is not where it was; over when it is, or when a person says that it is gone for good.
+    StoreLost = 52, "store_lost", Failure, Condition;
 
     /// A snapshot's files came back.
     RetrievalDone = 60, "retrieval_done", Normal, Moment;

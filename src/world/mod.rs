@@ -86,8 +86,8 @@ pub trait Disk: Clone + 'static {
     async fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Makes a directory's names durable.
     async fn sync_dir(&self, dir: &str) -> io::Result<()>;
-    /// Bytes that can still be written on the file system.
-    async fn free_bytes(&self) -> io::Result<u64>;
+    /// Bytes that can still be written on the file system a directory is on: the store's may be a disk of its own.
+    async fn free_bytes(&self, dir: &str) -> io::Result<u64>;
     /// In which part of the last seconds somebody waited for a disk, in percent; `None` where the system does not tell.
     async fn pressure_percent(&self) -> Option<u8> {
         None

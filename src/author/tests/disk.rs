@@ -141,7 +141,7 @@ impl Disk for SmallDisk {
     async fn sync_dir(&self, _: &str) -> io::Result<()> {
         Ok(())
     }
-    async fn free_bytes(&self) -> io::Result<u64> {
+    async fn free_bytes(&self, _: &str) -> io::Result<u64> {
         Ok(u64::MAX)
     }
     fn is_rotational(&self) -> bool {

@@ -64,6 +64,7 @@ pub(super) fn lines(dir: &Path, found: &Found) -> Vec<Line> {
     };
     lines.push(Line::ok("box", format!("this is {}", loaded.config.name)));
     lines.extend(keys(dir));
+    lines.push(store(dir));
     for set in &loaded.config.data {
         lines.push(data_set(&set.name, Path::new(&set.path)));
     }
@@ -139,6 +140,26 @@ fn keys(dir: &Path) -> Vec<Line> {
         lines.push(Line::ok("keys", "only their owner can read them"));
     }
     lines
+}
+
+fn store(dir: &Path) -> Line {
+    let code = "store";
+    let at_rest = AtRest::new(dir);
+    match at_rest.now(crate::keeper::presence(&at_rest)) {
+        Ok(found) => match found.in_words() {
+            None => Line::ok(code, "it is where it should be"),
+            Some(why) => Line::failure(
+                code,
+                format!("{} is not this Box's: {why}", dir.join("store").display()),
+                "Connect and mount its disk; the keeper then goes on by itself. If it was replaced or is gone for good: `reserve store new`.",
+            ),
+        },
+        Err(error) => Line::warning(
+            code,
+            format!("{}: {error}", dir.join("store").display()),
+            "Run this as the user the keeper runs as.",
+        ),
+    }
 }
 
 fn data_set(name: &str, path: &Path) -> Line {

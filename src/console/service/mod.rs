@@ -21,6 +21,7 @@ mod minding;
 mod news;
 mod opening;
 mod own_files;
+mod presence;
 mod process;
 mod protection;
 mod proving;
@@ -47,7 +48,7 @@ use crate::console::fault::Fault;
 use crate::dispatcher::{Dispatcher, EventFact, EventKind, FactName, Subject};
 use crate::format::keys::RecoveryWay;
 use crate::format::message::{Refusal, Room};
-use crate::keeper::{Server, Store};
+use crate::keeper::{Presence, Server, Store};
 use crate::path::Mesh;
 use crate::retriever::Gather;
 use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
@@ -125,6 +126,11 @@ struct Inner<W: World> {
     proving: RefCell<BTreeSet<PeerKey>>,
     /// Members that live but left a question without an answer, until they answer one that touches their disk.
     hanging: RefCell<BTreeSet<PeerKey>>,
+    /// What stands where the store should be, as it was seen last.
+    store_presence: Cell<Presence>,
+    /// The store was not there, and is now.
+    is_store_back: Cell<bool>,
+    store_is_back: Notify,
     jobs: RefCell<VecDeque<Rc<Job>>>,
     snapshot_turn: tokio::sync::Mutex<()>,
     data: RefCell<Vec<DataSet>>,
@@ -168,6 +174,10 @@ impl<W: World> Service<W> {
         sizes: Sizes,
         damaged_at_start: u64,
     ) -> Self {
+        let presence_at_start = match store.is_lost() {
+            true => Presence::Gone,
+            false => Presence::Here,
+        };
         let boot = u64::from_le_bytes(world.entropy().bytes());
         let (sign, seal) = loaded.roster.recovery_halves();
         let (signing, noise) = (&loaded.identity.signing, &loaded.identity.noise);
@@ -207,6 +217,9 @@ impl<W: World> Service<W> {
             sweeping: RefCell::default(),
             proving: RefCell::default(),
             hanging: RefCell::default(),
+            store_presence: Cell::new(presence_at_start),
+            is_store_back: Cell::default(),
+            store_is_back: Notify::new(),
             jobs: RefCell::default(),
             snapshot_turn: tokio::sync::Mutex::new(()),
             data: RefCell::new(loaded.config.data.clone()),
@@ -266,6 +279,7 @@ impl<W: World> Service<W> {
             }
         });
         self.world().spawn(self.clone().mind_store());
+        self.world().spawn(self.clone().mind_presence());
         self.world().spawn(self.clone().mend_store());
         self.world().spawn(self.clone().mind_own_files());
         self.world().spawn(self.clone().keep_healing());

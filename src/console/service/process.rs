@@ -40,14 +40,45 @@ pub fn run(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
             })?;
     }
     keep_out_of_dumps();
-    let _lock = lock(dir)?;
-    uring::run(keep(dir, args)).map_err(|error| {
+    let lock = lock(dir)?;
+    let end = uring::run(keep(dir, args)).map_err(|error| {
         Fault::from_sentence(
             &error.to_string(),
             "Nothing was changed.",
             "Look at `reserve doctor`.",
         )
-    })?
+    })??;
+    match end {
+        End::Asked => Ok(Exit::Done),
+        End::HasItsStoreAgain => {
+            drop(lock);
+            Err(begin_anew())
+        }
+    }
+}
+
+/// Why the service ended.
+enum End {
+    /// It was asked to.
+    Asked,
+    /// It began without its store, which is here now.
+    HasItsStoreAgain,
+}
+
+/// The same program with the same arguments in the place of this one: a store is opened once in a life. Returns only if that fails.
+fn begin_anew() -> Fault {
+    use std::os::unix::process::CommandExt;
+    let error = match std::env::current_exe() {
+        Ok(program) => std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .exec(),
+        Err(error) => error,
+    };
+    Fault::new(
+        format!("the store is back, and the service cannot begin anew: {error}"),
+        "What is kept here is untouched.",
+        "Start it again.",
+    )
 }
 
 /// The keys in this process's memory go into no core dump, and no other process of the same user may look at them.
@@ -105,7 +136,7 @@ pub fn lock(dir: &Path) -> Result<File, Fault> {
     }
 }
 
-async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
+async fn keep(dir: &Path, args: Keeper) -> Result<End, Fault> {
     let mut ends = Ends::listen().map_err(|error| failed("signals cannot be heard", &error))?;
     let world = Uring::new(dir).map_err(|error| failed("the service cannot start", &error))?;
     let opening = super::opening::open(&world, args.listen, Sizes::default()).await?;
@@ -136,13 +167,25 @@ async fn keep(dir: &Path, args: Keeper) -> Result<Exit, Fault> {
         world.spawn(pet_watchdog(world.clone(), period));
     }
 
-    ends.any().await;
-    notify(&[NotifyState::Stopping]);
-    tracing::info!("asked to end: acknowledging what is under way");
+    let end = tokio::select! {
+        biased;
+        () = ends.any() => End::Asked,
+        () = service.has_its_store_again() => End::HasItsStoreAgain,
+    };
+    match end {
+        End::Asked => {
+            notify(&[NotifyState::Stopping]);
+            tracing::info!("asked to end: acknowledging what is under way");
+        }
+        End::HasItsStoreAgain => {
+            notify(&[NotifyState::Reloading]);
+            tracing::info!("the store is back: the service begins anew");
+        }
+    }
     service.close().await;
     // The socket goes with us, so that nobody calls a service that is not there.
     let _ = std::fs::remove_file(dir.join(crate::console::control::SOCKET));
-    Ok(Exit::Done)
+    Ok(end)
 }
 
 /// Tells the service manager, if there is one; one that does not listen is its own affair.

@@ -21,6 +21,8 @@ pub fn is_overdue(taken: i64, period: Option<Duration>, now_seconds: i64) -> boo
 pub struct Facts {
     /// This Box was removed.
     pub is_out: bool,
+    /// What it keeps for the others is not where it was, and why.
+    pub store_lost: Option<&'static str>,
     /// There is something to protect.
     pub has_data: bool,
     /// Other Boxes.
@@ -86,6 +88,11 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
             todo.into(),
         );
     }
+    let lost_todo = "When the right disk is back it goes on by itself; nothing is deleted anywhere. If it was replaced or is gone for good: `reserve store new`.";
+    if let (false, Some(why)) = (facts.has_data, facts.store_lost) {
+        let sentence = format!("What this Box keeps for the others is not here: {why}");
+        return (false, sentence, lost_todo.into());
+    }
     if !facts.has_data {
         let sentence =
             "This Box keeps copies for the others and has no files of its own to protect.";
@@ -148,6 +155,12 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
             format!("Out of reach: {away}. A Box confirms its copies when it returns.")
         };
         return (false, sentence, todo);
+    }
+    if let Some(why) = facts.store_lost {
+        let sentence = format!(
+            "Your files are safe ({copies} elsewhere), but what this Box keeps for the others is not here: {why}"
+        );
+        return (false, sentence, lost_todo.into());
     }
     if !facts.missing.is_empty() {
         let missing = facts.missing.join(" and ");

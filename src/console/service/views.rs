@@ -260,6 +260,7 @@ impl<W: World> Service<W> {
         let up_to_date = head.map(|head| self.up_to_date(head));
         let facts = Facts {
             is_out: roster.member(&self.me()).is_none(),
+            store_lost: self.store_lost(),
             has_data: !self.0.data.borrow().is_empty(),
             others: peers.iter().filter(|peer| !peer.is_me).count(),
             copies: standing.as_ref().map_or(0, |(_, standing)| standing.copies),

@@ -61,7 +61,7 @@ impl Disk for Nothing {
     async fn sync_dir(&self, _: &str) -> io::Result<()> {
         nothing()
     }
-    async fn free_bytes(&self) -> io::Result<u64> {
+    async fn free_bytes(&self, _: &str) -> io::Result<u64> {
         nothing()
     }
     fn is_rotational(&self) -> bool {

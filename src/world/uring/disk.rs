@@ -244,8 +244,8 @@ impl Disk for UringDisk {
         to_its_end(async move { disk.sync_names(dir).await }).await
     }
 
-    async fn free_bytes(&self) -> io::Result<u64> {
-        let space = rustix::fs::statvfs(self.locate("")?)?;
+    async fn free_bytes(&self, dir: &str) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(self.locate(dir)?)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
@@ -444,7 +444,7 @@ mod tests {
             assert_eq!(disk.list("store").await.expect("lists"), ["b"]);
             disk.remove("store/b").await.expect("removes");
             disk.remove("store/b").await.expect("is gone already");
-            assert!(disk.free_bytes().await.expect("tells") > 0);
+            assert!(disk.free_bytes("").await.expect("tells") > 0);
             for outside in ["../x", "/etc/passwd", "store/../../x"] {
                 let refused = disk.read_small(outside).await.expect_err("outside");
                 assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{outside}");

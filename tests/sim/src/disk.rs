@@ -217,7 +217,7 @@ impl Disk for SimDisk {
         self.deed("sync dir", dir, Cost::Sync, work).await
     }
 
-    async fn free_bytes(&self) -> io::Result<u64> {
+    async fn free_bytes(&self, _: &str) -> io::Result<u64> {
         let work = |machine: &Machine, platter: &mut Platter, _: &str| {
             Ok(machine.faults.borrow().free_bytes(platter.used_bytes()))
         };

@@ -104,8 +104,8 @@ impl<D: Disk> Disk for LyingDisk<D> {
         self.0.sync_dir(dir).await
     }
 
-    async fn free_bytes(&self) -> io::Result<u64> {
-        self.0.free_bytes().await
+    async fn free_bytes(&self, dir: &str) -> io::Result<u64> {
+        self.0.free_bytes(dir).await
     }
 
     fn is_rotational(&self) -> bool {

@@ -174,7 +174,7 @@ pub async fn names_move_and_go(world: impl World) -> io::Result<()> {
     disk.remove("n/b").await?;
     disk.remove("n/b").await?;
     assert!(disk.list("n").await?.is_empty());
-    assert!(disk.free_bytes().await? > 0);
+    assert!(disk.free_bytes("").await? > 0);
     disk.sync_dir("n").await
 }
 

@@ -235,7 +235,7 @@ fn a_full_disk_refuses_new_blocks_and_takes_old_ones_again() -> io::Result<()> {
         let home = world.box_named("home");
         let file = safe_file(&home).await?;
         home.faults(|faults| faults.set_capacity(2 * BLOCK));
-        assert_eq!(home.disk().free_bytes().await?, BLOCK);
+        assert_eq!(home.disk().free_bytes("").await?, BLOCK);
         write(&home, &file, BLOCK, 2).await?;
         let full = write(&home, &file, 2 * BLOCK, 3).await;
         assert_eq!(
