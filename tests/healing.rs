@@ -70,11 +70,12 @@ impl Orphaned {
 }
 
 #[test]
-fn an_emptied_keeper_is_filled_by_the_other_while_the_author_is_off() {
+fn an_emptied_keeper_is_filled_by_the_other_while_the_author_is_off_once_a_person_says_it_is() {
     let mut reserve = Orphaned::new();
     reserve.office.kill();
     fs::remove_dir_all(reserve.office.dir.join("store")).unwrap();
     reserve.office.start();
+    reserve.office.succeeds(&["store", "new"]);
     reserve.ends_healed();
 }
 
