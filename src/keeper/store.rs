@@ -16,6 +16,7 @@ use crate::format::head::SignedHead;
 use crate::format::message::Room;
 use crate::format::record::{RecordHeader, id_of};
 use crate::format::segment::FrameType;
+use crate::terms::canary::{self, Canary};
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX};
 use crate::terms::{ChunkId, Kind, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, World};
@@ -197,6 +198,9 @@ impl<W: World> Store<W> {
         drop(busy);
         for answer in answers {
             answer.wait().await?;
+        }
+        if canary::sings(Canary::HaveWhatIsNot) {
+            held.fill(true);
         }
         Ok(held)
     }

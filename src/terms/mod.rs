@@ -2,6 +2,7 @@
 //!
 //! Nothing here acts: no I/O, no clock, no randomness. Every room may import it; it imports nothing of ours.
 
+pub mod canary;
 pub mod limits;
 
 mod events;

@@ -22,7 +22,7 @@ usage: cargo xtask COMMAND
   ci [--only STEP,... | --skip STEP,...]   all checks: fmt, clippy, test, corpus, sim, bench, doc, deny, advisories
   cross                                    the release program for a Box (aarch64, one static file), with its size
   fuzz [--seconds N] [TARGET ...]          every fuzz target, or those named, N seconds each (default 20; needs nightly)
-  sim [--seed N | --seeds A..B] [--hours H] [--boxes N] | [--story NAME]
+  sim [--seed N | --seeds A..B] [--hours H] [--boxes N] | [--story NAME] | [--canaries]
                                            simulated weeks (without arguments: past seeds, then a minute of new ones)
   bench [--quick] [--help]                 the table of `reserve` beside other programs of its kind, on this machine";
 

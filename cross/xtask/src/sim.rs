@@ -20,6 +20,8 @@ pub enum Choice {
     Checks,
     /// What `weeks` is told.
     Weeks(Vec<String>),
+    /// Mistakes made on purpose, each of which must be caught.
+    Canaries,
     /// Stories whose names contain this.
     Story(String),
 }
@@ -38,6 +40,7 @@ impl Choice {
     pub fn parse(arguments: &[&str]) -> Option<Self> {
         match arguments {
             [] => Some(Self::Checks),
+            ["--canaries"] => Some(Self::Canaries),
             ["--story", name] => Some(Self::Story((*name).to_owned())),
             _ => {
                 let pairs = arguments.chunks(2);
@@ -64,6 +67,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     let outcome = match choice {
         Choice::Checks => checks()?,
         Choice::Weeks(arguments) => weeks(arguments)?,
+        Choice::Canaries => weeks(&["--canaries".to_owned()])?,
         Choice::Story(name) => run_program(cargo().args(["test", "--package", "sim", name]))?,
     };
     Ok(outcome == Outcome::Passed)
@@ -111,6 +115,8 @@ fn weeks(arguments: &[String]) -> Result<Outcome> {
         "sim",
         "--package",
         "sim",
+        "--features",
+        "canaries",
         "--bin",
         "weeks",
         "--",
@@ -156,6 +162,7 @@ mod tests {
             Choice::parse(&["--seed", "7", "--hours", "3"]),
             Some(Choice::Weeks(_))
         ));
+        assert_eq!(Choice::parse(&["--canaries"]), Some(Choice::Canaries));
         assert_eq!(Choice::parse(&["--seed"]), None);
         assert_eq!(Choice::parse(&["--sed", "7"]), None);
     }

@@ -103,6 +103,20 @@ impl<W: World> Service<W> {
         self.begin_leaving(&asked)?.ended().await
     }
 
+    /// `reserve config set KEY VALUE`.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn change_setting(&self, key: &str, value: &str) -> Result<(), Fault> {
+        self.set_config(key, value).await.map(drop)
+    }
+
+    /// Days within which everything is read again, as this Box has been told.
+    #[must_use]
+    pub fn sweep_period_days(&self) -> u16 {
+        self.roster().sweep_period_days()
+    }
+
     /// Warnings and failures that stand: of which kind each is, and what people are told.
     #[must_use]
     pub fn standing_now(&self) -> Vec<(String, String)> {

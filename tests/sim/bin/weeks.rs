@@ -11,11 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sim::{Plan, Trouble, Weathered, weather};
+use sim::{Controls, Mistake, Plan, Trouble, Weathered, weather};
 
 const USAGE: &str = "\
-usage: weeks [--seed N | --seeds A..B | --seconds S --from N] [--hours H] [--boxes N] [--quiet]";
+usage: weeks [--seed N | --seeds A..B | --seconds S --from N] [--hours H] [--boxes N] [--new-drives] [--quiet] | --canaries";
 
+/// A mistake must be caught within so many short lives.
+const CANARY_SEEDS_MAX: u64 = 200;
 /// From so many seeds on, something that never happened is a mistake of the simulation.
 const SEEDS_FOR_REACH: u64 = 10;
 
@@ -28,6 +30,9 @@ struct Choice {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["--canaries"] {
+        return canaries();
+    }
     let Some(choice) = choice(&arguments) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -75,7 +80,7 @@ fn main() -> ExitCode {
         choice.plan.hours,
         dirty.len()
     );
-    let missing = never(&counts);
+    let missing = never(&counts, choice.plan);
     if clean >= SEEDS_FOR_REACH && !missing.is_empty() {
         println!(
             "never happened, so nothing was proven about it: {}",
@@ -90,12 +95,52 @@ fn main() -> ExitCode {
     }
 }
 
+/// Makes every mistake this build can make, until it is caught.
+fn canaries() -> ExitCode {
+    let mut controls = Controls::default();
+    let mut missed = 0;
+    for mistake in Mistake::all() {
+        let began = Instant::now();
+        let caught = mistake.caught(0..CANARY_SEEDS_MAX, &mut controls);
+        let took = began.elapsed().as_secs_f64();
+        match caught {
+            Some((seed, told)) => {
+                println!("{mistake:?}: caught by seed {seed}, {took:.1} s: {told}")
+            }
+            None => {
+                println!("{mistake:?}: NOT caught in {CANARY_SEEDS_MAX} seeds, {took:.1} s");
+                missed += 1;
+            }
+        }
+    }
+    if cfg!(not(feature = "canaries")) {
+        println!(
+            "this build has no mistakes of the product itself: build it with --features canaries"
+        );
+        missed += 1;
+    }
+    if missed > 0 {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
 /// What should have happened some time and did not.
-fn never(counts: &BTreeMap<String, u64>) -> Vec<String> {
+fn never(counts: &BTreeMap<String, u64>, plan: Plan) -> Vec<String> {
     let troubles = Trouble::ALL.iter().map(|trouble| format!("{trouble:?}"));
-    let others = ["asked back", "started", "swept", "healed"].map(str::to_owned);
+    let others = [
+        "asked anywhere",
+        "asked back",
+        "healed",
+        "looked at",
+        "replaced",
+        "started",
+        "swept",
+    ]
+    .map(str::to_owned);
     troubles
         .chain(others)
+        .filter(|what| plan.new_drives || (what != "DriveReplaced" && what != "replaced"))
         .filter(|what| counts.get(what).is_none_or(|times| *times == 0))
         .collect()
 }
@@ -125,6 +170,10 @@ fn choice(arguments: &[String]) -> Option<Choice> {
     while let Some(word) = rest.next() {
         if word == "--quiet" {
             choice.quiet = true;
+            continue;
+        }
+        if word == "--new-drives" {
+            choice.plan.new_drives = true;
             continue;
         }
         let value = rest.next()?;

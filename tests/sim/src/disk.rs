@@ -15,10 +15,15 @@ use reserve::terms::Stamp;
 use reserve::terms::limits::{BLOCK_BYTES, STORE_BUFFER_BYTES, STORE_BUFFERS};
 use reserve::world::{Buffer, Disk, DiskFile};
 
+use crate::faults::Landing;
+use crate::lie::Lie;
 use crate::machine::{Boot, Machine, no_power};
 use crate::platter::{Inode, Platter};
 
 const EINVAL: i32 = 22;
+const BLOCK: u64 = BLOCK_BYTES as u64;
+/// How paths of segments begin.
+const SEGMENTS: &str = "store/seg-";
 
 /// What a new buffer holds: not zeros, so that nobody comes to rely on them.
 const STALE: u8 = 0xa5;
@@ -102,8 +107,8 @@ impl SimDisk {
     ) -> io::Result<T> {
         let path = path.to_owned();
         let takes = cost.time(&self.boot.machine);
-        let done = self.boot.deed(takes, move |machine| {
-            let there = machine.faults.borrow().check_there();
+        let done = self.boot.disk_deed(takes, move |machine| {
+            let there = machine.check_there();
             let result =
                 there.and_then(|()| work(machine, &mut machine.platter.borrow_mut(), &path));
             machine.event(what, &[u64::from(result.is_ok())], path.as_bytes());
@@ -140,6 +145,7 @@ impl Disk for SimDisk {
 
     async fn make_dir(&self, dir: &str) -> io::Result<()> {
         let work = |machine: &Machine, platter: &mut Platter, dir: &str| {
+            machine.faults.borrow().check_writable()?;
             machine.faults.borrow_mut().check_sync()?;
             machine.disk_stats.borrow_mut().dir_syncs += 1;
             platter.make_dir(dir);
@@ -149,11 +155,17 @@ impl Disk for SimDisk {
     }
 
     async fn open(&self, path: &str, create_new: bool) -> io::Result<SimFile> {
-        let work = move |_: &Machine, platter: &mut Platter, path: &str| {
+        let work = move |machine: &Machine, platter: &mut Platter, path: &str| {
             if create_new {
+                machine.faults.borrow().check_writable()?;
                 platter.create(path)
             } else {
-                platter.find(path)
+                let inode = platter.find(path)?;
+                if machine.lie.get() == Some(Lie::TailCut) && path.starts_with(SEGMENTS) {
+                    platter.set_len(inode, platter.len(inode).saturating_sub(2 * BLOCK));
+                    platter.sync(inode, platter.mark());
+                }
+                Ok(inode)
             }
         };
         let inode = self.deed("open", path, Cost::Name, work).await?;
@@ -173,6 +185,7 @@ impl Disk for SimDisk {
             machine.faults.borrow_mut().check_read(path, 0..len)?;
             let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
             platter.read(inode, 0, &mut bytes);
+            machine.bring(&mut bytes);
             Ok(Some(bytes))
         };
         self.deed("read small", path, Cost::Name, work).await
@@ -195,7 +208,8 @@ impl Disk for SimDisk {
     }
 
     async fn remove(&self, path: &str) -> io::Result<()> {
-        let work = |_: &Machine, platter: &mut Platter, path: &str| {
+        let work = |machine: &Machine, platter: &mut Platter, path: &str| {
+            machine.faults.borrow().check_writable()?;
             platter.remove(path);
             Ok(())
         };
@@ -204,7 +218,10 @@ impl Disk for SimDisk {
 
     async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let to = to.to_owned();
-        let work = move |_: &Machine, platter: &mut Platter, from: &str| platter.rename(from, &to);
+        let work = move |machine: &Machine, platter: &mut Platter, from: &str| {
+            machine.faults.borrow().check_writable()?;
+            platter.rename(from, &to)
+        };
         self.deed("rename", from, Cost::Name, work).await
     }
 
@@ -236,7 +253,7 @@ impl SimFile {
         work: impl FnOnce(&Machine, &mut Platter, &str, Inode) -> T + 'static,
     ) -> Option<T> {
         let (path, inode) = (Rc::clone(&self.path), self.inode);
-        let done = self.boot.deed(takes, move |machine| {
+        let done = self.boot.disk_deed(takes, move |machine| {
             work(machine, &mut machine.platter.borrow_mut(), &path, inode)
         });
         done.await
@@ -259,10 +276,12 @@ impl DiskFile for SimFile {
         let takes = Cost::Bytes(len).time(&self.boot.machine);
         let done = self.deed(takes, move |machine, platter, path, inode| {
             let asked = offset..offset + len as u64;
-            let checked = machine.faults.borrow_mut().check_read(path, asked);
+            let there = machine.check_there();
+            let checked = there.and_then(|()| machine.faults.borrow_mut().check_read(path, asked));
             let result = checked.map(|()| {
                 let into = &mut buffer[at..at + len];
                 let there = platter.read(inode, offset, into);
+                machine.bring(&mut into[..there]);
                 machine.event("read", &[inode, offset, len as u64], &into[..there]);
                 let mut stats = machine.disk_stats.borrow_mut();
                 stats.reads += 1;
@@ -286,19 +305,29 @@ impl DiskFile for SimFile {
             return (Err(error), buffer);
         }
         let takes = Cost::Bytes(len).time(&self.boot.machine);
-        let done = self.deed(takes, move |machine, platter, _, inode| {
+        let done = self.deed(takes, move |machine, platter, path, inode| {
             let more = platter.new_bytes(inode, offset, len as u64);
-            let there = machine.faults.borrow().check_there();
+            let there = machine.check_there();
+            let there = there.and_then(|()| machine.faults.borrow().check_writable());
             let checked = match more {
                 0 => there,
-                more => machine
-                    .faults
-                    .borrow_mut()
-                    .check_write(platter.used_bytes(), more),
+                more => there.and_then(|()| {
+                    let mut faults = machine.faults.borrow_mut();
+                    faults.check_write(platter.used_bytes(), more)
+                }),
             };
             let result = checked.map(|()| {
                 let bytes = &buffer[at..at + len];
-                platter.write(inode, offset, bytes);
+                let landing = if path.starts_with(SEGMENTS) {
+                    machine.faults.borrow_mut().landing()
+                } else {
+                    Landing::Right
+                };
+                match landing {
+                    Landing::Right => platter.write(inode, offset, bytes),
+                    Landing::Nowhere => {}
+                    Landing::Elsewhere => platter.write(inode, offset / 2 / BLOCK * BLOCK, bytes),
+                }
                 machine.event("write", &[inode, offset], bytes);
                 let mut stats = machine.disk_stats.borrow_mut();
                 stats.writes += 1;
@@ -317,12 +346,19 @@ impl DiskFile for SimFile {
         let takes = Cost::Sync.time(&self.boot.machine);
         let done = self.deed(takes, move |machine, platter, _, inode| {
             machine.disk_stats.borrow_mut().syncs += 1;
-            let checked = machine.faults.borrow_mut().check_sync();
+            if machine.lie.get() == Some(Lie::NoSync) {
+                return Ok(());
+            }
+            let there = machine.check_there();
+            let checked = there.and_then(|()| machine.faults.borrow_mut().check_sync());
             match &checked {
                 Ok(()) => platter.sync(inode, mark),
                 Err(_) => platter.lose(inode, mark),
             }
             machine.event("sync", &[inode, u64::from(checked.is_ok())], &[]);
+            if machine.lie.get() == Some(Lie::FailedSyncIgnored) {
+                return Ok(());
+            }
             checked
         });
         done.await.unwrap_or_else(|| Err(no_power()))
@@ -352,10 +388,13 @@ impl DiskFile for SimFile {
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
         let takes = Cost::Name.time(&self.boot.machine);
         let done = self.deed(takes, move |machine, platter, _, inode| {
+            machine.check_there()?;
+            machine.faults.borrow().check_writable()?;
             machine.event("set len", &[inode, bytes], &[]);
             platter.set_len(inode, bytes);
+            Ok(())
         });
-        done.await.ok_or_else(no_power)
+        done.await.unwrap_or_else(|| Err(no_power()))
     }
 }
 

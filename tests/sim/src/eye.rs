@@ -45,6 +45,7 @@ impl Eye {
                 .world
                 .box_named(&format!("copy of {}", house.name()));
             let copy = copy.restart();
+            copy.make_timeless();
             copy.copy_disk_of(&house.home);
             if let Ok(loaded) = LoadedBox::load(copy.disk()).await {
                 secrets = Some(loaded.secrets);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
 
 /// Bytes of a disk unless a story makes it smaller.
 const CAPACITY_BYTES_DEFAULT: u64 = 1 << 40;
@@ -21,7 +22,21 @@ pub struct Faults {
     unreadable: Vec<(String, Range<u64>)>,
     reads_to_fail: u32,
     is_gone: bool,
+    is_read_only: bool,
+    writes_to_lose: u32,
+    writes_to_misplace: u32,
     slower: Duration,
+}
+
+/// What a drive does with a write it says it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Landing {
+    /// It is where it belongs.
+    Right,
+    /// It is nowhere.
+    Nowhere,
+    /// It is where it does not belong, and what was there is gone.
+    Elsewhere,
 }
 
 impl Default for Faults {
@@ -33,6 +48,9 @@ impl Default for Faults {
             unreadable: Vec::new(),
             reads_to_fail: 0,
             is_gone: false,
+            is_read_only: false,
+            writes_to_lose: 0,
+            writes_to_misplace: 0,
             slower: Duration::ZERO,
         }
     }
@@ -69,6 +87,42 @@ impl Faults {
     /// The drive does not answer any more: whatever is asked of it fails, until everything is mended.
     pub fn take_away(&mut self) {
         self.is_gone = true;
+    }
+
+    /// The file system has become read-only, as after an error it does not trust itself with.
+    pub fn make_read_only(&mut self) {
+        self.is_read_only = true;
+    }
+
+    /// The next write to a segment is said to be done and is not.
+    pub fn lose_next_write(&mut self) {
+        self.writes_to_lose += 1;
+    }
+
+    /// The next write to a segment lands on what was written before.
+    pub fn misplace_next_write(&mut self) {
+        self.writes_to_misplace += 1;
+    }
+
+    pub(crate) fn landing(&mut self) -> Landing {
+        if self.writes_to_lose > 0 {
+            self.writes_to_lose -= 1;
+            return Landing::Nowhere;
+        }
+        if self.writes_to_misplace > 0 {
+            self.writes_to_misplace -= 1;
+            return Landing::Elsewhere;
+        }
+        Landing::Right
+    }
+
+    /// Whether anything may be changed.
+    pub(crate) fn check_writable(&self) -> io::Result<()> {
+        self.check_there()?;
+        if self.is_read_only {
+            return Err(io::Error::from_raw_os_error(EROFS));
+        }
+        Ok(())
     }
 
     /// Every deed takes so much longer.
@@ -123,7 +177,7 @@ impl Faults {
 
     /// A write that wants new blocks.
     pub(crate) fn check_write(&mut self, used_bytes: u64, more_bytes: u64) -> io::Result<()> {
-        self.check_there()?;
+        self.check_writable()?;
         match &mut self.writes_until_full {
             Some(0) => return Err(io::Error::from_raw_os_error(ENOSPC)),
             Some(left) => *left -= 1,

@@ -54,6 +54,12 @@ impl<W: World> House<W> {
         self.home.name()
     }
 
+    /// Whether its service runs, on a Box that is switched on.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.service.is_some() && self.home.is_on()
+    }
+
     /// Makes it the first Box of a reserve.
     ///
     /// # Errors

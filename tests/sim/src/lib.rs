@@ -6,6 +6,9 @@
 //! - **what was not synced is forgotten** when a Box loses power ([`SimBox::power_cut`]), and its tasks stop where they stand;
 //! - **nothing hangs**: a story that waits for ever runs into a limit of virtual time and fails.
 //!
+//! What can go wrong is in [`Trouble`] (a week's dice throw it), [`Faults`] (a disk as it is now), [`Strike`] (one certain deed of a disk) and
+//! [`Meddling`] (bytes on their way). [`Mistake`]s prove that it bites: each must be caught within a few short lives.
+//!
 //! How it is told apart from the real world on purpose is in [`twins`]. It is not a model of speed: deeds take a few
 //! virtual milliseconds so that they interleave, not as long as real ones.
 
@@ -23,8 +26,11 @@ mod eye;
 mod faults;
 mod house;
 mod liar;
+mod lie;
 mod machine;
+mod meddling;
 mod member;
+mod mistakes;
 mod neighbours;
 mod net;
 mod oracle;
@@ -34,9 +40,11 @@ mod planting;
 mod platter;
 mod reserve;
 mod retrieval;
+mod secrets;
 mod sim_box;
 mod snapshot;
 mod story;
+mod strike;
 mod trace;
 mod tree;
 mod trouble;
@@ -52,7 +60,10 @@ pub use disk::{DiskStats, SimBuffer, SimDisk, SimFile};
 pub use faults::Faults;
 pub use house::{Answer, DATA_PATH, House};
 pub use liar::{Liar, LyingDisk, LyingFile};
+pub use lie::Lie;
+pub use meddling::Meddling;
 pub use member::Member;
+pub use mistakes::{Controls, Mistake};
 pub use neighbours::{Neighbour, Neighbours};
 pub use net::{SimLink, SimListener, SimNet};
 pub use oracle::{Oracle, Taken};
@@ -63,6 +74,7 @@ pub use retrieval::bring_back;
 pub use sim_box::{PowerWasCut, SimBox, SimWorld};
 pub use snapshot::{Kept, TreeSnapshot, differences};
 pub use story::{Ran, run, run_within};
+pub use strike::Strike;
 pub use trace::TraceHash;
 pub use tree::{SimTree, SimTreeFile, SimTreeRoot};
 pub use trouble::Trouble;

@@ -19,11 +19,14 @@ use reserve::terms::Stamp;
 use crate::dice::Dice;
 use crate::disk::{DiskStats, Pool};
 use crate::faults::Faults;
+use crate::lie::Lie;
 use crate::net::Network;
 use crate::platter::{Platter, Torn};
+use crate::strike::{Strike, Strikes};
 use crate::trace::Trace;
 use crate::wood::Wood;
 
+const EIO: i32 = 5;
 /// What every Box's wall clock says when a run begins: the first second of 2026.
 const WALL_START_SECONDS: i64 = 1_767_225_600;
 
@@ -43,10 +46,15 @@ pub(crate) struct Machine {
     pub(crate) platter: RefCell<Platter>,
     pub(crate) wood: RefCell<Wood>,
     pub(crate) faults: RefCell<Faults>,
+    pub(crate) strikes: RefCell<Strikes>,
     pub(crate) disk_stats: RefCell<DiskStats>,
     pub(crate) wall_offset_seconds: Cell<i64>,
     /// How many times as long looks that nobody waits for are apart.
     pub(crate) idleness: Cell<u32>,
+    /// Whether deeds of its disk take no time: nobody else is there to do something meanwhile.
+    pub(crate) is_timeless: Cell<bool>,
+    /// What its disk lies about.
+    pub(crate) lie: Cell<Option<Lie>>,
     alarm: Rc<Alarm>,
     born: Instant,
     is_on: Cell<bool>,
@@ -90,9 +98,12 @@ impl Machine {
             platter: RefCell::default(),
             wood: RefCell::new(Wood::new(ip)),
             faults: RefCell::default(),
+            strikes: RefCell::default(),
             disk_stats: RefCell::default(),
             wall_offset_seconds: Cell::new(0),
             idleness: Cell::new(1),
+            is_timeless: Cell::new(false),
+            lie: Cell::new(None),
             alarm,
             born: now,
             is_on: Cell::new(true),
@@ -134,6 +145,32 @@ impl Machine {
         self.event("storage lost", &[], &[]);
         self.platter.replace(Platter::default());
         self.wood.replace(Wood::new(self.ip));
+        self.faults.replace(Faults::default());
+    }
+
+    /// Whether the drive does anything now.
+    pub(crate) fn check_there(&self) -> io::Result<()> {
+        if self.strikes.borrow().is_now(Strike::Fails) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        self.faults.borrow().check_there()
+    }
+
+    /// Bytes on their way from the disk.
+    pub(crate) fn bring(&self, bytes: &mut [u8]) {
+        if self.strikes.borrow().is_now(Strike::ReadsWrong)
+            && let Ok(at) = usize::try_from(self.dice.below(bytes.len().max(1) as u64))
+            && let Some(byte) = bytes.get_mut(at)
+        {
+            *byte ^= 1;
+        }
+    }
+
+    /// The keeper's drive is replaced by an empty one; people's files are on another.
+    pub(crate) fn lose_drive(&self) {
+        self.power_cut(Torn::Nothing);
+        self.event("drive replaced", &[], &[]);
+        self.platter.replace(Platter::default());
         self.faults.replace(Faults::default());
     }
 
@@ -225,6 +262,35 @@ impl Boot {
             }
         });
         answered.await.ok()
+    }
+}
+
+impl Boot {
+    /// The same for the keeper's disk, where single deeds can be struck.
+    pub(crate) async fn disk_deed<T: 'static>(
+        &self,
+        takes: Duration,
+        work: impl FnOnce(&Machine) -> T + 'static,
+    ) -> Option<T> {
+        if self.machine.is_timeless.get() {
+            return (!self.is_over()).then(|| work(&self.machine));
+        }
+        let done = self.deed(takes, |machine| {
+            let strike = machine.strikes.borrow_mut().begin();
+            let done = (strike != Some(Strike::CutBefore)).then(|| work(machine));
+            machine.strikes.borrow_mut().end();
+            if matches!(strike, Some(Strike::CutBefore | Strike::CutAfter)) {
+                let torn = if machine.dice.coin() {
+                    Torn::SomeBlocks
+                } else {
+                    Torn::Nothing
+                };
+                machine.power_cut(torn);
+                return None;
+            }
+            done
+        });
+        done.await.flatten()
     }
 }
 

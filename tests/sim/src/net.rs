@@ -21,7 +21,9 @@ use reserve::world::{Listener, Net};
 
 use crate::dice::Dice;
 use crate::machine::{Boot, no_power};
+use crate::meddling::Meddling;
 use crate::pipe::{Item, Pipe};
+use crate::secrets::Secrets;
 use crate::trace::Trace;
 
 /// Waits between attempts to connect, in seconds: what Linux does, about two minutes in all.
@@ -39,7 +41,7 @@ pub(crate) struct Network {
     healed: Notify,
     state: RefCell<State>,
     /// What nobody may ever see on the wire, and where it was seen.
-    secrets: RefCell<Vec<Vec<u8>>>,
+    secrets: RefCell<Secrets>,
     leaks: RefCell<Vec<String>>,
 }
 
@@ -50,6 +52,8 @@ struct State {
     partitions: BTreeSet<(IpAddr, IpAddr)>,
     /// How much longer it takes from whom to whom.
     slow: BTreeMap<(IpAddr, IpAddr), Duration>,
+    /// What happens to the next bytes from whom to whom.
+    meddling: BTreeMap<(IpAddr, IpAddr), Meddling>,
     pipes: Vec<Weak<Pipe>>,
     listeners_made: u64,
 }
@@ -161,18 +165,53 @@ impl Network {
         }
     }
 
+    /// All links between two Boxes go dead without a sign.
+    pub(crate) fn forget(&self, one: IpAddr, other: IpAddr) {
+        self.tell("forget", one, other);
+        let state = self.state.borrow();
+        for pipe in state.pipes.iter().filter_map(Weak::upgrade) {
+            if ordered(pipe.from, pipe.to) == ordered(one, other) {
+                pipe.is_dead.set(true);
+            }
+        }
+    }
+
+    pub(crate) fn meddle(&self, from: IpAddr, to: IpAddr, how: Meddling) {
+        self.tell("meddle", from, to);
+        self.state.borrow_mut().meddling.insert((from, to), how);
+    }
+
+    /// Bytes as they arrive, whatever was done to them on the way.
+    fn arriving(&self, pipe: &Pipe, bytes: Vec<u8>) -> Vec<u8> {
+        let way = (pipe.from, pipe.to);
+        let meddling = self.state.borrow_mut().meddling.remove(&way);
+        let Some(meddling) = meddling else {
+            return bytes;
+        };
+        let sent = bytes.len();
+        let bytes = meddling.done_to(bytes, &self.dice);
+        pipe.are_now(sent, bytes.len());
+        bytes
+    }
+
     /// Everybody hears everybody, as fast as ever.
     pub(crate) fn calm(&self) {
         let mut state = self.state.borrow_mut();
         state.partitions.clear();
         state.slow.clear();
+        state.meddling.clear();
         drop(state);
         self.healed.notify_waiters();
     }
 
     /// From now on this must not be seen on any wire.
     pub(crate) fn watch_for(&self, secret: &[u8]) {
-        self.secrets.borrow_mut().push(secret.to_vec());
+        self.secrets.borrow_mut().add(secret);
+    }
+
+    /// What is watched for.
+    pub(crate) fn secrets(&self) -> Vec<Vec<u8>> {
+        self.secrets.borrow().all()
     }
 
     pub(crate) fn leaks(&self) -> Vec<String> {
@@ -180,8 +219,7 @@ impl Network {
     }
 
     fn look_for_secrets(&self, place: &str, bytes: &[u8]) {
-        let secrets = self.secrets.borrow();
-        if secrets.iter().any(|secret| holds(bytes, secret)) {
+        if self.secrets.borrow().are_in(bytes) {
             let leak = format!("something secret was in clear on the wire: {place}");
             self.leaks.borrow_mut().push(leak);
         }
@@ -271,6 +309,13 @@ async fn carry(network: Rc<Network>, pipe: Rc<Pipe>) {
         while network.is_silent(pipe.from, pipe.to) {
             network.healed.notified().await;
         }
+        if pipe.is_dead.get() {
+            continue;
+        }
+        let item = match item {
+            Item::Bytes(bytes) => Item::Bytes(network.arriving(&pipe, bytes)),
+            end => end,
+        };
         let (kind, bytes): (u64, &[u8]) = match &item {
             Item::Bytes(bytes) => (0, bytes),
             Item::Fin => (1, &[]),
@@ -430,19 +475,4 @@ impl Drop for SimLink {
 
 fn ordered(one: IpAddr, other: IpAddr) -> (IpAddr, IpAddr) {
     (one.min(other), one.max(other))
-}
-
-/// Whether these bytes are somewhere in those.
-pub(crate) fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
-    let Some(first) = wanted.first() else {
-        return false;
-    };
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        if rest[at..].starts_with(wanted) {
-            return true;
-        }
-        rest = &rest[at + 1..];
-    }
-    false
 }

@@ -48,6 +48,8 @@ pub struct Oracle {
     known: BTreeMap<(PeerKey, [u8; 32]), usize>,
     /// Since when each Box's wall clock is how far off.
     clocks: BTreeMap<usize, Vec<(Duration, i64)>>,
+    /// When there was nothing in each Box's data set though nobody deleted it.
+    empty: Vec<(usize, Duration, Duration)>,
 }
 
 impl Oracle {
@@ -55,6 +57,30 @@ impl Oracle {
     pub fn clock_was_set(&mut self, house: usize, at: Duration, offset_seconds: i64) {
         let clock = self.clocks.entry(house).or_default();
         clock.push((at, offset_seconds));
+    }
+
+    /// A Box's data set was empty for a while.
+    pub fn was_empty(&mut self, house: usize, from: Duration, until: Duration) {
+        self.empty.push((house, from, until));
+    }
+
+    /// Snapshots of nothing that were taken for what people meant.
+    #[must_use]
+    pub fn accepted_emptiness(&self) -> Vec<String> {
+        let is_empty = |taken: &&Taken| {
+            let within = |(house, from, until): &(usize, Duration, Duration)| {
+                taken.house == *house && taken.from > *from && taken.until < *until
+            };
+            taken.head.head.accepted && self.empty.iter().any(within)
+        };
+        let told = self.taken.iter().filter(is_empty);
+        told.map(|taken| {
+            format!(
+                "snapshot {} of Box {} became the newest though its data set was only away",
+                taken.head.head.number.0, taken.house
+            )
+        })
+        .collect()
     }
 
     /// Hears what every Box says of its newest snapshot now.
@@ -89,7 +115,8 @@ impl Oracle {
         self.taken.iter().filter(|taken| taken.copies_min > 0)
     }
 
-    /// Of what was called protected, all that has fewer good copies than it must (or than `wanted`, if that is more).
+    /// Of what was called protected, all that has fewer good copies than it must (or than `wanted`, if that is more), when so many
+    /// Boxes are hurt that each may lack one.
     ///
     /// # Errors
     /// If it cannot be looked.
@@ -97,6 +124,7 @@ impl Oracle {
         &self,
         reserve: &Reserve<W>,
         wanted: usize,
+        hurt: usize,
     ) -> Answer<Vec<String>> {
         let mut eye = Eye::open(reserve).await?;
         let mut seen = Seen::default();
@@ -104,7 +132,7 @@ impl Oracle {
         for taken in self.protected().rev() {
             let (house, number) = (reserve.houses[taken.house].name(), taken.head.head.number.0);
             match eye.copies(&taken.head, &mut seen).await {
-                Ok((copies, _)) if copies >= taken.copies_min.max(wanted) => {}
+                Ok((copies, _)) if copies + hurt >= taken.copies_min.max(wanted) => {}
                 Ok((copies, id)) => told.push(format!(
                     "of snapshot {number} of {house}, chunk {} has {copies} good copies",
                     id.short()

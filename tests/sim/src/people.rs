@@ -21,6 +21,9 @@ const WORDS: [&str; 8] = [
     "tax", "photo", "letter", "garden", "song", "map", "diary", "list",
 ];
 
+/// Where files are while the data set is empty.
+const AWAY_PATH: &str = "/away";
+
 /// What a text is marked with that must never be seen outside its Box.
 pub const MARK: &[u8] = b"PLAINTEXT-OF-SOMEBODY-";
 
@@ -33,6 +36,7 @@ pub struct People {
     now: TreeSnapshot,
     history: BTreeMap<Vec<u8>, Vec<Version>>,
     made: u64,
+    away_since: Option<Duration>,
     /// Changes of each kind, by name.
     pub deeds: BTreeMap<&'static str, u64>,
 }
@@ -48,6 +52,7 @@ impl People {
             now: TreeSnapshot::new(),
             history: BTreeMap::new(),
             made: 0,
+            away_since: None,
             deeds: BTreeMap::new(),
         };
         home.tree().mkdir(DATA_PATH)?;
@@ -56,6 +61,37 @@ impl People {
         }
         people.remember(home, now)?;
         Ok(people)
+    }
+
+    /// What the data set names is empty from now on: its disk is not mounted.
+    ///
+    /// # Errors
+    /// If the tree cannot be written.
+    pub fn go_away(&mut self, home: &SimBox, now: Duration) -> io::Result<()> {
+        home.tree().rename_path(DATA_PATH, AWAY_PATH)?;
+        home.tree().mkdir(DATA_PATH)?;
+        self.away_since = Some(now);
+        self.remember(home, now)
+    }
+
+    /// Whether nothing is where the files should be.
+    #[must_use]
+    pub fn are_away(&self) -> bool {
+        self.away_since.is_some()
+    }
+
+    /// Everything is where it was; since when it was not.
+    ///
+    /// # Errors
+    /// If the tree cannot be written.
+    pub fn come_back(&mut self, home: &SimBox, now: Duration) -> io::Result<Option<Duration>> {
+        let Some(since) = self.away_since.take() else {
+            return Ok(None);
+        };
+        home.tree().remove(DATA_PATH)?;
+        home.tree().rename_path(AWAY_PATH, DATA_PATH)?;
+        self.remember(home, now)?;
+        Ok(Some(since))
     }
 
     /// Does one thing to the files.

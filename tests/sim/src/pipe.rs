@@ -3,7 +3,7 @@
 //! Invariants: bytes arrive in order or not at all; at most [`PIPE_BYTES_MAX`] are between the two ends; the end comes after
 //! every byte that arrived before it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
@@ -46,6 +46,8 @@ pub(crate) struct Pipe {
     pub(crate) latency: Duration,
     /// The other direction of the same link.
     pub(crate) back: Weak<Pipe>,
+    /// What is sent into it arrives nowhere.
+    pub(crate) is_dead: Cell<bool>,
     /// Wakes whoever carries.
     pub(crate) sent: Notify,
     state: RefCell<State>,
@@ -79,6 +81,7 @@ impl Pipe {
             to,
             latency,
             back,
+            is_dead: Cell::new(false),
             sent: Notify::new(),
             state: RefCell::new(state),
         }
@@ -91,7 +94,9 @@ impl Pipe {
             Writer::Shut => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Writer::Open => {}
         }
-        let len = bytes.len().min(PIPE_BYTES_MAX - state.between_bytes);
+        let len = bytes
+            .len()
+            .min(PIPE_BYTES_MAX.saturating_sub(state.between_bytes));
         if len == 0 && !bytes.is_empty() {
             state.writing = Some(cx.waker().clone());
             return Poll::Pending;
@@ -173,6 +178,12 @@ impl Pipe {
     pub(crate) fn is_over(&self) -> bool {
         let state = self.state.borrow();
         state.wire.is_empty() && state.writer != Writer::Open
+    }
+
+    /// Of bytes between the ends, so many were sent and so many arrive.
+    pub(crate) fn are_now(&self, sent: usize, arriving: usize) {
+        let mut state = self.state.borrow_mut();
+        state.between_bytes = state.between_bytes - sent + arriving;
     }
 
     /// Hands over what arrived. False if nobody was there to take it.

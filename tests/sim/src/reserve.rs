@@ -8,6 +8,7 @@ use reserve::console::service::Service;
 use reserve::world::World;
 
 use crate::house::{Answer, House};
+use crate::secrets;
 use crate::sim_box::{SimBox, SimWorld};
 
 /// What people call their Boxes.
@@ -43,6 +44,9 @@ impl<W: World> Reserve<W> {
             every_minutes,
         };
         reserve.houses[0].found(every_minutes).await?;
+        for key in secrets::keys_of(&reserve.houses[0].home).await? {
+            reserve.world.watch_for(&key);
+        }
         reserve.houses[0].start().await?;
         for at in 1..reserve.houses.len() {
             reserve.take_in(at, 0, None).await?;
@@ -64,6 +68,23 @@ impl<W: World> Reserve<W> {
             .join(&ticket, replaces, self.every_minutes)
             .await?;
         self.houses[at].start().await
+    }
+
+    /// Has one Box shut out another, of which nothing is left, and take in what stands in its place now.
+    ///
+    /// # Errors
+    /// As the product says.
+    pub async fn replace(&mut self, at: usize, by: usize, name: &str) -> Answer<()> {
+        let service = self.service(by).ok_or("the inviter does not run")?;
+        let (home, lost) = (self.houses[by].home.clone(), name.to_owned());
+        // That it is shut out already is no obstacle.
+        let _ = home
+            .run(async move { service.remove_box(&lost, true).await })
+            .await?;
+        for key in secrets::keys_of(&self.houses[by].home).await? {
+            self.world.watch_for(&key);
+        }
+        self.take_in(at, by, Some(name)).await
     }
 
     /// A Box's service, if it runs.

@@ -17,9 +17,12 @@ use crate::clock::{SimClock, SimEntropy};
 use crate::dice::Dice;
 use crate::disk::{DiskStats, SimDisk};
 use crate::faults::Faults;
+use crate::lie::Lie;
 use crate::machine::{Alarm, Boot, Machine};
+use crate::meddling::Meddling;
 use crate::net::{Network, SimNet};
 use crate::platter::Torn;
+use crate::strike::Strike;
 use crate::trace::{Trace, TraceHash};
 use crate::tree::SimTree;
 
@@ -121,6 +124,30 @@ impl SimWorld {
         self.shared.network.reset(one.ip(), other.ip());
     }
 
+    /// All links between two Boxes go dead, and nobody is told: what is sent into them arrives nowhere. New ones work.
+    pub fn forget_links(&self, one: &SimBox, other: &SimBox) {
+        self.shared.network.forget(one.ip(), other.ip());
+    }
+
+    /// Something on the way does this to the next bytes from one Box to another.
+    pub fn meddle(&self, from: &SimBox, to: &SimBox, how: Meddling) {
+        self.shared.network.meddle(from.ip(), to.ip(), how);
+    }
+
+    /// Nothing is read on a Box any more, whoever sends; it can still send.
+    pub fn stop_reading(&self, at: &SimBox) {
+        for from in self.shared.machines.borrow().values() {
+            self.shared.network.silence(from.ip, at.ip());
+        }
+    }
+
+    /// It reads again.
+    pub fn read_again(&self, at: &SimBox) {
+        for from in self.shared.machines.borrow().values() {
+            self.shared.network.hear(from.ip, at.ip());
+        }
+    }
+
     /// Ends everything that is wrong with the network.
     pub fn calm_network(&self) {
         self.shared.network.calm();
@@ -129,6 +156,12 @@ impl SimWorld {
     /// From now on these bytes must not be seen on any wire.
     pub fn watch_for(&self, secret: &[u8]) {
         self.shared.network.watch_for(secret);
+    }
+
+    /// What must not be seen on any wire.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Vec<u8>> {
+        self.shared.network.secrets()
     }
 
     /// Where something that must not be seen was seen, one sentence each.
@@ -198,6 +231,11 @@ impl SimBox {
         self.boot.machine.lose_storage();
     }
 
+    /// The keeper's drive is replaced by an empty one: the power is cut, and all that is left are people's files.
+    pub fn lose_drive(&self) {
+        self.boot.machine.lose_drive();
+    }
+
     /// Runs work on this Box to its end, unless the power is cut before.
     ///
     /// # Errors
@@ -219,6 +257,22 @@ impl SimBox {
         change(&mut self.boot.machine.faults.borrow_mut())
     }
 
+    /// Strikes one deed of the disk: that many deeds from now, 0 being the next.
+    pub fn strike(&self, deeds: u64, strike: Strike) {
+        self.boot.machine.strikes.borrow_mut().plan(deeds, strike);
+    }
+
+    /// Nothing is struck any more. Whether the deed that was to be had come already.
+    #[must_use]
+    pub fn call_off_strike(&self) -> bool {
+        self.boot.machine.strikes.borrow_mut().call_off()
+    }
+
+    /// Has deeds of the disk take no time.
+    pub fn make_timeless(&self) {
+        self.boot.machine.is_timeless.set(true);
+    }
+
     /// What the disk did since the Box was made.
     #[must_use]
     pub fn disk_stats(&self) -> DiskStats {
@@ -228,6 +282,17 @@ impl SimBox {
     /// Sets this Box's wall clock apart from the others', in seconds.
     pub fn set_wall_offset(&self, seconds: i64) {
         self.boot.machine.wall_offset_seconds.set(seconds);
+    }
+
+    /// Seconds since 1970 by a clock that goes right.
+    #[must_use]
+    pub fn wall_seconds(&self) -> i64 {
+        self.boot.machine.wall().seconds - self.wall_offset()
+    }
+
+    /// Has its disk lie about something from now on.
+    pub fn lie_about(&self, lie: Option<Lie>) {
+        self.boot.machine.lie.set(lie);
     }
 
     /// Has looks that nobody waits for be so many times as far apart as in life, for weeks that are quick to run.
@@ -271,6 +336,9 @@ impl SimBox {
     pub fn copy_disk_of(&self, other: &Self) {
         let copy = other.boot.machine.platter.borrow().durable_copy();
         self.boot.machine.platter.replace(copy);
+        let mut faults = other.boot.machine.faults.borrow().clone();
+        faults.pass();
+        self.boot.machine.faults.replace(faults);
     }
 
     /// Where it is called.

@@ -36,15 +36,35 @@ pub enum Trouble {
     LineSlow,
     /// A clock is set, by minutes or by years.
     ClockSet,
+    /// A Box starts without knowing the time, and learns it later.
+    NoClock,
+    /// The file system takes nothing any more, for a while.
+    ReadOnly,
+    /// Some bytes between two Boxes are left out.
+    BytesLost,
+    /// The same bytes arrive again.
+    BytesTwice,
+    /// A bit of what is under way is changed.
+    BytesForged,
+    /// Links between two Boxes go dead, and nobody is told.
+    HalfOpen,
+    /// A Box reads nothing that is sent to it.
+    StopsReading,
+    /// What a data set names is empty for a while: its disk is not mounted, or somebody moved it away.
+    Emptied,
+    /// Two Boxes that do not hear each other are told different settings.
+    SettingsApart,
     /// A bit of the store rots.
     BitRot,
     /// A part of the store cannot be read any more.
     BadSector,
+    /// The drive with all that a keeper is dies; a new one is put in, and the Box is taken in again in its own place.
+    DriveReplaced,
 }
 
 impl Trouble {
     /// All of it.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 25] = [
         Self::PowerCut,
         Self::TornPowerCut,
         Self::LongSleep,
@@ -58,17 +78,33 @@ impl Trouble {
         Self::LinksReset,
         Self::LineSlow,
         Self::ClockSet,
+        Self::NoClock,
+        Self::ReadOnly,
+        Self::BytesLost,
+        Self::BytesTwice,
+        Self::BytesForged,
+        Self::HalfOpen,
+        Self::StopsReading,
+        Self::Emptied,
+        Self::SettingsApart,
         Self::BitRot,
         Self::BadSector,
+        Self::DriveReplaced,
     ];
 
-    /// What comes next.
+    /// What comes next; drives are replaced in weeks that want it.
     #[must_use]
-    pub fn pick(dice: &Dice) -> Self {
-        // Days of sleep are rare, or nobody would ever be awake.
+    pub fn pick(dice: &Dice, new_drives: bool) -> Self {
         loop {
             let at = usize::try_from(dice.below(Self::ALL.len() as u64)).unwrap_or(0);
-            if Self::ALL[at] != Self::LongSleep || dice.below(40) == 0 {
+            // Days of sleep are rare, or nobody would ever be awake; and so are new drives.
+            let one_in = match Self::ALL[at] {
+                Self::LongSleep => 40,
+                Self::DriveReplaced => 4,
+                _ => 1,
+            };
+            let is_wanted = new_drives || Self::ALL[at] != Self::DriveReplaced;
+            if is_wanted && dice.below(one_in) == 0 {
                 return Self::ALL[at];
             }
         }
@@ -77,7 +113,7 @@ impl Trouble {
     /// Whether it hurts copies that were acknowledged.
     #[must_use]
     pub fn hurts(self) -> bool {
-        matches!(self, Self::BitRot | Self::BadSector)
+        matches!(self, Self::BitRot | Self::BadSector | Self::DriveReplaced)
     }
 
     /// How long it lasts.
@@ -88,13 +124,25 @@ impl Trouble {
                 return Duration::from_secs(26 * 3600)
                     + dice.time_below(Duration::from_secs(4 * 3600));
             }
-            Self::PowerCut | Self::TornPowerCut | Self::DriveAway => Duration::from_secs(600),
-            Self::DiskFull | Self::DiskSlow | Self::LineSlow => Duration::from_secs(1200),
-            Self::Partition | Self::OneWay => Duration::from_secs(2400),
+            Self::PowerCut | Self::TornPowerCut | Self::DriveAway | Self::DriveReplaced => {
+                Duration::from_secs(600)
+            }
+            Self::DiskFull
+            | Self::DiskSlow
+            | Self::LineSlow
+            | Self::NoClock
+            | Self::ReadOnly
+            | Self::StopsReading => Duration::from_secs(1200),
+            Self::Partition | Self::OneWay | Self::SettingsApart => Duration::from_secs(2400),
+            Self::Emptied => Duration::from_secs(3 * 3600),
             Self::ReadsFail
             | Self::SyncFails
             | Self::LinksReset
             | Self::ClockSet
+            | Self::BytesLost
+            | Self::BytesTwice
+            | Self::BytesForged
+            | Self::HalfOpen
             | Self::BitRot
             | Self::BadSector => Duration::from_secs(60),
         };

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use reserve::world::{Clock, World};
-use sim::{Answer, Liar, Plan, Reserve, SimWorld, run, weather};
+use sim::{Answer, Lie, Plan, Reserve, SimWorld, run, weather};
 
 /// Short enough for a test; whole weeks are run by `cargo xtask sim`.
 const MORNING: Plan = Plan {
     boxes: 3,
     hours: 6,
     every_minutes: 30,
+    new_drives: false,
+    lie: None,
 };
 
 #[test]
@@ -26,7 +28,11 @@ fn a_morning_of_trouble_ends_well_and_is_the_same_with_the_same_seed() {
 
 #[test]
 fn keepers_that_acknowledge_before_syncing_are_caught_in_a_morning() {
-    let caught = (0..20).any(|seed| !weather(seed, MORNING, Liar::new).wrong.is_empty());
+    let lying = Plan {
+        lie: Some(Lie::NoSync),
+        ..MORNING
+    };
+    let caught = (0..20).any(|seed| !weather(seed, lying, |home| home).wrong.is_empty());
     assert!(caught, "twenty mornings of lies went unnoticed");
 }
 

@@ -1,5 +1,6 @@
 //! When things are calm: what was called protected is asked back; and at the end of a week all must become well again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use reserve::world::World;
@@ -7,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{RECOVERY_MAX, START_MAX, Week};
 use crate::oracle::Taken;
+use crate::secrets;
 
 impl<W: World> Week<W> {
     /// Everything that passes has passed, and all Boxes are on.
@@ -22,13 +24,58 @@ impl<W: World> Week<W> {
             self.reserve.houses[at].home.faults(crate::Faults::pass);
             self.boot(at).await;
         }
+        if let Some(at) = self.drive_is_dead {
+            self.replace(at).await;
+            if let Some(why) = self.why_not_replaced.take() {
+                self.tell(format!(
+                    "a Box with a new drive was not taken in again: {why}"
+                ));
+            }
+        }
         if !self.reserve.meet().await {
             self.tell("the Boxes did not meet though nothing was in their way");
         }
     }
 
+    /// In the middle of everything: whatever was called protected has its copies, and nothing secret lies about.
+    pub(super) async fn look(&mut self) {
+        let hurt = usize::from(self.hurt.is_some());
+        match self.oracle.endangered(&self.reserve, 0, hurt).await {
+            Ok(told) => told.into_iter().take(3).for_each(|told| self.tell(told)),
+            Err(error) => self.tell(error),
+        }
+        for told in secrets::on_disks(&self.reserve) {
+            self.tell(told);
+        }
+        for told in self.oracle.accepted_emptiness() {
+            self.tell(told);
+        }
+        self.count("looked at");
+    }
+
+    /// Asks for one snapshot on any Box, hurt or not, while all are in reach: damage somewhere is no reason to get nothing.
+    async fn ask_anywhere(&mut self) {
+        let Some(taken) = self.oracle.protected().next_back().cloned() else {
+            return;
+        };
+        let on = self.hurt.unwrap_or_else(|| self.any(self.plan.boxes));
+        if !self.reserve.houses[on].runs() {
+            return;
+        }
+        self.count("asked anywhere");
+        let people = &self.people[taken.house];
+        for told in self
+            .oracle
+            .ask_back(&self.reserve, on, &taken, people)
+            .await
+        {
+            self.tell(told);
+        }
+    }
+
     /// Asks for some of what was called protected, on Boxes that are not hurt, without the one that is.
     pub(super) async fn ask_back(&mut self, times: usize) {
+        self.ask_anywhere().await;
         if let Some(hurt) = self.hurt {
             for other in (0..self.plan.boxes).filter(|other| *other != hurt) {
                 let (one, other) = (
@@ -72,7 +119,11 @@ impl<W: World> Week<W> {
     /// The faults stop: within a bounded time everything is protected again and all damage healed, and nobody stands in the way.
     pub(super) async fn recover(&mut self) {
         self.agenda.clear();
+        for at in 0..self.plan.boxes {
+            self.bring_files_back(at);
+        }
         self.calm().await;
+        self.look().await;
         for at in 0..self.plan.boxes {
             self.reserve.houses[at].home.faults(crate::Faults::clear);
         }
@@ -136,6 +187,11 @@ impl<W: World> Week<W> {
     async fn unwell(&self) -> Vec<String> {
         let mut told = Vec::new();
         let mut factor = 0;
+        let running = self.reserve.houses.iter().flat_map(|house| &house.service);
+        let settings: BTreeSet<u16> = running.map(|service| service.sweep_period_days()).collect();
+        if settings.len() > 1 {
+            told.push(format!("not all Boxes agree on a setting: {settings:?}"));
+        }
         for house in &self.reserve.houses {
             let name = house.name();
             let Some(service) = &house.service else {
@@ -163,7 +219,7 @@ impl<W: World> Week<W> {
             }
         }
         if told.is_empty() {
-            match self.oracle.endangered(&self.reserve, factor).await {
+            match self.oracle.endangered(&self.reserve, factor, 0).await {
                 Ok(endangered) => told.extend(endangered.into_iter().take(5)),
                 Err(error) => told.push(error.to_string()),
             }

@@ -3,6 +3,7 @@
 
 mod disasters;
 mod reserve_of_three;
+mod steps;
 
 use std::time::Duration;
 

@@ -1,0 +1,89 @@
+//! Whether the simulated world bites: mistakes that are made on purpose, each of which must be caught within a few short lives.
+//!
+//! A life without the mistake is lived from the same seed first: only if that one is clean does it mean anything that the other is not.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::catch_unwind;
+
+#[cfg(feature = "canaries")]
+use reserve::terms::canary::{self, Canary};
+
+use crate::lie::Lie;
+use crate::week::{Plan, Weathered, weather};
+
+/// What lives are lived to catch a mistake.
+const SHORT: Plan = Plan {
+    boxes: 3,
+    hours: 5,
+    every_minutes: 20,
+    new_drives: false,
+    lie: None,
+};
+
+/// A mistake made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mistake {
+    /// Of the world, which lies about a disk.
+    Lie(Lie),
+    /// Of the product itself.
+    #[cfg(feature = "canaries")]
+    Canary(Canary),
+}
+
+/// Lives that were lived without any mistake, by seed: whether they were clean.
+#[derive(Default)]
+pub struct Controls(BTreeMap<u64, bool>);
+
+impl Mistake {
+    /// All that this build can make.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let lies = Lie::ALL.into_iter().map(Self::Lie);
+        #[cfg(feature = "canaries")]
+        let lies = lies.chain(Canary::ALL.into_iter().map(Self::Canary));
+        lies.collect()
+    }
+
+    /// The first of these seeds whose life goes wrong with this mistake and well without it, and what was told then.
+    #[must_use]
+    pub fn caught(self, seeds: Range<u64>, controls: &mut Controls) -> Option<(u64, String)> {
+        for seed in seeds {
+            let lived = self.lived(seed);
+            let Some(told) = lived.wrong.first() else {
+                continue;
+            };
+            let is_clean = *controls
+                .0
+                .entry(seed)
+                .or_insert_with(|| weather_or_panic(seed, None).wrong.is_empty());
+            if is_clean {
+                return Some((seed, told.clone()));
+            }
+        }
+        None
+    }
+
+    fn lived(self, seed: u64) -> Weathered {
+        match self {
+            Self::Lie(lie) => weather_or_panic(seed, Some(lie)),
+            #[cfg(feature = "canaries")]
+            Self::Canary(canary) => {
+                canary::sing(Some(canary));
+                let lived = weather_or_panic(seed, None);
+                canary::sing(None);
+                lived
+            }
+        }
+    }
+}
+
+/// A life; a panic in it is something that was told.
+fn weather_or_panic(seed: u64, lie: Option<Lie>) -> Weathered {
+    let plan = Plan { lie, ..SHORT };
+    let lived = catch_unwind(|| weather(seed, plan, |home| home));
+    lived.unwrap_or_else(|_| Weathered {
+        wrong: vec!["a panic; its message is above".to_owned()],
+        ..Weathered::default()
+    })
+}
