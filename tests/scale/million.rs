@@ -128,6 +128,8 @@ fn forge_store(dir: &Path) {
     let store = dir.join("store");
     std::fs::remove_dir_all(&store).unwrap();
     std::fs::create_dir(&store).unwrap();
+    // It is another store than the one this Box remembers.
+    std::fs::remove_file(dir.join("store-id")).unwrap();
     for number in 1..=SEGMENTS {
         forge_segment(&store, number);
     }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use sim::{Controls, Mistake, Plan, Trouble, Weathered, weather};
 
 const USAGE: &str = "\
-usage: weeks [--seed N | --seeds A..B | --seconds S --from N] [--hours H] [--boxes N] [--new-drives] [--quiet] | --canaries";
+usage: weeks [--seed N | --seeds A..B | --seconds S --from N] [--hours H] [--boxes N] [--new-drives] [--quiet] | --canaries [SEEDS]";
 
 /// A mistake must be caught within so many short lives.
 const CANARY_SEEDS_MAX: u64 = 200;
@@ -30,8 +30,15 @@ struct Choice {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments == ["--canaries"] {
-        return canaries();
+    if let Some(("--canaries", most)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        let most = most
+            .first()
+            .map_or(Ok(CANARY_SEEDS_MAX), |most| most.parse());
+        let Ok(most) = most else {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        };
+        return canaries(most);
     }
     let Some(choice) = choice(&arguments) else {
         eprintln!("{USAGE}");
@@ -96,19 +103,19 @@ fn main() -> ExitCode {
 }
 
 /// Makes every mistake this build can make, until it is caught.
-fn canaries() -> ExitCode {
+fn canaries(seeds_max: u64) -> ExitCode {
     let mut controls = Controls::default();
     let mut missed = 0;
     for mistake in Mistake::all() {
         let began = Instant::now();
-        let caught = mistake.caught(0..CANARY_SEEDS_MAX, &mut controls);
+        let caught = mistake.caught(0..seeds_max, &mut controls);
         let took = began.elapsed().as_secs_f64();
         match caught {
             Some((seed, told)) => {
                 println!("{mistake:?}: caught by seed {seed}, {took:.1} s: {told}")
             }
             None => {
-                println!("{mistake:?}: NOT caught in {CANARY_SEEDS_MAX} seeds, {took:.1} s");
+                println!("{mistake:?}: NOT caught in {seeds_max} seeds, {took:.1} s");
                 missed += 1;
             }
         }

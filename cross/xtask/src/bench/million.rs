@@ -116,6 +116,8 @@ pub fn fill(stage: &Stage, full: &mut BoxProcess<'_>, divisor: u32) -> Result<()
     let store = full.dir().join("store");
     super::stage::remove(&store)?;
     std::fs::create_dir(&store)?;
+    // It is another store than the one this Box remembers.
+    std::fs::remove_file(full.dir().join("store-id")).context("store-id cannot be removed")?;
     let mut left = (CHUNKS / divisor).max(1);
     for number in 1.. {
         stage.go_on()?;
