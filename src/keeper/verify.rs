@@ -43,7 +43,7 @@ pub enum Pace {
 pub enum Which {
     /// Everything.
     All,
-    /// What the sweep's plan has for now, one after the other: see [`super::sweep_plan`].
+    /// What the sweep's plan has for now, one after the other: see `keeper/sweep_plan`.
     Due,
 }
 
