@@ -7,11 +7,9 @@ pub enum Lie {
     NoSync,
     /// A sync that failed is taken for one that worked.
     FailedSyncIgnored,
-    /// The end of what was acknowledged is cut when a segment is opened again.
-    TailCut,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::NoSync, Self::FailedSyncIgnored, Self::TailCut];
+    pub const ALL: [Self; 2] = [Self::NoSync, Self::FailedSyncIgnored];
 }
