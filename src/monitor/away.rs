@@ -1,7 +1,7 @@
 //! Who has been away for so long that its copies are made elsewhere. Pure.
 //!
 //! Counted is time in which this Box ran and did not meet the other, so neither a clock that jumps nor a Box that was itself switched
-//! off makes anybody absent. It survives restarts of this Box in a small file.
+//! off makes anybody absent. It is counted anew when this Box restarts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::terms::canary::{self, Canary};
 use crate::terms::limits::KEEPER_AWAY_SECONDS_MAX;
 use crate::terms::{PeerKey, SnapshotNumber, Stamp};
 use crate::world::Moment;
@@ -102,12 +101,7 @@ impl Protection {
             .filter(counts)
             .map(|proof| proof.at)
             .collect();
-        let absent = if canary::sings(Canary::CountUnasked) {
-            0
-        } else {
-            others.len() - confirmed.len()
-        };
-        let absent = u32::try_from(absent).unwrap_or(u32::MAX);
+        let absent = u32::try_from(others.len() - confirmed.len()).unwrap_or(u32::MAX);
         let copies = factor.saturating_sub(absent);
         let since = match self.shown {
             Some((shown, since)) if shown == copies => since,
