@@ -9,7 +9,6 @@
 
 use std::cell::Cell;
 use std::io;
-use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
@@ -29,16 +28,12 @@ use super::walk::joined;
 use crate::format::record::{self, RecordHeader};
 use crate::format::{decode_file, encode_file};
 use crate::keeper::placement::ranking;
-use crate::keeper::{Ask, Keepers};
+use crate::keeper::{Ask, Keepers, Pace, Rest};
 use crate::world::{Clock, Disk, Stat, Tree, TreeFile, World};
 
 const SWEPT: &str = "how far files were read again";
 const DIR: &str = "author";
 const PATH: &str = "author/swept";
-/// A gentle reading rests after so much
-const REST_AFTER_BYTES: u64 = 1 << 20;
-/// for so long.
-const REST: Duration = Duration::from_millis(20);
 /// Files that are named in a report.
 const NAMED_MAX: usize = 64;
 
@@ -52,6 +47,16 @@ pub enum Extent {
     },
     /// Everything, now.
     All,
+}
+
+impl Extent {
+    /// What a person waits for is read at full speed.
+    const fn pace(self) -> Pace {
+        match self {
+            Self::Due { .. } => Pace::Gentle,
+            Self::All => Pace::Full,
+        }
+    }
 }
 
 /// How far a sweep of files is.
@@ -126,12 +131,11 @@ pub async fn sweep_files<W: World, K: Keepers>(
         keepers,
         identity,
         sizes,
-        is_gentle: extent != Extent::All,
+        rest: Rest::new(extent.pace(), true),
         sealer: None,
         swept,
         found: FileSweep::default(),
         known: Rotten::load(disk).await,
-        unrested: 0,
         progress,
     };
     let known_before = sweep.known.clone();
@@ -171,13 +175,12 @@ struct Sweep<'a, W: World, K: Keepers> {
     keepers: &'a K,
     identity: &'a AuthorIdentity,
     sizes: Sizes,
-    is_gentle: bool,
+    rest: Rest,
     /// Made when the first large file is met: its contexts take memory.
     sealer: Option<Sealer>,
     swept: SweptTo,
     found: FileSweep,
     known: Rotten,
-    unrested: u64,
     progress: &'a FileProgress,
 }
 
@@ -263,7 +266,7 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
         let verdict = match &draft.what {
             Made::Packed { name, .. } => {
                 let most = self.sizes.small_file_bytes_max + 1;
-                self.rest(bytes.unwrap_or(0)).await;
+                self.looked_at(bytes.unwrap_or(0)).await;
                 match tree.read_many(vec![at.clone()], most).await.pop() {
                     Some(Ok(whole)) if !same_contents(&before, &whole.stat) => Verdict::Touched,
                     Some(Ok(whole)) if self.identity.keys.lookup_name(&whole.bytes) == *name => {
@@ -318,7 +321,7 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
                 match piece {
                     MadePiece::Hole(bytes) => offset += bytes,
                     MadePiece::Data(chunk, bytes) => {
-                        self.rest(u64::from(*bytes)).await;
+                        self.looked_at(u64::from(*bytes)).await;
                         plain.clear();
                         let want = *bytes as usize;
                         while plain.len() < want {
@@ -384,15 +387,10 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
         Ok(None)
     }
 
-    /// Leaves the disk and the processor to others from time to time.
-    async fn rest(&mut self, bytes: u64) {
-        self.unrested = self.unrested.saturating_add(bytes);
-        if self.is_gentle && self.unrested >= REST_AFTER_BYTES {
-            self.unrested = 0;
-            self.world.clock().sleep(REST).await;
-        } else {
-            tokio::task::yield_now().await;
-        }
+    /// So much is looked at: the disk and the processor are left to others from time to time.
+    async fn looked_at(&mut self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.rest.take(self.world, bytes, false).await;
     }
 }
 

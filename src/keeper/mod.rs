@@ -73,6 +73,7 @@ pub use presence::{Presence, begin_anew, presence};
 pub use refuse::StoreError;
 pub use remote::{RemoteKeeper, read_head_list};
 pub use repair::Repaired;
+pub use rest::Rest;
 pub use serve::{Host, Server};
 pub use store::{Store, StoreConfig, StoreFigures};
 pub use verify::{Pace, SweepProgress, SweepReport, Which};

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::holding::Inner;
 use super::verify::Pace;
 use crate::terms::limits::STORE_BUFFER_BYTES;
 use crate::world::{Clock, Disk, Moment, World};
 
 /// Gives way to others, a buffer at a time.
-pub(super) struct Rest {
+pub struct Rest {
     pace: Pace,
     is_patient: bool,
     bytes: usize,
@@ -38,7 +37,8 @@ impl Pressure {
 
 impl Rest {
     /// At this pace; the patient also wait while the disk is busy with something else.
-    pub(super) fn new(pace: Pace, is_patient: bool) -> Self {
+    #[must_use]
+    pub fn new(pace: Pace, is_patient: bool) -> Self {
         Self {
             pace,
             is_patient,
@@ -48,24 +48,22 @@ impl Rest {
         }
     }
 
-    /// So many bytes were looked at.
-    pub(super) async fn take<W: World>(&mut self, inner: &Inner<W>, bytes: usize) {
-        self.bytes += bytes;
+    /// So many bytes were looked at. In a hurry, since somebody waits for this to end, there is no rest.
+    pub async fn take<W: World>(&mut self, world: &W, bytes: usize, in_a_hurry: bool) {
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes < STORE_BUFFER_BYTES {
             return;
         }
         self.bytes = 0;
-        // Also while somebody waits behind a gentle reading.
-        if self.pace == Pace::Full || inner.hurried.get() {
+        if self.pace == Pace::Full || in_a_hurry {
             tokio::task::yield_now().await;
             return;
         }
-        let clock = inner.world.clock();
+        let clock = world.clock();
         let now = clock.now();
         let worked = self.since.map_or(Duration::ZERO, |since| now.since(since));
         let is_busy = self.is_patient
-            && (worked > SLOW_READ
-                || self.pressure.percent(&inner.world, now).await >= BUSY_PERCENT);
+            && (worked > SLOW_READ || self.pressure.percent(world, now).await >= BUSY_PERCENT);
         let rest = match is_busy {
             true => BUSY_REST,
             false => (worked * 3).min(REST_MAX),

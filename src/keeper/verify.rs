@@ -103,11 +103,14 @@ impl<W: World> Store<W> {
         progress: &SweepProgress,
     ) -> Result<SweepReport, StoreError> {
         let inner = self.inner();
-        if pace == Pace::Full {
-            inner.hurried.set(true);
-        }
+        let is_waited_for = pace == Pace::Full;
+        inner
+            .hurried
+            .set(inner.hurried.get() + usize::from(is_waited_for));
         let _turn = inner.verifying.lock().await;
-        inner.hurried.set(false);
+        inner
+            .hurried
+            .set(inner.hurried.get() - usize::from(is_waited_for));
         let mut report = SweepReport::default();
         let all: Vec<u32> = match which {
             Which::All => inner.segments_to_read().await?.into_keys().collect(),
@@ -341,7 +344,8 @@ impl<W: World> Inner<W> {
                 Err(()) => {
                     // Its buffers are given back before another is taken.
                     reading = None;
-                    rest.take(self, STORE_BUFFER_BYTES).await;
+                    rest.take(&self.world, STORE_BUFFER_BYTES, self.is_in_a_hurry())
+                        .await;
                     self.is_whole_alone(segment, entry).await
                 }
             };
@@ -387,7 +391,7 @@ impl<W: World> Inner<W> {
             let bytes = piece.len();
             left -= bytes;
             at += bytes as u64;
-            rest.take(self, bytes).await;
+            rest.take(&self.world, bytes, self.is_in_a_hurry()).await;
         }
         Ok(is_this && (entry.payload_bytes == 0 || *hasher.finalize().as_bytes() == entry.id.0))
     }

@@ -17,18 +17,6 @@ pub struct Away {
 }
 
 impl Away {
-    /// As an earlier run of this Box left it, in seconds.
-    #[must_use]
-    pub fn remembered(unmet: impl IntoIterator<Item = (PeerKey, u64)>) -> Self {
-        let unmet = unmet.into_iter();
-        Self {
-            unmet: unmet
-                .map(|(peer, seconds)| (peer, Duration::from_secs(seconds)))
-                .collect(),
-            looked: None,
-        }
-    }
-
     /// Who of these members is there now.
     pub fn look(&mut self, members: &[PeerKey], there: &[PeerKey], now: Moment) {
         let passed = self
@@ -52,12 +40,6 @@ impl Away {
         let unmet = self.unmet.iter();
         let absent = unmet.filter(|(_, unmet)| **unmet >= patience);
         absent.map(|(peer, _)| *peer).collect()
-    }
-
-    /// What is to be remembered, in seconds.
-    pub fn seconds(&self) -> impl Iterator<Item = (PeerKey, u64)> {
-        let unmet = self.unmet.iter().filter(|(_, unmet)| !unmet.is_zero());
-        unmet.map(|(peer, unmet)| (*peer, unmet.as_secs()))
     }
 }
 
@@ -93,17 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_goes_on_after_a_restart_and_time_switched_off_does_not_count() {
+    fn who_belongs_no_more_is_not_absent() {
         let mut away = Away::default();
         away.look(&[ME, A], &[ME], hour(0));
-        away.look(&[ME, A], &[ME], hour(20));
-        let mut again = Away::remembered(away.seconds().collect::<Vec<_>>());
-        // The machine was off for a year.
-        again.look(&[ME, A], &[ME], hour(9000));
-        assert!(again.absent(DAY).is_empty());
-        again.look(&[ME, A], &[ME], hour(9004));
-        assert_eq!(again.absent(DAY), [A]);
-        again.look(&[ME], &[ME], hour(9005));
-        assert!(again.absent(DAY).is_empty(), "it belongs no more");
+        away.look(&[ME, A], &[ME], hour(24));
+        assert_eq!(away.absent(DAY), [A]);
+        away.look(&[ME], &[ME], hour(25));
+        assert!(away.absent(DAY).is_empty());
     }
 }

@@ -45,12 +45,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether anything was not the same on both sides.
-    #[must_use]
-    pub const fn differs(&self) -> bool {
-        self.has_differed
-    }
-
     /// Whether this keeper has all it should have in common with the other.
     #[must_use]
     pub const fn is_whole(&self) -> bool {

@@ -67,7 +67,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
     let outcome = match choice {
         Choice::Checks => checks()?,
         Choice::Weeks(arguments) => weeks(arguments)?,
-        Choice::Canaries => weeks(&["--canaries".to_owned()])?,
+        Choice::Canaries => canaries()?,
         Choice::Story(name) => run_program(cargo().args(["test", "--package", "sim", name]))?,
     };
     Ok(outcome == Outcome::Passed)
@@ -75,7 +75,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
 
 /// That it bites; past seeds; then new ones for a minute.
 pub fn checks() -> Result<Outcome> {
-    let outcome = weeks(&["--canaries".to_owned()])?;
+    let outcome = canaries()?;
     if outcome != Outcome::Passed {
         return Ok(outcome);
     }
@@ -109,6 +109,10 @@ fn new_seed() -> u64 {
 fn seed_of(tree: &str) -> u64 {
     let digits = tree.get(..8).unwrap_or("0");
     u64::from_str_radix(digits, 16).unwrap_or(0) * 100 + 1_000
+}
+
+fn canaries() -> Result<Outcome> {
+    weeks(&["--canaries".to_owned()])
 }
 
 fn weeks(arguments: &[String]) -> Result<Outcome> {

@@ -44,6 +44,13 @@ impl Healing {
     pub(super) fn met(&mut self, peer: PeerKey) {
         *self.lines.entry(peer).or_default() += 1;
     }
+
+    /// Nothing is lacking that a Box had which belongs no more.
+    fn forget_all_but(&mut self, members: &[PeerKey]) {
+        self.last.retain(|peer, _| members.contains(peer));
+        self.lines.retain(|peer, _| members.contains(peer));
+        self.open.retain(|peer, _| members.contains(peer));
+    }
 }
 
 /// Fetches what is named, at a pace.
@@ -122,6 +129,7 @@ impl<W: World> Service<W> {
         let now = self.now().moment;
         let mut healing = self.0.healing.borrow_mut();
         healing.away.look(&members, &there, now);
+        healing.forget_all_but(&members);
         let hours = self.roster().keeper_away_hours();
         healing
             .away
@@ -206,7 +214,7 @@ impl<W: World> Service<W> {
             };
             let mut outcome = urgent;
             // Until nothing more comes: what was just taken is compared once more, so that who holds it is known and not assumed.
-            let mut again = outcome.as_ref().is_ok_and(Outcome::differs);
+            let mut again = outcome.as_ref().is_ok_and(|outcome| outcome.has_differed);
             while again {
                 outcome = self.compare_with(&due, absent, 0, &mut fetching).await;
                 again = outcome.as_ref().is_ok_and(|outcome| outcome.taken > 0);

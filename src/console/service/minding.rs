@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::Service;
-use super::own_files::shown;
+use super::own_files::named;
 use crate::author::Extent;
 use crate::console::control::{ProgressView, RoomView, SweepView};
 use crate::console::fault::Fault;
@@ -195,7 +195,7 @@ impl<W: World> Service<W> {
             rotten: files
                 .rotten
                 .iter()
-                .map(|(set, path)| shown(set, path))
+                .map(|(set, path)| named(set, path))
                 .collect(),
             rotten_count: files.rotten_count,
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Service;
 use crate::author::{self, DataSetConfig, Extent, FileProgress, FileSweep, Rotten};
+use crate::console::names::shown;
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
 use crate::roster::Config;
 use crate::world::{Clock, World};
@@ -50,7 +51,7 @@ impl<W: World> Service<W> {
         let swept =
             author::sweep_files(self.world(), &keepers, &identity, &sets, how, &progress).await?;
         for (set, path) in &swept.rotten {
-            tracing::error!(file = shown(set, path), "a file is not what was written");
+            tracing::error!(file = named(set, path), "a file is not what was written");
         }
         if swept.undecided > 0 {
             tracing::warn!(
@@ -80,16 +81,16 @@ impl<W: World> Service<W> {
                 reporter.clear(EventKind::FilesRotten, &subject, &[]);
                 continue;
             };
-            let path = String::from_utf8_lossy(&first.path).into_owned();
-            let named = if sets.len() > 1 {
-                format!("{name}/{path}")
+            // As `--path` takes it.
+            let path = if sets.len() > 1 {
+                named(&name, &first.path)
             } else {
-                path
+                shown(&first.path)
             };
             let todo = "`reserve retrieve --path PATH --to DIR` gets the good version";
             let facts = [
                 EventFact::new(FactName::Count, 1 + files.count() as u64),
-                EventFact::new(FactName::Path, named.as_str()),
+                EventFact::new(FactName::Path, path.as_str()),
                 EventFact::new(FactName::Reason, todo),
             ];
             reporter.raise(EventKind::FilesRotten, subject, &facts);
@@ -98,6 +99,6 @@ impl<W: World> Service<W> {
 }
 
 /// A file as people see it.
-pub(super) fn shown(data_set: &str, path: &[u8]) -> String {
-    format!("{data_set}/{}", String::from_utf8_lossy(path))
+pub(super) fn named(data_set: &str, path: &[u8]) -> String {
+    format!("{data_set}/{}", shown(path))
 }
