@@ -43,6 +43,34 @@ pub struct Copies {
 }
 
 impl<W: World> Store<W> {
+    /// Goes through the whole chunks from a name on, but for those up to `after`, a slice at a time. Stops when told so.
+    async fn each_entry(
+        &self,
+        from: Prefix,
+        after: Option<Prefix>,
+        mut sink: impl FnMut(&State, &Entry) -> bool,
+    ) {
+        let mut next = Some(after.map_or(from, |after| from.max(after)));
+        while let Some(from) = next.take() {
+            {
+                let state = self.inner().shared.state.borrow();
+                for (seen, entry) in state.table.scan_from(&from).enumerate() {
+                    if seen >= SLICE && entry.prefix != from {
+                        next = Some(entry.prefix);
+                        break;
+                    }
+                    if entry.damaged || after.is_some_and(|after| entry.prefix <= after) {
+                        continue;
+                    }
+                    if !sink(&state, &entry) {
+                        return;
+                    }
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Goes through the claims both should have, range by range. Stops when told so.
     async fn each_claim(
         &self,
@@ -52,41 +80,35 @@ impl<W: World> Store<W> {
         mut sink: impl FnMut(usize, &Entry, &State, Claimed) -> bool,
     ) {
         let depth = ranges.depth;
+        let mut goes_on = true;
         for (at, range) in ranges.of.iter().enumerate() {
-            let first = first_of(*range, depth);
-            let mut next = Some(after.map_or(first, |after| first.max(after)));
-            while let Some(from) = next.take() {
-                {
-                    let state = self.inner().shared.state.borrow();
-                    shares.meet(&state.authors);
-                    for (seen, entry) in state.table.scan_from(&from).enumerate() {
-                        let prefix = entry.prefix;
-                        if leading(&prefix, depth) != *range {
-                            break;
-                        }
-                        if seen >= SLICE && prefix != from {
-                            next = Some(prefix);
-                            break;
-                        }
-                        if entry.damaged || after.is_some_and(|after| prefix <= after) {
-                            continue;
-                        }
-                        for who in state.sets.members(entry.claims) {
-                            if let Some((author, mark)) = shares.mark(&prefix, who) {
-                                let claimed = Claimed {
-                                    prefix,
-                                    author,
-                                    mark,
-                                };
-                                if !sink(at, &entry, &state, claimed) {
-                                    return;
-                                }
-                            }
+            self.each_entry(first_of(*range, depth), after, |state, entry| {
+                let prefix = entry.prefix;
+                if leading(&prefix, depth) != *range {
+                    return false;
+                }
+                shares.meet(&state.authors);
+                for who in state.sets.members(entry.claims) {
+                    if let Some((author, mark)) = shares.mark(&prefix, who) {
+                        let claimed = Claimed {
+                            prefix,
+                            author,
+                            mark,
+                        };
+                        goes_on = sink(at, entry, state, claimed);
+                        if !goes_on {
+                            return false;
                         }
                     }
                 }
-                tokio::task::yield_now().await;
+                true
+            })
+            .await;
+            if !goes_on {
+                return;
             }
+            // Ranges in which nothing is are looked for as well.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -264,36 +286,18 @@ impl<W: World> Store<W> {
         most: usize,
     ) -> (Vec<(PeerKey, Vec<ChunkId>)>, Option<Prefix>) {
         let mut extras: Vec<(Entry, PeerKey)> = Vec::new();
-        let mut next = Some(after.unwrap_or_default());
-        while let Some(from) = next.take() {
-            {
-                let state = self.inner().shared.state.borrow();
-                for (seen, entry) in state.table.scan_from(&from).enumerate() {
-                    if seen >= SLICE && entry.prefix != from {
-                        next = Some(entry.prefix);
-                        break;
-                    }
-                    if entry.damaged || after.is_some_and(|after| entry.prefix <= after) {
-                        continue;
-                    }
-                    let is_extra = |author: &PeerKey| {
-                        let placed = places.of(&entry.prefix, *author);
-                        placed.contains(&keeper) && !placed.contains(&me)
-                    };
-                    if !state.is_held_by(&entry, keeper) {
-                        let claimants = state.claimants(&entry);
-                        extras.extend(claimants.filter(is_extra).map(|author| (entry, author)));
-                    }
-                    if extras.len() >= most {
-                        break;
-                    }
-                }
+        self.each_entry(Prefix::default(), after, |state, entry| {
+            let is_extra = |author: &PeerKey| {
+                let placed = places.of(&entry.prefix, *author);
+                placed.contains(&keeper) && !placed.contains(&me)
+            };
+            if !state.is_held_by(entry, keeper) {
+                let claimants = state.claimants(entry);
+                extras.extend(claimants.filter(is_extra).map(|author| (*entry, author)));
             }
-            if extras.len() >= most {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
+            extras.len() < most
+        })
+        .await;
         let more = extras.last().map(|(entry, _)| entry.prefix);
         let more = more.filter(|_| extras.len() >= most);
         (self.by_author(extras).await, more)
@@ -325,22 +329,11 @@ impl<W: World> Store<W> {
     /// How many copies the chunks here have, as far as is known: this one, and what others had when they were compared last.
     pub async fn copies(&self, me: PeerKey, places: &Places) -> Copies {
         let mut copies = Copies::default();
-        let mut next = Some([0; 12]);
-        while let Some(from) = next.take() {
-            {
-                let state = self.inner().shared.state.borrow();
-                for (seen, entry) in state.table.scan_from(&from).enumerate() {
-                    if seen >= SLICE && entry.prefix != from {
-                        next = Some(entry.prefix);
-                        break;
-                    }
-                    if !entry.damaged {
-                        state.count_copies(&entry, (me, places), &mut copies);
-                    }
-                }
-            }
-            tokio::task::yield_now().await;
-        }
+        self.each_entry(Prefix::default(), None, |state, entry| {
+            state.count_copies(entry, (me, places), &mut copies);
+            true
+        })
+        .await;
         copies
     }
 }
