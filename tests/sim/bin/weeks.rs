@@ -153,7 +153,7 @@ fn never(counts: &BTreeMap<String, u64>, plan: Plan) -> Vec<String> {
 }
 
 fn lived(seed: u64, plan: Plan) -> Weathered {
-    let week = AssertUnwindSafe(|| weather(seed, plan, |home| home));
+    let week = AssertUnwindSafe(|| weather(seed, plan));
     catch_unwind(week).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()

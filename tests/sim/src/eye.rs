@@ -17,14 +17,13 @@ use reserve::world::World;
 use crate::house::{Answer, TABLE_CHUNKS};
 use crate::neighbours::Neighbours;
 use crate::reserve::Reserve;
-use crate::sim_box::SimBox;
 
 /// What no Box of a story is called.
 const NOBODY: PeerKey = PeerKey([0; 32]);
 
 /// All disks at one moment.
 pub struct Eye {
-    neighbours: Neighbours<SimBox>,
+    neighbours: Neighbours,
     keyring: Keyring,
     keys: Vec<PeerKey>,
     holders: BTreeMap<ChunkId, BTreeSet<PeerKey>>,
@@ -37,7 +36,7 @@ impl Eye {
     ///
     /// # Errors
     /// If no Box's own files can be read.
-    pub async fn open<W: World>(reserve: &Reserve<W>) -> Answer<Self> {
+    pub async fn open(reserve: &Reserve) -> Answer<Self> {
         let mut opened = Vec::new();
         let mut secrets = None;
         for house in reserve.houses.iter().filter(|house| house.key.is_some()) {

@@ -25,26 +25,24 @@ pub const DATA_PATH: &str = "/data";
 /// Chunks a simulated keeper has room for.
 pub(crate) const TABLE_CHUNKS: u64 = 16 << 10;
 
-/// One Box. `W` is the world as its service sees it: the simulated one, or a liar's.
-pub struct House<W: World> {
+/// One Box.
+pub struct House {
     /// The hardware, switched on or not.
     pub home: SimBox,
     /// The service, if it runs.
-    pub service: Option<Service<W>>,
+    pub service: Option<Service<SimBox>>,
     /// Who it is, once it is a Box of a reserve.
     pub key: Option<PeerKey>,
-    seen_as: fn(SimBox) -> W,
 }
 
-impl<W: World> House<W> {
+impl House {
     /// A Box that belongs to nobody yet.
     #[must_use]
-    pub fn new(home: SimBox, seen_as: fn(SimBox) -> W) -> Self {
+    pub fn new(home: SimBox) -> Self {
         Self {
             home,
             service: None,
             key: None,
-            seen_as,
         }
     }
 
@@ -70,7 +68,7 @@ impl<W: World> House<W> {
             site: None,
             fast_aes: false,
         };
-        let world = (self.seen_as)(self.home.clone());
+        let world = self.home.clone();
         let made = self
             .home
             .run(async move { init(world.disk(), world.entropy(), founding, |_| Ok(())).await });
@@ -97,7 +95,7 @@ impl<W: World> House<W> {
             replaces: replaces.map(Into::into),
             fast_aes: false,
         };
-        let world = (self.seen_as)(self.home.clone());
+        let world = self.home.clone();
         let joined = self
             .home
             .run(async move { joining::join(&world, &ticket, asking).await });
@@ -109,7 +107,7 @@ impl<W: World> House<W> {
     /// # Errors
     /// As the service says, or if the power is cut.
     pub async fn start(&mut self) -> Answer<()> {
-        let world = (self.seen_as)(self.home.clone());
+        let world = self.home.clone();
         let started = self.home.run(async move {
             let opening = service::open(&world, None, Sizes::small()).await?;
             let at = opening.at();

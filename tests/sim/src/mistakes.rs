@@ -81,7 +81,7 @@ impl Mistake {
 /// A life; a panic in it is something that was told.
 fn weather_or_panic(seed: u64, lie: Option<Lie>) -> Weathered {
     let plan = Plan { lie, ..SHORT };
-    let lived = catch_unwind(|| weather(seed, plan, |home| home));
+    let lived = catch_unwind(|| weather(seed, plan));
     lived.unwrap_or_else(|_| Weathered {
         wrong: vec!["a panic; its message is above".to_owned()],
         ..Weathered::default()

@@ -14,7 +14,6 @@ use reserve::format::head::SignedHead;
 use reserve::format::message::Room;
 use reserve::keeper::{Ask, AskError, Keepers, MemberView, Store, StoreError};
 use reserve::terms::{ChunkId, PeerKey, SnapshotNumber};
-use reserve::world::World;
 
 use crate::sim_box::SimBox;
 
@@ -22,16 +21,16 @@ use crate::sim_box::SimBox;
 const TRIP: Duration = Duration::from_millis(2);
 
 /// The directory of keepers as one Box sees it.
-pub struct Neighbours<W: World> {
+pub struct Neighbours {
     me: PeerKey,
-    all: Rc<All<W>>,
+    all: Rc<All>,
     /// The count of changes when `reach` was last asked.
     seen: Rc<Cell<u64>>,
 }
 
-struct All<W: World> {
+struct All {
     factors: (u8, u8),
-    members: RefCell<BTreeMap<PeerKey, Member<W>>>,
+    members: RefCell<BTreeMap<PeerKey, Member>>,
     changes: Cell<u64>,
     changed: Notify,
     /// What each keeper said yes to, as far as the one who asked heard it.
@@ -39,20 +38,20 @@ struct All<W: World> {
 }
 
 /// A member, and its keeper if it runs.
-struct Member<W: World> {
+struct Member {
     view: MemberView,
-    keeper: Option<Neighbour<W>>,
+    keeper: Option<Neighbour>,
 }
 
 /// One keeper.
-pub struct Neighbour<W: World> {
+pub struct Neighbour {
     home: SimBox,
-    store: Store<W>,
-    neighbours: Neighbours<W>,
+    store: Store<SimBox>,
+    neighbours: Neighbours,
     is_asked_by: PeerKey,
 }
 
-impl<W: World> Clone for Neighbours<W> {
+impl Clone for Neighbours {
     fn clone(&self) -> Self {
         Self {
             me: self.me,
@@ -62,7 +61,7 @@ impl<W: World> Clone for Neighbours<W> {
     }
 }
 
-impl<W: World> Clone for Neighbour<W> {
+impl Clone for Neighbour {
     fn clone(&self) -> Self {
         Self {
             home: self.home.clone(),
@@ -73,7 +72,7 @@ impl<W: World> Clone for Neighbour<W> {
     }
 }
 
-impl<W: World> Neighbours<W> {
+impl Neighbours {
     /// A reserve of these members, none of whose keepers runs yet, seen by `me`. The factors are those of [`Keepers`].
     #[must_use]
     pub fn new(me: PeerKey, members: Vec<MemberView>, factors: (u8, u8)) -> Self {
@@ -106,7 +105,7 @@ impl<W: World> Neighbours<W> {
     }
 
     /// A member's keeper runs now.
-    pub fn start(&self, key: PeerKey, home: SimBox, store: Store<W>) {
+    pub fn start(&self, key: PeerKey, home: SimBox, store: Store<SimBox>) {
         let neighbours = self.seen_by(key);
         let keeper = Neighbour {
             home,
@@ -133,7 +132,7 @@ impl<W: World> Neighbours<W> {
             .unwrap_or_default()
     }
 
-    fn change(&self, key: PeerKey, keeper: Option<Neighbour<W>>) {
+    fn change(&self, key: PeerKey, keeper: Option<Neighbour>) {
         let former = self
             .all
             .members
@@ -146,8 +145,8 @@ impl<W: World> Neighbours<W> {
     }
 }
 
-impl<W: World> Keepers for Neighbours<W> {
-    type Keeper = Neighbour<W>;
+impl Keepers for Neighbours {
+    type Keeper = Neighbour;
 
     fn me(&self) -> PeerKey {
         self.me
@@ -166,7 +165,7 @@ impl<W: World> Keepers for Neighbours<W> {
         self.all.factors
     }
 
-    fn reach(&self, peer: PeerKey) -> Option<Neighbour<W>> {
+    fn reach(&self, peer: PeerKey) -> Option<Neighbour> {
         self.seen.set(self.all.changes.get());
         let keeper = self.all.members.borrow().get(&peer)?.keeper.clone()?;
         Some(Neighbour {
@@ -183,7 +182,7 @@ impl<W: World> Keepers for Neighbours<W> {
     }
 }
 
-impl<W: World> Neighbour<W> {
+impl Neighbour {
     /// Has the work done on the keeper's Box.
     async fn there<T: 'static>(
         &self,
@@ -228,7 +227,7 @@ impl<W: World> Neighbour<W> {
     }
 }
 
-impl<W: World> Ask for Neighbour<W> {
+impl Ask for Neighbour {
     async fn have(&self, author: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError> {
         let (store, asked) = (self.store.clone(), ids.clone());
         let held = self

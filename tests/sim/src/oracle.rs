@@ -84,7 +84,7 @@ impl Oracle {
     }
 
     /// Hears what every Box says of its newest snapshot now.
-    pub async fn listen<W: World>(&mut self, reserve: &Reserve<W>, now: Duration) {
+    pub async fn listen(&mut self, reserve: &Reserve, now: Duration) {
         for (at, house) in reserve.houses.iter().enumerate() {
             let Some(service) = &house.service else {
                 continue;
@@ -120,9 +120,9 @@ impl Oracle {
     ///
     /// # Errors
     /// If it cannot be looked.
-    pub async fn endangered<W: World>(
+    pub async fn endangered(
         &self,
-        reserve: &Reserve<W>,
+        reserve: &Reserve,
         wanted: usize,
         hurt: usize,
     ) -> Answer<Vec<String>> {
@@ -144,9 +144,9 @@ impl Oracle {
     }
 
     /// Retrieves a snapshot on a Box and compares; says what is wrong.
-    pub async fn ask_back<W: World>(
+    pub async fn ask_back(
         &self,
-        reserve: &Reserve<W>,
+        reserve: &Reserve,
         on: usize,
         taken: &Taken,
         people: &People,
@@ -171,12 +171,7 @@ impl Oracle {
     }
 
     /// Whether a Box that is asked for the newest snapshot of an author offers one that is older than what was called protected.
-    pub async fn ask_latest<W: World>(
-        &self,
-        reserve: &Reserve<W>,
-        on: usize,
-        of: usize,
-    ) -> Vec<String> {
+    pub async fn ask_latest(&self, reserve: &Reserve, on: usize, of: usize) -> Vec<String> {
         let newest = self
             .protected()
             .filter(|taken| taken.house == of && taken.head.head.accepted);
@@ -218,9 +213,9 @@ fn began(
     fitting.unwrap_or_default()
 }
 
-async fn bring_back<W: World>(
+async fn bring_back(
     home: SimBox,
-    service: Service<W>,
+    service: Service<SimBox>,
     head: SignedHead,
 ) -> Answer<TreeSnapshot> {
     // What an earlier retrieval left.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use reserve::console::service::Service;
-use reserve::world::World;
 
 use crate::house::{Answer, House};
 use crate::secrets;
@@ -17,27 +16,22 @@ pub const NAMES: [&str; 5] = ["home", "office", "friend", "attic", "cabin"];
 const MEETING: Duration = Duration::from_secs(60);
 
 /// All Boxes of a reserve.
-pub struct Reserve<W: World> {
+pub struct Reserve {
     /// The world they are in.
     pub world: SimWorld,
     /// The Boxes, the founder first.
-    pub houses: Vec<House<W>>,
+    pub houses: Vec<House>,
     every_minutes: u32,
 }
 
-impl<W: World> Reserve<W> {
+impl Reserve {
     /// Founds a reserve of so many Boxes that take snapshots so often, and starts all of them.
     ///
     /// # Errors
     /// As the product says.
-    pub async fn found(
-        world: SimWorld,
-        boxes: usize,
-        every_minutes: u32,
-        seen_as: fn(SimBox) -> W,
-    ) -> Answer<Self> {
+    pub async fn found(world: SimWorld, boxes: usize, every_minutes: u32) -> Answer<Self> {
         let names = NAMES.iter().take(boxes);
-        let houses = names.map(|name| House::new(world.box_named(name), seen_as));
+        let houses = names.map(|name| House::new(world.box_named(name)));
         let mut reserve = Self {
             houses: houses.collect(),
             world,
@@ -89,7 +83,7 @@ impl<W: World> Reserve<W> {
 
     /// A Box's service, if it runs.
     #[must_use]
-    pub fn service(&self, at: usize) -> Option<Service<W>> {
+    pub fn service(&self, at: usize) -> Option<Service<SimBox>> {
         self.houses[at].service.clone()
     }
 

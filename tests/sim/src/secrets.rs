@@ -70,7 +70,7 @@ pub(crate) async fn keys_of(home: &SimBox) -> Result<Vec<Vec<u8>>, Box<dyn Error
 }
 
 /// Whose disks hold people's plaintext anywhere, or a data key among what is kept for others.
-pub(crate) fn on_disks<W: World>(reserve: &Reserve<W>) -> Vec<String> {
+pub(crate) fn on_disks(reserve: &Reserve) -> Vec<String> {
     let mut texts = Secrets::default();
     texts.add(MARK);
     let keys = reserve.world.secrets();

@@ -9,7 +9,6 @@ mod recovery;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reserve::world::World;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::dice::Dice;
@@ -18,7 +17,7 @@ use crate::lie::Lie;
 use crate::oracle::Oracle;
 use crate::people::{MARK, People};
 use crate::reserve::Reserve;
-use crate::sim_box::{SimBox, SimWorld};
+use crate::sim_box::SimWorld;
 use crate::story::run_within;
 use crate::trace::TraceHash;
 
@@ -94,11 +93,11 @@ enum Deed {
 }
 
 /// A week under way.
-struct Week<W: World> {
+struct Week {
     plan: Plan,
     dice: Dice,
     start: Instant,
-    reserve: Reserve<W>,
+    reserve: Reserve,
     people: Vec<People>,
     oracle: Oracle,
     agenda: BTreeMap<(Duration, u64), Deed>,
@@ -112,14 +111,14 @@ struct Week<W: World> {
     counts: BTreeMap<String, u64>,
 }
 
-/// Lives through a week; `seen_as` is how services see their world.
+/// Lives through a week.
 ///
 /// # Panics
 /// If a task of a Box panics, or if something waits for ever.
-pub fn weather<W: World>(seed: u64, plan: Plan, seen_as: fn(SimBox) -> W) -> Weathered {
+pub fn weather(seed: u64, plan: Plan) -> Weathered {
     let limit = Duration::from_secs(plan.hours * 3600 * 2) + RECOVERY_MAX * 6;
     let ran = run_within(seed, limit, async |world: SimWorld| {
-        let lived = Week::begin(world, plan, seen_as).await;
+        let lived = Week::begin(world, plan).await;
         match lived {
             Ok(week) => week.live().await,
             Err(error) => (
@@ -136,12 +135,11 @@ pub fn weather<W: World>(seed: u64, plan: Plan, seen_as: fn(SimBox) -> W) -> Wea
     }
 }
 
-impl<W: World> Week<W> {
-    async fn begin(world: SimWorld, plan: Plan, seen_as: fn(SimBox) -> W) -> Answer<Self> {
+impl Week {
+    async fn begin(world: SimWorld, plan: Plan) -> Answer<Self> {
         let start = Instant::now();
         world.watch_for(MARK);
-        let reserve =
-            Reserve::found(world.clone(), plan.boxes, plan.every_minutes, seen_as).await?;
+        let reserve = Reserve::found(world.clone(), plan.boxes, plan.every_minutes).await?;
         let mut people = Vec::new();
         for house in &reserve.houses {
             house.home.idle(IDLENESS);

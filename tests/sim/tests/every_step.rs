@@ -24,10 +24,10 @@ const DEEDS_MAX: u64 = 1000;
 
 /// A keeper among others, as what mends it sees it.
 #[derive(Clone)]
-struct Office(Neighbours<SimBox>);
+struct Office(Neighbours);
 
 impl Host for Office {
-    type Keepers = Neighbours<SimBox>;
+    type Keepers = Neighbours;
 
     fn keepers(&self) -> Self::Keepers {
         self.0.clone()
@@ -69,7 +69,7 @@ fn records() -> Vec<(ChunkId, Rc<Vec<u8>>)> {
 }
 
 /// Sweeps a keeper two of whose chunks are damaged, and mends it from another, as often as it takes.
-async fn sweep_and_mend(home: &SimBox, store: &Store<SimBox>, others: &Neighbours<SimBox>) {
+async fn sweep_and_mend(home: &SimBox, store: &Store<SimBox>, others: &Neighbours) {
     let progress = SweepProgress::default();
     // What it says is not believed: the chunks are looked at.
     let _ = store.verify(Which::All, Pace::Full, &progress).await;
@@ -146,7 +146,7 @@ fn a_keeper_may_be_struck_at_any_deed_of_a_sweep_and_its_mending() -> Answer<()>
 }
 
 async fn set_though(world: SimWorld, strike: Strike, deed: u64) -> Answer<bool> {
-    let mut reserve = Reserve::found(world, 1, 60, |home| home).await?;
+    let mut reserve = Reserve::found(world, 1, 60).await?;
     let home = reserve.houses[0].home.clone();
     let service = reserve.service(0).ok_or("it runs")?;
     let before = service.sweep_period_days();

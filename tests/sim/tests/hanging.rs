@@ -10,7 +10,7 @@ use sim::{Answer, Reserve, SimBox, SimWorld, run};
 const HANGS: Duration = Duration::from_secs(2 * 3600);
 
 /// Who is told to be out of reach, besides what else stands.
-fn out_of_reach<W: World>(service: &Service<W>) -> usize {
+fn out_of_reach(service: &Service<SimBox>) -> usize {
     let standing = service.standing_now();
     let away = standing
         .iter()
@@ -31,7 +31,7 @@ fn fill(home: &SimBox, what: &str) -> Answer<()> {
 fn a_keeper_whose_disk_hangs_holds_up_no_snapshot_is_told_and_counts_again_when_it_works()
 -> Answer<()> {
     let story = async |world: SimWorld| -> Answer<()> {
-        let reserve = Reserve::found(world.clone(), 4, 0, |home| home).await?;
+        let reserve = Reserve::found(world.clone(), 4, 0).await?;
         assert!(reserve.meet().await);
         let home = &reserve.houses[0].home;
         let clock = home.clock().clone();

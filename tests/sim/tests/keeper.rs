@@ -10,7 +10,7 @@ use reserve::format::record::id_of;
 use reserve::keeper::{Store, StoreConfig};
 use reserve::terms::{ChunkId, PeerKey};
 use reserve::world::{Clock, Entropy, World};
-use sim::{Faults, Liar, SimBox, SimWorld, run};
+use sim::{Faults, Lie, SimBox, SimWorld, run};
 
 const AUTHOR: PeerKey = PeerKey([1; 32]);
 const CONFIG: StoreConfig = StoreConfig {
@@ -47,7 +47,7 @@ fn draw(home: &SimBox) -> (ChunkId, Rc<Vec<u8>>) {
 }
 
 /// Puts one record after the other for ever and notes each yes.
-async fn put_for_ever<W: World>(home: SimBox, store: Store<W>, acknowledged: Acknowledged) {
+async fn put_for_ever(home: SimBox, store: Store<SimBox>, acknowledged: Acknowledged) {
     loop {
         let (id, record) = draw(&home);
         if store.put(AUTHOR, id, Rc::clone(&record)).await.is_ok() {
@@ -68,15 +68,12 @@ async fn fail_syncs(home: SimBox) {
 }
 
 /// Lets a keeper live and lose power several times while it is busy, and counts what it acknowledged and what was lost.
-async fn many_lives<W: World>(
-    world: SimWorld,
-    seen_as: impl Fn(SimBox) -> W,
-    trouble: Trouble,
-) -> Answer<(usize, usize)> {
+async fn many_lives(world: SimWorld, lie: Option<Lie>, trouble: Trouble) -> Answer<(usize, usize)> {
     let mut home = world.box_named("keeper");
+    home.lie_about(lie);
     let acknowledged = Acknowledged::default();
     for life in 0..LIVES {
-        let (store, _) = Store::open(seen_as(home.clone()), CONFIG).await?;
+        let (store, _) = Store::open(home.clone(), CONFIG).await?;
         for _ in 0..PUTTERS {
             home.spawn(put_for_ever(
                 home.clone(),
@@ -99,7 +96,7 @@ async fn many_lives<W: World>(
         home = home.restart();
         home.faults(Faults::clear);
     }
-    let (store, report) = Store::open(seen_as(home.clone()), CONFIG).await?;
+    let (store, report) = Store::open(home.clone(), CONFIG).await?;
     let acknowledged = acknowledged.take();
     let ids: Vec<_> = acknowledged.keys().copied().collect();
     let mut lost = 0;
@@ -120,10 +117,7 @@ fn an_acknowledged_chunk_survives_power_cuts() -> Answer<()> {
     for (seed, trouble) in
         (0..).zip([Trouble::None, Trouble::TornWrites, Trouble::FailedSyncs].repeat(2))
     {
-        let (kept, lost) = run(seed, async |world| {
-            many_lives(world, |home| home, trouble).await
-        })
-        .value?;
+        let (kept, lost) = run(seed, async |world| many_lives(world, None, trouble).await).value?;
         assert!(kept > 50, "seed {seed}: only {kept} puts were acknowledged");
         assert_eq!(lost, 0, "seed {seed}: of {kept} acknowledged chunks");
     }
@@ -133,7 +127,7 @@ fn an_acknowledged_chunk_survives_power_cuts() -> Answer<()> {
 #[test]
 fn a_keeper_that_acknowledges_before_syncing_is_caught() -> Answer<()> {
     let caught = run(1, async |world| {
-        many_lives(world, Liar::new, Trouble::None).await
+        many_lives(world, Some(Lie::NoSync), Trouble::None).await
     })
     .value;
     let (kept, lost) = caught?;

@@ -39,10 +39,10 @@ fn take_in(roster: &mut Roster, by: &Identity, guest: &Identity) -> Answer<()> {
 #[test]
 fn a_ticket_that_lay_for_ten_minutes_opens_nothing_and_leaves_nothing_behind() -> Answer<()> {
     run(7, async |world: SimWorld| -> Answer<()> {
-        let mut home = House::new(world.box_named("home"), |home| home);
+        let mut home = House::new(world.box_named("home"));
         home.found(0).await?;
         home.start().await?;
-        let guest = House::new(world.box_named("guest"), |home| home);
+        let guest = House::new(world.box_named("guest"));
         let service = home.service.clone().ok_or("it runs")?;
         let ticket = service.ticket().await.map_err(|fault| fault.to_string())?;
         let clock = home.home.clock().clone();

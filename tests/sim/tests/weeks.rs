@@ -16,12 +16,12 @@ const MORNING: Plan = Plan {
 
 #[test]
 fn a_morning_of_trouble_ends_well_and_is_the_same_with_the_same_seed() {
-    let morning = weather(1, MORNING, |home| home);
+    let morning = weather(1, MORNING);
     assert!(morning.wrong.is_empty(), "{:#?}", morning.wrong);
     assert!(morning.counts["asked back"] > 0 && morning.counts["started"] > 0);
-    let again = weather(1, MORNING, |home| home);
+    let again = weather(1, MORNING);
     assert_eq!(morning, again);
-    let other = weather(2, MORNING, |home| home);
+    let other = weather(2, MORNING);
     assert!(other.wrong.is_empty(), "{:#?}", other.wrong);
     assert_ne!(morning.trace, other.trace);
 }
@@ -32,14 +32,14 @@ fn keepers_that_acknowledge_before_syncing_are_caught_in_a_morning() {
         lie: Some(Lie::NoSync),
         ..MORNING
     };
-    let caught = (0..20).any(|seed| !weather(seed, lying, |home| home).wrong.is_empty());
+    let caught = (0..20).any(|seed| !weather(seed, lying).wrong.is_empty());
     assert!(caught, "twenty mornings of lies went unnoticed");
 }
 
 #[test]
 fn a_keeper_that_cannot_mend_its_damage_yet_waits_for_news_and_then_mends_it() -> Answer<()> {
     let story = async |world: SimWorld| -> Answer<()> {
-        let reserve = Reserve::found(world.clone(), 3, 60, |home| home).await?;
+        let reserve = Reserve::found(world.clone(), 3, 60).await?;
         let clock = reserve.houses[0].home.clock().clone();
         for number in 0..40 {
             let text = format!("{number} ").repeat(400);

@@ -8,7 +8,7 @@ use super::{Deed, SWEEP_AFTER, Week};
 use crate::meddling::Meddling;
 use crate::trouble::Trouble;
 
-impl<W: World> Week<W> {
+impl Week {
     /// Something goes wrong.
     pub(super) fn make_trouble(&mut self) {
         let mut trouble = Trouble::pick(&self.dice, self.plan.new_drives);

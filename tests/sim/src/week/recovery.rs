@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use reserve::world::World;
 use tokio::time::{sleep, timeout};
 
 use super::{RECOVERY_MAX, START_MAX, Week};
 use crate::oracle::Taken;
 use crate::secrets;
 
-impl<W: World> Week<W> {
+impl Week {
     /// Everything that passes has passed, and all Boxes are on.
     pub(super) async fn calm(&mut self) {
         self.reserve.world.calm_network();

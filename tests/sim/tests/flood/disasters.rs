@@ -31,7 +31,7 @@ fn an_author_that_dies_during_a_snapshot_loses_neither_the_last_one_nor_the_next
 
 /// Takes a snapshot, changes files and takes another, during which the author may die. Returns how long that one took.
 async fn second_snapshot(world: SimWorld, death: Option<Duration>) -> Answer<Duration> {
-    let mut reserve = Reserve::found(world, |home| home).await?;
+    let mut reserve = Reserve::found(world).await?;
     reserve.plant()?;
     // What is younger than two seconds when it is read is read again.
     reserve.home.clock().sleep(Duration::from_secs(60)).await;
@@ -73,7 +73,7 @@ async fn second_snapshot(world: SimWorld, death: Option<Duration>) -> Answer<Dur
 fn what_the_author_noted_of_packs_may_be_torn_by_a_power_cut_and_never_misleads_it() -> Answer<()> {
     for seed in 0..6 {
         let story = async |world: SimWorld| {
-            let mut reserve = Reserve::found(world, |home| home).await?;
+            let mut reserve = Reserve::found(world).await?;
             reserve.plant()?;
             reserve.snapshot().await?;
             reserve.home.clock().sleep(Duration::from_secs(60)).await;
@@ -109,7 +109,7 @@ async fn segments(keeper: &SimBox) -> Result<Vec<String>, Box<dyn Error>> {
 #[test]
 fn what_rots_on_one_keeper_comes_from_the_other() -> Answer<()> {
     let story = async |world: SimWorld| {
-        let mut reserve = Reserve::found(world, |home| home).await?;
+        let mut reserve = Reserve::found(world).await?;
         reserve.plant()?;
         let before = reserve.home.tree().snapshot("/data")?;
         reserve.snapshot().await?;
@@ -142,7 +142,7 @@ fn what_rots_on_one_keeper_comes_from_the_other() -> Answer<()> {
 fn a_keeper_whose_syncs_fail_during_a_snapshot_keeps_what_it_acknowledged() -> Answer<()> {
     for seed in 0..4 {
         let story = async |world: SimWorld| {
-            let mut reserve = Reserve::found(world, |home| home).await?;
+            let mut reserve = Reserve::found(world).await?;
             reserve.plant()?;
             let before = reserve.home.tree().snapshot("/data")?;
             let snapshot = reserve.begin_snapshot();

@@ -9,15 +9,12 @@ use std::time::Duration;
 
 use reserve::world::{Clock, World};
 use reserve_of_three::{Answer, Cut, Reserve};
-use sim::{Liar, SimBox, SimWorld, differences, run};
+use sim::{Lie, SimWorld, differences, run};
 
 #[test]
 fn after_a_flood_everything_comes_back_as_it_was() -> Answer<()> {
     for seed in 0..3 {
-        let told = run(seed, async |world: SimWorld| {
-            flood(world, |home| home).await
-        })
-        .value?;
+        let told = run(seed, async |world: SimWorld| flood(world, None).await).value?;
         assert!(told.is_empty(), "seed {seed}: {told:#?}");
     }
     Ok(())
@@ -25,7 +22,10 @@ fn after_a_flood_everything_comes_back_as_it_was() -> Answer<()> {
 
 #[test]
 fn keepers_that_acknowledge_before_syncing_are_caught_by_the_flood() {
-    let told = run(1, async |world: SimWorld| flood(world, Liar::new).await).value;
+    let told = run(1, async |world: SimWorld| {
+        flood(world, Some(Lie::NoSync)).await
+    })
+    .value;
     match told {
         Ok(differences) => assert!(!differences.is_empty(), "the loss was not noticed"),
         Err(error) => {
@@ -41,8 +41,11 @@ const NOTHING_LEFT: &str = "no snapshot";
 const INDEX_LOST: &str = "manifest could not be had";
 
 /// Protects, floods, cuts the power of both keepers, retrieves on a new Box; says what came back different.
-async fn flood<W: World>(world: SimWorld, seen_as: fn(SimBox) -> W) -> Answer<Vec<String>> {
-    let mut reserve = Reserve::found(world, seen_as).await?;
+async fn flood(world: SimWorld, keepers_lie_about: Option<Lie>) -> Answer<Vec<String>> {
+    let mut reserve = Reserve::found(world).await?;
+    for keeper in 0..2 {
+        reserve.keeper(keeper).lie_about(keepers_lie_about);
+    }
     reserve.plant()?;
     let before = reserve.home.tree().snapshot("/data")?;
     let report = reserve.snapshot().await?;
@@ -96,7 +99,7 @@ fn a_keeper_that_dies_during_a_snapshot_comes_back_and_keeps_what_it_acknowledge
 /// Takes a snapshot while a keeper dies and comes back, and looks for everything any keeper ever acknowledged. Returns how
 /// long the snapshot took.
 async fn a_death(world: SimWorld, death: Option<(Duration, Cut)>) -> Answer<Duration> {
-    let mut reserve = Reserve::found(world, |home| home).await?;
+    let mut reserve = Reserve::found(world).await?;
     reserve.plant()?;
     let before = reserve.home.tree().snapshot("/data")?;
     let start = reserve.home.clock().now();
@@ -129,7 +132,7 @@ async fn a_death(world: SimWorld, death: Option<(Duration, Cut)>) -> Answer<Dura
 #[test]
 fn one_keeper_alone_gives_everything_back() -> Answer<()> {
     let story = async |world: SimWorld| {
-        let reserve = Reserve::found(world, |home| home).await?;
+        let reserve = Reserve::found(world).await?;
         reserve.plant()?;
         let before = reserve.home.tree().snapshot("/data")?;
         reserve.snapshot().await?;

@@ -38,20 +38,19 @@ pub enum Cut {
     Torn,
 }
 
-/// Home and its two keepers. `W` is the world as the keepers' stores see it.
-pub struct Reserve<W: World> {
+/// Home and its two keepers.
+pub struct Reserve {
     pub home: SimBox,
     world: SimWorld,
     identity: AuthorIdentity,
-    neighbours: Neighbours<W>,
+    neighbours: Neighbours,
     keepers: [(PeerKey, SimBox); 2],
-    seen_as: fn(SimBox) -> W,
     retrievals: Cell<u32>,
 }
 
-impl<W: World> Reserve<W> {
+impl Reserve {
     /// Makes the three Boxes and starts both keepers.
-    pub async fn found(world: SimWorld, seen_as: fn(SimBox) -> W) -> Answer<Self> {
+    pub async fn found(world: SimWorld) -> Answer<Self> {
         let identity = AuthorIdentity {
             signing: SigningKey::from_bytes(&[1; 32]),
             reserve: ReserveId([5; 16]),
@@ -91,7 +90,6 @@ impl<W: World> Reserve<W> {
             neighbours: Neighbours::new(key(1), members, (2, 2)),
             keepers: [0, 1].map(|number| (keys[number], world.box_named(names[number]))),
             world,
-            seen_as,
             retrievals: Cell::new(0),
         };
         for number in [0, 1] {
@@ -104,7 +102,7 @@ impl<W: World> Reserve<W> {
     pub async fn open_keeper(&mut self, number: usize) -> Answer<()> {
         let (key, home) = &mut self.keepers[number];
         *home = home.restart();
-        let (store, _) = Store::open((self.seen_as)(home.clone()), CONFIG).await?;
+        let (store, _) = Store::open(home.clone(), CONFIG).await?;
         self.neighbours.start(*key, home.clone(), store);
         Ok(())
     }
@@ -216,7 +214,7 @@ impl<W: World> Reserve<W> {
     }
 
     /// Starts a snapshot at home that ends when it is protected.
-    pub fn begin_snapshot(&self) -> impl Future<Output = Answer<SnapshotReport>> + use<W> {
+    pub fn begin_snapshot(&self) -> impl Future<Output = Answer<SnapshotReport>> + use<> {
         let (home, neighbours) = (self.home.clone(), self.neighbours.clone());
         let identity = self.identity.clone();
         let options = Options {
@@ -234,14 +232,14 @@ impl<W: World> Reserve<W> {
             let world = home.clone();
             let taken = home.run(async move {
                 let progress = Rc::new(author::Progress::default());
-                author::snapshot(
+                Box::pin(author::snapshot(
                     &world,
                     &neighbours,
                     &identity,
                     &[data_set],
                     &options,
                     &progress,
-                )
+                ))
                 .await
             });
             taken.await

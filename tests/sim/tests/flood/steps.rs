@@ -47,7 +47,7 @@ fn each_deed(whose: Whose, strike: Strike) -> Answer<u64> {
 
 /// Takes a snapshot during which one deed is struck; whatever happened, what was acknowledged is there, and what comes back is right.
 async fn struck(world: SimWorld, whose: Whose, strike: Strike, deed: u64) -> Answer<bool> {
-    let mut reserve = Reserve::found(world.clone(), |home| home).await?;
+    let mut reserve = Reserve::found(world.clone()).await?;
     let before = plant_little(&reserve.home)?;
     let target = match whose {
         Whose::Home => reserve.home.clone(),
