@@ -14,55 +14,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use stage::{BoxProcess, Stage, assert_same_trees, make_tree};
+use stage::trio::Trio;
+use stage::{BoxProcess, Stage, make_tree};
 
-/// Home with its files protected on office and friend.
-struct Reserve {
-    stage: Stage,
-    files: PathBuf,
-    home: BoxProcess,
-    office: BoxProcess,
-    friend: BoxProcess,
-}
-
-impl Reserve {
-    fn protected() -> Self {
-        let stage = Stage::new();
-        let files = stage.path("files");
-        make_tree(&files, 8);
-        let home = stage.first_box("home", &files);
-        let office = stage.joined_box("office", &home);
-        let friend = stage.joined_box("friend", &home);
-        let outcome = home.json(&["snapshot", "--wait", "--json"]);
-        assert_eq!(outcome["protected"], true, "{outcome}");
-        Self {
-            stage,
-            files,
-            home,
-            office,
-            friend,
-        }
-    }
-
-    /// Office starts again; returns when it has proven all of its share in this run.
-    fn office_returns(&mut self) {
-        let proofs = || self.home.log().matches("confirmed its share").count();
-        let before = proofs();
-        self.office.start();
-        self.home.until(&["status", "--json"], |status| {
-            status["safe"] == true && status["copies"] == 2 && proofs() > before
-        });
-    }
-
-    /// All but office are lost, and it gives everything back.
-    fn comes_back_from_office_alone(mut self) {
-        self.home.destroy();
-        self.friend.destroy();
-        let to = self.stage.path("came-back");
-        self.office
-            .succeeds(&["retrieve", "--author", "home", "--to", to.to_str().unwrap()]);
-        assert_same_trees(&self.files, &to);
-    }
+/// Office starts again; returns when it has proven all of its share in this run.
+fn office_returns(reserve: &mut Trio) {
+    let proofs = || reserve.home.log().matches("confirmed its share").count();
+    let before = proofs();
+    reserve.office.start();
+    reserve.home.until(&["status", "--json"], |status| {
+        status["safe"] == true && status["copies"] == 2 && proofs() > before
+    });
 }
 
 fn first_segment(keeper: &BoxProcess) -> PathBuf {
@@ -87,10 +49,10 @@ fn rot(segment: &Path, every: u64) {
 
 #[test]
 fn a_keeper_damaged_while_it_was_off_confirms_only_what_is_whole_and_gets_the_rest_again() {
-    let mut reserve = Reserve::protected();
+    let mut reserve = Trio::protected();
     reserve.office.kill();
     rot(&first_segment(&reserve.office), 2_500_000);
-    reserve.office_returns();
+    office_returns(&mut reserve);
     let log = reserve.office.log();
     assert!(log.contains("a chunk is damaged"), "{log}");
     let store = &reserve.office.json(&["status", "--json"])["store"];
@@ -102,7 +64,7 @@ fn a_keeper_damaged_while_it_was_off_confirms_only_what_is_whole_and_gets_the_re
 #[test]
 fn a_store_whose_disk_is_not_mounted_is_told_and_nothing_is_written_in_its_place_until_it_is_back()
 {
-    let mut reserve = Reserve::protected();
+    let mut reserve = Trio::protected();
     reserve.office.kill();
     let (store, disk) = (reserve.office.dir.join("store"), reserve.stage.path("disk"));
     fs::rename(&store, &disk).unwrap();
@@ -136,7 +98,7 @@ fn a_store_whose_disk_is_not_mounted_is_told_and_nothing_is_written_in_its_place
 
 #[test]
 fn a_keeper_whose_disk_was_replaced_is_filled_again_when_a_person_says_so() {
-    let mut reserve = Reserve::protected();
+    let mut reserve = Trio::protected();
     reserve.office.kill();
     let store = reserve.office.dir.join("store");
     fs::remove_dir_all(&store).unwrap();
@@ -155,16 +117,16 @@ fn a_keeper_whose_disk_was_replaced_is_filled_again_when_a_person_says_so() {
 
 #[test]
 fn a_keeper_whose_segment_was_deleted_is_filled_again() {
-    let mut reserve = Reserve::protected();
+    let mut reserve = Trio::protected();
     reserve.office.kill();
     fs::remove_file(first_segment(&reserve.office)).unwrap();
-    reserve.office_returns();
+    office_returns(&mut reserve);
     reserve.comes_back_from_office_alone();
 }
 
 #[test]
 fn what_rots_while_the_keeper_runs_is_found_by_a_sweep_and_fetched_anew() {
-    let mut reserve = Reserve::protected();
+    let mut reserve = Trio::protected();
     rot(&first_segment(&reserve.office), 3_000_000);
     let swept = reserve.office.run(&["sweep", "--now", "--json"]);
     let swept: Value = serde_json::from_slice(&swept.stdout).unwrap();

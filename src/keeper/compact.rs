@@ -157,7 +157,7 @@ impl<W: World> Inner<W> {
             let bytes = now.iter().map(Keep::bytes).sum::<u64>();
             // It was read twice and written once.
             let bytes = usize::try_from(3 * bytes).unwrap_or(usize::MAX);
-            rest.take(&self.world, bytes, self.is_in_a_hurry()).await;
+            rest.take(&self.world, bytes, self.hurry.is_on()).await;
             left = later;
         }
         if self.retire(number, len).await? {

@@ -13,6 +13,7 @@ use super::queue::{Answer, Shared, What, stride_of};
 use super::readers::Readers;
 use super::reading::{Segment, Window};
 use super::refuse::StoreError;
+use super::rest::Hurry;
 use super::room::Need;
 use super::table::{Entry, prefix_of};
 use super::trust::Trust;
@@ -46,8 +47,8 @@ pub(super) struct Inner<W: World> {
     pub(super) is_lost: Cell<bool>,
     /// One reading of everything at a time.
     pub(super) verifying: tokio::sync::Mutex<()>,
-    /// So many people wait for the reading that runs to end.
-    pub(super) hurried: Cell<usize>,
+    /// Whether a person waits for the reading that runs to end.
+    pub(super) hurry: Hurry,
     pub(super) damage_seen: Notify,
     /// The first damaged chunks that nobody was told of.
     pub(super) damage_found: RefCell<Deque<FoundDamage, DAMAGED_TOLD_MAX>>,
@@ -100,7 +101,7 @@ impl<W: World> Inner<W> {
             trust: RefCell::default(),
             is_lost: Cell::new(false),
             verifying: tokio::sync::Mutex::new(()),
-            hurried: Cell::new(0),
+            hurry: Hurry::default(),
             damage_seen: Notify::new(),
             damage_found: RefCell::default(),
             met: Met::default(),
@@ -353,11 +354,6 @@ impl<W: World> Inner<W> {
         }
         self.flag(id, location);
         Ok(Check::Damaged)
-    }
-
-    /// Whether somebody waits for the reading that runs to end.
-    pub(super) fn is_in_a_hurry(&self) -> bool {
-        self.hurried.get() > 0
     }
 
     /// Whether a frame's body may be believed without reading it.

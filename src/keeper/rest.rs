@@ -1,5 +1,6 @@
 //! How a reading that nobody waits for gives way to whoever needs the disk.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::verify::Pace;
@@ -13,6 +14,32 @@ pub struct Rest {
     bytes: usize,
     since: Option<Moment>,
     pressure: Pressure,
+}
+
+/// How many people wait for something that rests.
+#[derive(Default)]
+pub(super) struct Hurry(Cell<usize>);
+
+/// One who waits. Dropping it is not waiting any more.
+pub(super) struct Waiting<'a>(&'a Cell<usize>);
+
+impl Hurry {
+    /// Somebody begins to wait.
+    pub(super) fn begin(&self) -> Waiting<'_> {
+        self.0.set(self.0.get() + 1);
+        Waiting(&self.0)
+    }
+
+    /// Whether anybody waits.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.get() > 0
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// How busy others keep the disk, as it was found last.

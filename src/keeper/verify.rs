@@ -103,14 +103,9 @@ impl<W: World> Store<W> {
         progress: &SweepProgress,
     ) -> Result<SweepReport, StoreError> {
         let inner = self.inner();
-        let is_waited_for = pace == Pace::Full;
-        inner
-            .hurried
-            .set(inner.hurried.get() + usize::from(is_waited_for));
+        let waiting = (pace == Pace::Full).then(|| inner.hurry.begin());
         let _turn = inner.verifying.lock().await;
-        inner
-            .hurried
-            .set(inner.hurried.get() - usize::from(is_waited_for));
+        drop(waiting);
         let mut report = SweepReport::default();
         let all: Vec<u32> = match which {
             Which::All => inner.segments_to_read().await?.into_keys().collect(),
@@ -344,7 +339,7 @@ impl<W: World> Inner<W> {
                 Err(()) => {
                     // Its buffers are given back before another is taken.
                     reading = None;
-                    rest.take(&self.world, STORE_BUFFER_BYTES, self.is_in_a_hurry())
+                    rest.take(&self.world, STORE_BUFFER_BYTES, self.hurry.is_on())
                         .await;
                     self.is_whole_alone(segment, entry).await
                 }
@@ -391,7 +386,7 @@ impl<W: World> Inner<W> {
             let bytes = piece.len();
             left -= bytes;
             at += bytes as u64;
-            rest.take(&self.world, bytes, self.is_in_a_hurry()).await;
+            rest.take(&self.world, bytes, self.hurry.is_on()).await;
         }
         Ok(is_this && (entry.payload_bytes == 0 || *hasher.finalize().as_bytes() == entry.id.0))
     }

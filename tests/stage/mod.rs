@@ -6,6 +6,8 @@
     clippy::unwrap_used
 )] // tests look at the machine themselves
 
+pub mod trio;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
