@@ -13,6 +13,21 @@ fn told<'a>(report: &'a SnapshotReport, path: &str) -> Option<&'a str> {
     of_path.map(|told| told.reason.as_str())
 }
 
+/// A data set with a LevelDB directory that has no table yet.
+fn with_database() -> House {
+    let house = House::new(2, (2, 2));
+    let tree = &house.world.tree;
+    tree.add("/d/base", Thing::Dir);
+    for (name, text) in [
+        ("CURRENT", "MANIFEST-000001"),
+        ("MANIFEST-000001", "edits"),
+        ("000003.log", "log"),
+    ] {
+        tree.file(format!("/d/base/{name}"), text.as_bytes());
+    }
+    house
+}
+
 #[test]
 fn a_file_whose_end_could_not_be_read_is_read_again_and_told_again() {
     run(async {
@@ -100,16 +115,8 @@ fn attributes_that_could_not_be_read_are_asked_for_again() {
 #[test]
 fn a_table_of_a_database_that_cannot_be_read_is_named() {
     run(async {
-        let house = House::new(2, (2, 2));
+        let house = with_database();
         let tree = &house.world.tree;
-        tree.add("/d/base", Thing::Dir);
-        for (name, text) in [
-            ("CURRENT", "MANIFEST-000001"),
-            ("MANIFEST-000001", "edits"),
-            ("000003.log", "log"),
-        ] {
-            tree.file(format!("/d/base/{name}"), text.as_bytes());
-        }
         tree.file("/d/base/000002.ldb", bytes("table", 0, 20_000));
         let broken = b"/d/base/000002.ldb".to_vec();
         tree.0.broken_from.borrow_mut().insert(broken, 0);
@@ -211,17 +218,9 @@ fn a_data_set_that_was_never_there_does_not_stop_the_others() {
 #[test]
 fn a_file_of_a_database_that_was_overlooked_once_is_there_once() {
     run(async {
-        let house = House::new(2, (2, 2));
+        let house = with_database();
         let tree = &house.world.tree;
-        tree.add("/d/base", Thing::Dir);
-        for (name, text) in [
-            ("CURRENT", "MANIFEST-000001"),
-            ("MANIFEST-000001", "edits"),
-            ("000003.log", "log"),
-            ("000002.ldb", "table"),
-        ] {
-            tree.file(format!("/d/base/{name}"), text.as_bytes());
-        }
+        tree.file("/d/base/000002.ldb", b"table");
         house.take().await.expect("taken");
         let table = b"/d/base/000002.ldb".to_vec();
         tree.0.unseen.borrow_mut().insert(table, 1);
