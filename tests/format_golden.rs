@@ -17,10 +17,12 @@ use std::path::{Path, PathBuf};
 use reserve::format::compacted::Compacted;
 use reserve::format::event;
 use reserve::format::index::{self, Node, Page};
+use reserve::format::lived::Lived;
 use reserve::format::mended::Mended;
 use reserve::format::message::Envelope;
 use reserve::format::opening::Opening;
 use reserve::format::record;
+use reserve::format::release::{ClaimedPage, Freed, NotedRelease, SignedRelease};
 use reserve::format::roster::Facts;
 use reserve::format::segment::{FooterEntry, FrameHeader, SegmentHeader, Trailer};
 use reserve::format::ticket::Ticket;
@@ -31,6 +33,8 @@ use reserve::format::{decode_file, sealed_note};
 mod events;
 #[path = "golden/messages.rs"]
 mod messages;
+#[path = "golden/releases.rs"]
+mod releases;
 #[path = "golden/snapshots.rs"]
 mod snapshots;
 #[path = "golden/vectors.rs"]
@@ -58,6 +62,7 @@ fn all() -> Vec<(&'static str, Vec<Part>)> {
         ("sealed_note", vectors::sealed_notes()),
         ("state_file", vectors::state_files()),
         ("event", events::events()),
+        ("release", releases::releases()),
     ]
 }
 
@@ -266,6 +271,22 @@ fn golden_tickets_openings_notes_and_files_read_back() {
         } else {
             assert_eq!(decode_file("state file", &part.bytes), Ok(vectors::state()));
         }
+    }
+}
+
+#[test]
+fn golden_releases_read_back() {
+    for part in committed("release") {
+        let bytes = &part.bytes;
+        let again = match part.name.split(' ').next() {
+            Some("release") => SignedRelease::decode(bytes).map(|x| x.encode()),
+            Some("claims") => ClaimedPage::decode(bytes).map(|x| x.encode()),
+            Some("noted") => NotedRelease::decode(bytes).map(|(x, _)| x.encode()),
+            Some("freed") => Freed::decode(bytes).map(|x| x.encode()),
+            Some("lived") => Lived::decode(bytes).map(|x| x.encode()),
+            other => panic!("no parser for {other:?}"),
+        };
+        assert_eq!(again.as_ref(), Ok(bytes), "{}", part.name);
     }
 }
 

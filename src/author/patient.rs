@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::format::compare::Prefix;
 use crate::format::head::SignedHead;
 use crate::format::message::Room;
+use crate::format::release::{ClaimedPage, SignedRelease};
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::limits::ANSWER_SECONDS_MAX;
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
@@ -124,5 +126,13 @@ impl<A: Ask, C: Clock> Ask for PatientKeeper<A, C> {
         after: SnapshotNumber,
     ) -> Result<Vec<SignedHead>, AskError> {
         self.noted(self.keeper.heads(author, after).await)
+    }
+
+    async fn claimed(&self, after: Option<Prefix>) -> Result<ClaimedPage, AskError> {
+        self.noted(self.keeper.claimed(after).await)
+    }
+
+    async fn release(&self, release: SignedRelease) -> Result<(), AskError> {
+        self.noted(self.keeper.release(release).await)
     }
 }

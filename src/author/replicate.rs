@@ -292,6 +292,11 @@ impl<W: World, K: Keepers> Shared<W, K> {
             | Refusal::ReserveFull
             | Refusal::NothingToReplace
             | Refusal::OtherPlaces
+            | Refusal::ReleaseWaits { .. }
+            | Refusal::ClaimedSince
+            | Refusal::NewestStays
+            | Refusal::OtherIncarnation
+            | Refusal::Forgotten
             | Refusal::NotUnderstood => {}
         }
         lane.refused.set(lane.refused.get() + 1);

@@ -37,6 +37,7 @@ const fn is_in_force(key: SharedKey) -> bool {
         SharedKey::EventPeriod
         | SharedKey::WarningWindow
         | SharedKey::WarningWindowOf(_)
+        | SharedKey::ReleaseDelay
         | SharedKey::Retention => false,
     }
 }

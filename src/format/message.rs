@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use smol_str::SmolStr;
 
-use super::compare::{Marks, Prints, Unmatched};
+use super::compare::{Marks, Prefix, Prints, Unmatched};
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{ASK_IDS_MAX, BODY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
@@ -128,6 +128,16 @@ pub enum Message {
     Marks(Marks),
     /// Answers `Marks`.
     Unmatched(Unmatched),
+
+    /// Which chunks do I claim, as their author, on you? So many behind a name.
+    Claimed {
+        /// The first bytes of the name.
+        after: Option<Prefix>,
+    },
+    /// Answers `Claimed`: the body is an encoded [`ClaimedPage`](super::release::ClaimedPage).
+    ClaimedPage,
+    /// I give up what the body names, a signed release. Answered with `Done` when it is durable.
+    Release,
 }
 
 /// What a keeper has room for, told to one author.
@@ -270,6 +280,31 @@ pub enum Refusal {
         "the other Box does not know the same members yet; nothing was changed, it is asked again"
     )]
     OtherPlaces,
+    /// A group of releases waits for its time and takes no more.
+    #[error(
+        "the keeper still waits with what was given up before, for at least {} more days of its running time; nothing was given up now",
+        seconds.div_ceil(24 * 3600)
+    )]
+    ReleaseWaits {
+        /// Seconds it must still run before that is effective, at the least.
+        seconds: u64,
+    },
+    /// The author claimed something here since it asked what it claims.
+    #[error(
+        "the keeper was told to keep something since it listed what it keeps; nothing was given up, ask again"
+    )]
+    ClaimedSince,
+    /// It would be the author's newest snapshot here.
+    #[error("the newest snapshot a keeper knows of is never given up; nothing was given up")]
+    NewestStays,
+    /// The newest snapshot here was taken in another life of this Box.
+    #[error(
+        "the keeper has a newer snapshot than this Box knows of; nothing was given up, take a snapshot first"
+    )]
+    OtherIncarnation,
+    /// A snapshot that left on its author's word is not taken back from others.
+    #[error("this snapshot left on its author's word")]
+    Forgotten,
 }
 
 impl Envelope {

@@ -10,7 +10,8 @@ use smol_str::SmolStr;
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{
     ADDRESSES_MAX, EPOCHS_MAX, EVENT_PERIOD_HOURS_MAX, KEEPER_AWAY_HOURS_MAX, MEMBERS_MAX,
-    NAME_BYTES_MAX, ROSTER_BYTES_MAX, SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_MAX,
+    NAME_BYTES_MAX, RELEASE_DELAY_DAYS_MAX, RELEASE_DELAY_DAYS_MIN, ROSTER_BYTES_MAX,
+    SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_MAX,
 };
 use crate::terms::{KeyEpoch, Limitation, PeerKey, ReserveId, Suite};
 
@@ -118,6 +119,8 @@ pub enum Value {
     Retention(Retention),
     /// Hours a keeper may stay away before its copies are made elsewhere (0: as usual).
     KeeperAway(u16),
+    /// Days of its running time after which a keeper lets go of what an author gave up (0: as usual).
+    ReleaseDelay(u16),
 }
 
 /// Secrets sealed to one key. What they are the secrets of stands in clear, so that whoever has more can say more.
@@ -213,6 +216,7 @@ impl Value {
             Self::SweepPeriod(_) => 34,
             Self::Retention(_) => 35,
             Self::KeeperAway(_) => 40,
+            Self::ReleaseDelay(_) => 41,
             Self::WarningWindowOf(limitation, _) => LIMITATION_SLOT + limitation.byte(),
         }
     }
@@ -232,6 +236,10 @@ impl Value {
             Self::SweepPeriod(days) => of_reserve && *days <= SWEEP_PERIOD_DAYS_MAX,
             Self::Retention(_) => of_reserve,
             Self::KeeperAway(hours) => of_reserve && *hours <= KEEPER_AWAY_HOURS_MAX,
+            Self::ReleaseDelay(days) => {
+                let range = RELEASE_DELAY_DAYS_MIN..=RELEASE_DELAY_DAYS_MAX;
+                of_reserve && (*days == 0 || range.contains(days))
+            }
             Self::Name(name) | Self::Site(name) => !of_reserve && name_is_legal(name),
             Self::Addresses(addresses) => !of_reserve && addresses.len() <= ADDRESSES_MAX,
             Self::Secrets(note) => !of_reserve && note.is_possible(),

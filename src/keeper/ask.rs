@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use smol_str::SmolStr;
 
-use crate::format::compare::{Marks, Prints, Unmatched};
+use crate::format::compare::{Marks, Prefix, Prints, Unmatched};
 use crate::format::head::SignedHead;
 use crate::format::message::{Refusal, Room};
+use crate::format::release::{ClaimedPage, SignedRelease};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
 
 /// Why a keeper did not do what it was asked.
@@ -50,6 +51,14 @@ pub trait Ask: Clone + 'static {
         author: Option<PeerKey>,
         after: SnapshotNumber,
     ) -> Result<Vec<SignedHead>, AskError>;
+    /// What the asking Box claims there as the author and has not given up, so many names behind one; and what of it waits.
+    async fn claimed(&self, _after: Option<Prefix>) -> Result<ClaimedPage, AskError> {
+        Err(AskError::Refused(Refusal::NotUnderstood))
+    }
+    /// Gives up what the asking Box does not need there any more.
+    async fn release(&self, _release: SignedRelease) -> Result<(), AskError> {
+        Err(AskError::Refused(Refusal::NotUnderstood))
+    }
 }
 
 /// One keeper that can be compared with.

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use serde_bytes::ByteBuf;
 
 use super::ask::{Ask, AskError, Compare};
-use crate::format::compare::{Marks, Prints, Unmatched};
+use crate::format::compare::{Marks, Prefix, Prints, Unmatched};
 use crate::format::head::SignedHead;
 use crate::format::message::{Message, Room};
+use crate::format::release::{ClaimedPage, SignedRelease};
 use crate::format::{decode, encode};
 use crate::session::{Session, SessionError};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
@@ -170,6 +171,22 @@ impl Ask for RemoteKeeper {
             (Message::HeadList, body) => read_head_list(&body).map_err(|_| self.nonsense()),
             _ => Err(self.nonsense()),
         }
+    }
+
+    async fn claimed(&self, after: Option<Prefix>) -> Result<ClaimedPage, AskError> {
+        let page = match self.ask(Message::Claimed { after }, None).await? {
+            (Message::ClaimedPage, body) => ClaimedPage::decode(&body).ok(),
+            _ => None,
+        };
+        let is_behind = |page: &ClaimedPage| {
+            let first = page.claims().next().map(|(prefix, _)| Some(prefix));
+            first.is_none_or(|first| first > after)
+        };
+        page.filter(is_behind).ok_or_else(|| self.nonsense())
+    }
+
+    async fn release(&self, release: SignedRelease) -> Result<(), AskError> {
+        self.done(Message::Release, Rc::new(release.encode())).await
     }
 }
 

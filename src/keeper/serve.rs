@@ -225,6 +225,9 @@ impl<W: World, H: Host> Server<W, H> {
             | Message::Working
             | Message::Differ { .. }
             | Message::Unmatched(_)
+            | Message::Claimed { .. }
+            | Message::ClaimedPage
+            | Message::Release
             | Message::Refused(_) => Err(Refusal::NotUnderstood),
         }
     }

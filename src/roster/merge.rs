@@ -298,6 +298,7 @@ mod tests {
                 19 => Value::WarningWindowOf(Limitation::ALL[usize::from(n)], n.into()),
                 20 => Value::SweepPeriod(n.into()),
                 21 => Value::KeeperAway(n.into()),
+                22 => Value::ReleaseDelay(7 + u16::from(n)),
                 _ => Value::Retention(Retention {
                     daily: n.into(),
                     ..Retention::default()

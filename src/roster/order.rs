@@ -8,7 +8,7 @@ use crate::format::roster::{Fact, Retention, SignedFact, Value};
 use crate::terms::Suite;
 use crate::terms::limits::{
     EVENT_PERIOD_HOURS_DEFAULT, FACTOR_DEFAULT, FACTOR_MIN_DEFAULT, KEEPER_AWAY_HOURS_DEFAULT,
-    SWEEP_PERIOD_DAYS_DEFAULT, WARNING_WINDOW_DAYS_DEFAULT,
+    RELEASE_DELAY_DAYS_DEFAULT, SWEEP_PERIOD_DAYS_DEFAULT, WARNING_WINDOW_DAYS_DEFAULT,
 };
 
 impl Roster {
@@ -57,6 +57,7 @@ fn safety(value: &Value) -> u32 {
         Value::KeeperAway(hours) => less_is_safer(*hours, KEEPER_AWAY_HOURS_DEFAULT),
         Value::WarningWindow(days) => u32::from(or(*days, WARNING_WINDOW_DAYS_DEFAULT)),
         Value::WarningWindowOf(_, days) => u32::from(or(*days, WARNING_WINDOW_DAYS_DEFAULT)),
+        Value::ReleaseDelay(days) => u32::from(or(*days, RELEASE_DELAY_DAYS_DEFAULT)),
         Value::Retention(kept) => how_many(kept),
         Value::Stays => 1,
         Value::Recovery { .. }

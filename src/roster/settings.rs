@@ -6,7 +6,8 @@ use super::{Roster, RosterError};
 use crate::format::roster::{Fact, Retention, Subject, Value};
 use crate::terms::limits::{
     EVENT_PERIOD_HOURS_DEFAULT, EVENT_PERIOD_HOURS_MAX, FACTOR_DEFAULT, KEEPER_AWAY_HOURS_DEFAULT,
-    KEEPER_AWAY_HOURS_MAX, MEMBERS_MAX, SWEEP_PERIOD_DAYS_DEFAULT, SWEEP_PERIOD_DAYS_MAX,
+    KEEPER_AWAY_HOURS_MAX, MEMBERS_MAX, RELEASE_DELAY_DAYS_DEFAULT, RELEASE_DELAY_DAYS_MAX,
+    RELEASE_DELAY_DAYS_MIN, SWEEP_PERIOD_DAYS_DEFAULT, SWEEP_PERIOD_DAYS_MAX,
     WARNING_WINDOW_DAYS_DEFAULT, WARNING_WINDOW_DAYS_MAX,
 };
 use crate::terms::{Limitation, PeerKey};
@@ -29,6 +30,8 @@ pub enum SharedKey {
     SweepPeriod,
     /// Hours a keeper may stay away before its copies are made elsewhere.
     KeeperAway,
+    /// Days of its running time after which a keeper lets go of what an author gave up.
+    ReleaseDelay,
     /// Which snapshots are kept.
     Retention,
 }
@@ -57,7 +60,12 @@ impl SharedKey {
             Self::WarningWindow,
         ];
         all.extend(Limitation::ALL.map(Self::WarningWindowOf));
-        all.extend([Self::SweepPeriod, Self::KeeperAway, Self::Retention]);
+        all.extend([
+            Self::SweepPeriod,
+            Self::KeeperAway,
+            Self::ReleaseDelay,
+            Self::Retention,
+        ]);
         all
     }
 
@@ -74,6 +82,7 @@ impl SharedKey {
             }
             Self::SweepPeriod => "sweep_period_days".into(),
             Self::KeeperAway => "keeper_away_hours".into(),
+            Self::ReleaseDelay => "release_delay_days".into(),
             Self::Retention => "retention".into(),
         }
     }
@@ -88,7 +97,10 @@ impl SharedKey {
         match self {
             Self::Factor | Self::FactorMin => "copies",
             Self::EventPeriod | Self::KeeperAway => "hours",
-            Self::WarningWindow | Self::WarningWindowOf(_) | Self::SweepPeriod => "days",
+            Self::WarningWindow
+            | Self::WarningWindowOf(_)
+            | Self::SweepPeriod
+            | Self::ReleaseDelay => "days",
             Self::Retention => "",
         }
     }
@@ -100,19 +112,20 @@ impl SharedKey {
 
     /// The fact a text stands for; `default` unsays it.
     fn value(self, text: &str) -> Result<Value, String> {
-        let number = |most: u16| -> Result<u16, String> {
+        let between = |least: u16, most: u16| -> Result<u16, String> {
             if text == "default" {
                 return Ok(0);
             }
             match text.parse() {
-                Ok(number) if (1..=most).contains(&number) => Ok(number),
+                Ok(number) if (least..=most).contains(&number) => Ok(number),
                 _ => Err(format!(
-                    "{} must be a number from 1 to {most}, or \"default\", not \"{}\"",
+                    "{} must be a number from {least} to {most}, or \"default\", not \"{}\"",
                     self.name(),
                     text.escape_debug()
                 )),
             }
         };
+        let number = |most| between(1, most);
         let copies = || {
             let most = u16::try_from(MEMBERS_MAX - 1).unwrap_or(u16::MAX);
             number(most).map(|copies| u8::try_from(copies).unwrap_or(u8::MAX))
@@ -127,6 +140,9 @@ impl SharedKey {
             }
             Self::SweepPeriod => Value::SweepPeriod(number(SWEEP_PERIOD_DAYS_MAX)?),
             Self::KeeperAway => Value::KeeperAway(number(KEEPER_AWAY_HOURS_MAX)?),
+            Self::ReleaseDelay => {
+                Value::ReleaseDelay(between(RELEASE_DELAY_DAYS_MIN, RELEASE_DELAY_DAYS_MAX)?)
+            }
             Self::Retention => Value::Retention(retention_from(text)?),
         })
     }
@@ -203,7 +219,8 @@ impl Roster {
                 | Value::WarningWindow(number)
                 | Value::WarningWindowOf(_, number)
                 | Value::SweepPeriod(number)
-                | Value::KeeperAway(number),
+                | Value::KeeperAway(number)
+                | Value::ReleaseDelay(number),
             ) => *number,
             _ => 0,
         };
@@ -219,6 +236,7 @@ impl Roster {
             SharedKey::WarningWindowOf(_) => self.number(SharedKey::WarningWindow).0,
             SharedKey::SweepPeriod => SWEEP_PERIOD_DAYS_DEFAULT,
             SharedKey::KeeperAway => KEEPER_AWAY_HOURS_DEFAULT,
+            SharedKey::ReleaseDelay => RELEASE_DELAY_DAYS_DEFAULT,
             SharedKey::Retention => 0,
         };
         (usual, false)
@@ -246,6 +264,12 @@ impl Roster {
     #[must_use]
     pub fn keeper_away_hours(&self) -> u16 {
         self.number(SharedKey::KeeperAway).0
+    }
+
+    /// Days of its running time after which a keeper lets go of what an author gave up.
+    #[must_use]
+    pub fn release_delay_days(&self) -> u16 {
+        self.number(SharedKey::ReleaseDelay).0
     }
 
     /// Which snapshots are kept.

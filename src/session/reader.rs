@@ -60,6 +60,8 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::AskRoom
         | Message::Prints(_)
         | Message::Marks(_)
+        | Message::Claimed { .. }
+        | Message::Release
         | Message::Roster
         | Message::Join(_)
         | Message::Recover { .. } => Standing::Request,
@@ -71,6 +73,7 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::Room(_)
         | Message::Differ { .. }
         | Message::Unmatched(_)
+        | Message::ClaimedPage
         | Message::Welcome
         | Message::Survivor { .. }
         | Message::Refused(_) => Standing::Answer,
@@ -81,7 +84,7 @@ pub(super) fn standing(message: &Message) -> Standing {
 fn brings_a_body(request: &Message) -> bool {
     matches!(
         request,
-        Message::Put { .. } | Message::PutHead | Message::Roster
+        Message::Put { .. } | Message::PutHead | Message::Release | Message::Roster
     )
 }
 

@@ -112,6 +112,21 @@ pub const MENDED_MAX: usize = 1024;
 /// Heads a keeper remembers, of all authors: two years of hourly snapshots of each of five. One author may have as many as are left for the others.
 pub const HEADS_MAX: usize = 100_000;
 
+/// Days of its own running time that a keeper lets pass before a release is effective: time to notice a thief, or that a disk is encrypted.
+pub const RELEASE_DELAY_DAYS_DEFAULT: u16 = 30;
+/// The least there may be: nobody notices anything on a weekend.
+pub const RELEASE_DELAY_DAYS_MIN: u16 = 7;
+/// The most there may be.
+pub const RELEASE_DELAY_DAYS_MAX: u16 = 365;
+/// A group of releases takes more of them for so many hours of the keeper's running time: enough to tell a million names.
+pub const RELEASE_OPEN_HOURS: u64 = 24;
+/// Names in one release: 3 ms of looking them up in the table.
+pub const RELEASE_NAMES_MAX: usize = 16_384;
+/// Runs of numbers of snapshots in one release, and in all that wait of one author.
+pub const RELEASE_RUNS_MAX: usize = 4096;
+/// Claims on one page of what an author claims.
+pub const CLAIMED_PAGE_MAX: usize = 16_384;
+
 /// The longest Noise message, set by the Noise specification.
 pub const NOISE_MESSAGE_BYTES_MAX: usize = 65_535;
 /// The longest body of a session message: one sealed record, or an encoded roster or list.

@@ -9,7 +9,7 @@ use super::snapshots::author;
 use super::vectors::{Part, part, ramp};
 
 /// How many places [`place`] knows.
-pub const MESSAGES: usize = 28;
+pub const MESSAGES: usize = 31;
 
 /// A number for each message; the compiler asks here for a new one, and the test for its vector.
 pub const fn place(message: &Message) -> usize {
@@ -42,6 +42,9 @@ pub const fn place(message: &Message) -> usize {
         Message::Differ { .. } => 25,
         Message::Marks(_) => 26,
         Message::Unmatched(_) => 27,
+        Message::Claimed { .. } => 28,
+        Message::ClaimedPage => 29,
+        Message::Release => 30,
     }
 }
 
@@ -275,6 +278,37 @@ pub fn messages() -> Vec<Part> {
             Message::Refused(Refusal::OtherPlaces),
             0,
         ),
+        ("claimed", Message::Claimed { after: None }, 0),
+        (
+            "claimed behind a name",
+            Message::Claimed {
+                after: Some(ramp(0x10)),
+            },
+            0,
+        ),
+        ("claimed page", Message::ClaimedPage, 200_000),
+        ("release", Message::Release, 200_000),
+        (
+            "refused release waits",
+            Message::Refused(Refusal::ReleaseWaits { seconds: 2_592_000 }),
+            0,
+        ),
+        (
+            "refused claimed since",
+            Message::Refused(Refusal::ClaimedSince),
+            0,
+        ),
+        (
+            "refused newest stays",
+            Message::Refused(Refusal::NewestStays),
+            0,
+        ),
+        (
+            "refused other incarnation",
+            Message::Refused(Refusal::OtherIncarnation),
+            0,
+        ),
+        ("refused forgotten", Message::Refused(Refusal::Forgotten), 0),
     ];
     all.into_iter()
         .enumerate()

@@ -14,7 +14,7 @@ use super::vectors::{Part, part, ramp};
 
 const RESERVE: ReserveId = ReserveId([0xa0; 16]);
 
-fn signer() -> SigningKey {
+pub fn signer() -> SigningKey {
     SigningKey::from_bytes(&ramp(0x30))
 }
 
@@ -247,6 +247,7 @@ pub fn roster() -> Vec<Part> {
             last: 5,
         }),
         Value::KeeperAway(48),
+        Value::ReleaseDelay(60),
         Value::WarningWindowOf(Limitation::Wear, 90),
     ];
     let of_peer = [

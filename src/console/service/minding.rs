@@ -263,6 +263,11 @@ fn limit_in_words(refusal: Refusal, room: Option<&Room>) -> String {
         | Refusal::ReserveFull
         | Refusal::NothingToReplace
         | Refusal::OtherPlaces
+        | Refusal::ReleaseWaits { .. }
+        | Refusal::ClaimedSince
+        | Refusal::NewestStays
+        | Refusal::OtherIncarnation
+        | Refusal::Forgotten
         | Refusal::NotUnderstood => refusal.to_string(),
     }
 }

@@ -237,6 +237,11 @@ fn kind_of(refusal: Refusal) -> Option<EventKind> {
         | Refusal::ReserveFull
         | Refusal::NothingToReplace
         | Refusal::OtherPlaces
+        | Refusal::ReleaseWaits { .. }
+        | Refusal::ClaimedSince
+        | Refusal::NewestStays
+        | Refusal::OtherIncarnation
+        | Refusal::Forgotten
         | Refusal::NotUnderstood => None,
     }
 }

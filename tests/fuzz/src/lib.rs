@@ -16,10 +16,12 @@ use reserve::format::event::{self, Event};
 use reserve::format::head::{Head, Manifest, SignedHead};
 use reserve::format::index::{Node, Page, path_is_legal, path_order};
 use reserve::format::keys::{DataKeys, ReserveSecret};
+use reserve::format::lived::Lived;
 use reserve::format::mended::Mended;
 use reserve::format::message::{Envelope, JoinGrant};
 use reserve::format::opening::{FIRST_MESSAGE_BYTES_MAX, Opening};
 use reserve::format::record::{self, OpenError, RecordHeader};
+use reserve::format::release::{ClaimedPage, Freed, NotedRelease, Release, SignedRelease};
 use reserve::format::roster::{Facts, SignedFact};
 use reserve::format::segment::{
     FOOTER_ENTRY_BYTES, FooterEntry, FrameHeader, Location, SegmentHeader, Trailer,
@@ -53,6 +55,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("head_list", head_list),
     ("event", event),
     ("unfinished", unfinished),
+    ("release", release),
 ];
 
 /// What was accepted must read back the same from its own encoding.
@@ -72,6 +75,46 @@ fn reads_back<T: PartialEq + Debug>(
 pub fn unfinished(bytes: &[u8]) {
     if let Ok(note) = Unfinished::decode(bytes) {
         reads_back(&note, &note.encode(), Unfinished::decode);
+    }
+}
+
+/// Releases, as they come and signed here, so that what lies behind the signature is met too; what keepers say and note of them.
+pub fn release(bytes: &[u8]) {
+    if let Ok(signed) = SignedRelease::decode(bytes) {
+        assert!(signed.release.prefixes().is_sorted());
+        reads_back(&signed, &signed.encode(), SignedRelease::decode);
+    }
+    if let Ok(signed) = decode::<SignedRelease>("release", bytes) {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let release = Release {
+            author: PeerKey(key.verifying_key().to_bytes()),
+            ..signed.release
+        };
+        let signed = release.sign(&key);
+        if let Ok(again) = SignedRelease::decode(&signed.encode()) {
+            assert_eq!(again, signed);
+            assert!(
+                again
+                    .release
+                    .numbers
+                    .iter()
+                    .all(|(first, last)| first <= last)
+            );
+        }
+    }
+    if let Ok(page) = ClaimedPage::decode(bytes) {
+        assert!(page.claims().is_sorted_by(|one, next| one.0 < next.0));
+        reads_back(&page, &page.encode(), ClaimedPage::decode);
+    }
+    if let Ok((noted, release)) = NotedRelease::decode(bytes) {
+        assert!(release.prefixes().count() * 12 == release.names.len());
+        assert_eq!(NotedRelease::decode(&noted.encode()), Ok((noted, release)));
+    }
+    if let Ok(freed) = Freed::decode(bytes) {
+        reads_back(&freed, &freed.encode(), Freed::decode);
+    }
+    if let Ok(lived) = Lived::decode(bytes) {
+        reads_back(&lived, &lived.encode(), Lived::decode);
     }
 }
 

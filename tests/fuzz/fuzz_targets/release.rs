@@ -1,0 +1,4 @@
+//! Arbitrary bytes for `fuzz::release`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::release(bytes));
