@@ -20,6 +20,8 @@ const CLAIMED: &str = "list of claims";
 const NOTED: &str = "noted release";
 const FREED: &str = "list of what was freed";
 const SIGNED: &[u8] = b"reserve 2026-11-24 release v1";
+/// Runs of numbers in one note of a keeper: what was one run in a release may be several when it is noted.
+pub const FREED_RUNS_MAX: usize = 4 * RELEASE_RUNS_MAX;
 /// Bytes of a claim in a list: the name's first bytes, and how long its records are.
 const CLAIM_BYTES: usize = PREFIX_BYTES + 4;
 
@@ -71,7 +73,7 @@ impl Release {
         if self.numbers.is_empty() && self.names.is_empty() {
             return Err(malformed(RELEASE, "it gives nothing up"));
         }
-        check_lists(RELEASE, &self.numbers, &self.names)
+        check_lists(RELEASE, &self.numbers, RELEASE_RUNS_MAX, &self.names)
     }
 }
 
@@ -224,7 +226,7 @@ impl Freed {
     /// Reads it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let freed: Self = decode(FREED, bytes)?;
-        check_lists(FREED, &freed.numbers, &freed.names)?;
+        check_lists(FREED, &freed.numbers, FREED_RUNS_MAX, &freed.names)?;
         Ok(freed)
     }
 
@@ -239,9 +241,14 @@ fn prefixes(names: &[u8]) -> impl Iterator<Item = Prefix> + '_ {
     names.iter().copied()
 }
 
-fn check_lists(record: &'static str, numbers: &Runs, names: &[u8]) -> Result<(), Malformed> {
+fn check_lists(
+    record: &'static str,
+    numbers: &Runs,
+    runs_max: usize,
+    names: &[u8],
+) -> Result<(), Malformed> {
     let (names, rest) = names.as_chunks::<PREFIX_BYTES>();
-    if !rest.is_empty() || names.len() > RELEASE_NAMES_MAX || numbers.runs() > RELEASE_RUNS_MAX {
+    if !rest.is_empty() || names.len() > RELEASE_NAMES_MAX || numbers.runs() > runs_max {
         return Err(malformed(record, "its length is impossible"));
     }
     if !names.is_sorted_by(|one, next| one < next) {
@@ -254,7 +261,7 @@ fn check_lists(record: &'static str, numbers: &Runs, names: &[u8]) -> Result<(),
 }
 
 const _: () = assert!(
-    RELEASE_NAMES_MAX * PREFIX_BYTES + RELEASE_RUNS_MAX * 20 + 1024 <= RECORD_BYTES_MAX
+    RELEASE_NAMES_MAX * PREFIX_BYTES + FREED_RUNS_MAX * 20 + 1024 <= RECORD_BYTES_MAX
         && CLAIMED_PAGE_MAX * CLAIM_BYTES + RELEASE_RUNS_MAX * 20 + 1024 <= RECORD_BYTES_MAX,
     "each of them fits into a frame and into a message's body"
 );

@@ -69,6 +69,10 @@ pub enum FrameType {
     Claim = 2,
     /// A signed head follows; the id is its hash.
     Head = 3,
+    /// A noted release of the author named follows; the id is its hash.
+    Release = 4,
+    /// A list of what is the named author's no more follows; the id is its hash.
+    Freed = 5,
 }
 
 impl FrameType {
@@ -77,6 +81,8 @@ impl FrameType {
             1 => Some(Self::Chunk),
             2 => Some(Self::Claim),
             3 => Some(Self::Head),
+            4 => Some(Self::Release),
+            5 => Some(Self::Freed),
             _ => None,
         }
     }
@@ -134,7 +140,7 @@ impl FrameHeader {
             FrameType::from_byte(bytes[4]).ok_or(malformed(FRAME, "its type is not known here"))?;
         let payload_bytes = u32_at(bytes, 8);
         let fits = match frame {
-            FrameType::Chunk | FrameType::Head => {
+            FrameType::Chunk | FrameType::Head | FrameType::Release | FrameType::Freed => {
                 payload_bytes as usize <= RECORD_BYTES_MAX && payload_bytes > 0
             }
             FrameType::Claim => payload_bytes == 0,

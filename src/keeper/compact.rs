@@ -6,6 +6,8 @@
 //!   is read back from there and compared again, and only then counts there. The file goes last, when nothing counts in it.
 //! - What the log says of what is here stays the same. Claims and heads of a segment that goes are written again; so are all claims
 //!   of a chunk of which a frame goes, since a start takes a claim only where its chunk stands before it.
+//! - What an author gave up and is written again is claimed again with it. So a segment with much of that is left alone until it goes, and
+//!   so is one with a release that waits. Of a note that claims went, what is still true is said again, as it is when it is queued.
 //! - What is damaged, in doubt, or not listed by a whole footer is left as it is: repair comes first. So is a segment in which
 //!   anything but frames stands between frames.
 //! - That the file goes is durable before it does, so a number that is missing for another reason is a loss.
@@ -16,7 +18,7 @@ use std::rc::Rc;
 
 use super::holding::Inner;
 use super::loading::footer_of;
-use super::queue::{What, stride_of};
+use super::queue::{Answer, What, stride_of};
 use super::reading::{Segment, Window};
 use super::refuse::StoreError;
 use super::rest::Rest;
@@ -26,6 +28,7 @@ use super::store::Store;
 use super::verify::Pace;
 use super::writing::{STORE_DIR, number_of, path_of};
 use crate::format::record::id_of;
+use crate::format::release::{FREED_RUNS_MAX, Freed};
 use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameType, Location};
 use crate::terms::limits::{BLOCK_BYTES, COMMIT_FRAMES_MAX, FRAME_HEADER_BYTES};
 use crate::terms::{AuthorIndex, ChunkId, PeerKey};
@@ -36,6 +39,8 @@ pub(super) const COMPACTED_PATH: &str = "store/compacted";
 /// Bytes of frames that are written again before they are read back.
 const CARRY_BYTES_MAX: u64 = 4 << 20;
 const CARRY_FRAMES_MAX: usize = COMMIT_FRAMES_MAX / 4;
+/// A segment is left alone while more than this part of the half that may count in it waits to go.
+const WAITING_ONE_IN: u64 = 8;
 /// A disk that gives back something else than what was written is not asked a third time.
 const TRIES: usize = 2;
 
@@ -64,12 +69,26 @@ enum Kept {
     Head(AuthorIndex),
     /// Another place counts for its chunk, or it is a claim: that somebody claims it is said again.
     Claim(AuthorIndex),
+    /// What went is not to come back because the note of it is gone.
+    Freed(AuthorIndex),
 }
+
+/// What stands at the log's end now.
+struct Written {
+    id: ChunkId,
+    place: Location,
+    payload_bytes: u32,
+}
+
+/// An answer that is awaited, what is written with it, and how long that is; nothing if there was nothing to write.
+type Again = Option<(Answer, ChunkId, u32)>;
 
 impl Keep {
     fn bytes(&self) -> u64 {
         match self.what {
-            Kept::Chunk(_) | Kept::Head(_) => stride_of(self.payload_bytes as usize),
+            Kept::Chunk(_) | Kept::Head(_) | Kept::Freed(_) => {
+                stride_of(self.payload_bytes as usize)
+            }
             Kept::Claim(_) => stride_of(0),
         }
     }
@@ -90,6 +109,10 @@ impl<W: World> Store<W> {
         let inner = self.inner();
         let _turn = inner.verifying.lock().await;
         let mut reclaimed = Reclaimed::default();
+        if !inner.shared.state.borrow().groups.unnoted.is_empty() {
+            // What says that a group is over must not be missing when what spoke against it is gone.
+            return Ok(reclaimed);
+        }
         for number in inner.sparse_segments().await? {
             if inner.shared.state.borrow().closing {
                 break;
@@ -110,13 +133,32 @@ impl<W: World> Inner<W> {
     async fn sparse_segments(&self) -> Result<Vec<u32>, StoreError> {
         let names = self.world.disk().list(STORE_DIR).await;
         let names = names.map_err(StoreError::io("list the store's directory"))?;
-        let claimed = self.shared.state.borrow().table.claimed_by_segment();
+        let (claimed, waiting) = {
+            let state = self.shared.state.borrow();
+            let is_claimed = |claims| claims != SetIndex::EMPTY;
+            let groups = state.groups.waiting();
+            let waits =
+                |claims| is_claimed(claims) && state.sets.standing(claims, groups).next().is_none();
+            let table = &state.table;
+            let waiting = if groups == 0 {
+                Vec::new()
+            } else {
+                table.bytes_by_segment(waits)
+            };
+            (table.bytes_by_segment(is_claimed), waiting)
+        };
         let open = self.shared.open_segment().map(|(number, _)| number);
         let half = self.shared.sizes.segment_bytes / 2;
         let mut sparse = Vec::new();
         for number in names.iter().filter_map(|name| number_of(name)) {
-            let claimed = claimed.get(number as usize).copied().unwrap_or(0);
-            if claimed < half && Some(number) != open && !self.compacted.borrow().has(number) {
+            let of = |bytes: &[u64]| bytes.get(number as usize).copied().unwrap_or(0);
+            let claimed = of(&claimed);
+            let is_soon_emptier = of(&waiting) > half / WAITING_ONE_IN;
+            if claimed < half
+                && !is_soon_emptier
+                && Some(number) != open
+                && !self.compacted.borrow().has(number)
+            {
                 sparse.push((claimed, number));
             }
         }
@@ -205,7 +247,11 @@ impl<W: World> Inner<W> {
                 FrameType::Head if heads.binary_search(&location).is_ok() => {
                     kept.push(keep(Kept::Head(who)));
                 }
-                FrameType::Claim | FrameType::Head => {}
+                FrameType::Release if self.shared.state.borrow().groups.is_waiting(who) => {
+                    return None;
+                }
+                FrameType::Freed => kept.push(keep(Kept::Freed(who))),
+                FrameType::Claim | FrameType::Head | FrameType::Release => {}
             }
         }
         let is_all = end.next_multiple_of(BLOCK_BYTES as u64) == u64::from(trailer.footer_offset);
@@ -244,7 +290,10 @@ impl<W: World> Inner<W> {
         for keep in some {
             let is_record = !matches!(keep.what, Kept::Claim(_));
             let record = if is_record {
-                match self.record_at(keep).await? {
+                match self
+                    .record_at(&keep.id, keep.location, keep.payload_bytes)
+                    .await?
+                {
                     Some(record) => Some(Rc::new(record)),
                     None => {
                         self.flag(&keep.id, keep.location);
@@ -257,16 +306,22 @@ impl<W: World> Inner<W> {
             records.push(record);
         }
         for _ in 0..TRIES {
-            let places = self.write_again(some, &records).await?;
-            if self.are_whole(some, &places).await? {
+            let Some(written) = self.write_again(some, &records).await? else {
+                return Ok(false);
+            };
+            if self.are_whole(&written).await? {
                 let mut state = self.shared.state.borrow_mut();
                 let mut heads = Vec::new();
-                for (keep, place) in some.iter().zip(places) {
-                    match keep.what {
+                for (keep, written) in some.iter().zip(written) {
+                    match (&keep.what, written) {
                         // One that was put anew meanwhile counts where it was put.
-                        Kept::Chunk(_) => drop(state.moved(&keep.id, keep.location, place)),
-                        Kept::Head(_) => heads.push((keep.location, place)),
-                        Kept::Claim(_) => {}
+                        (Kept::Chunk(_), Some(written)) => {
+                            let _counts_there = state.moved(&keep.id, keep.location, written.place);
+                        }
+                        (Kept::Head(_), Some(written)) => {
+                            heads.push((keep.location, written.place))
+                        }
+                        (Kept::Claim(_) | Kept::Freed(_), _) | (_, None) => {}
                     }
                 }
                 state.heads.moved(&heads);
@@ -280,62 +335,124 @@ impl<W: World> Inner<W> {
     }
 
     /// A frame's payload, compared with its name.
-    async fn record_at(&self, keep: &Keep) -> Result<Option<Vec<u8>>, StoreError> {
-        let ahead = FRAME_HEADER_BYTES + keep.payload_bytes as usize;
-        let frame = self.read_frame(keep.location, ahead).await?;
+    async fn record_at(
+        &self,
+        id: &ChunkId,
+        location: Location,
+        payload_bytes: u32,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let ahead = FRAME_HEADER_BYTES + payload_bytes as usize;
+        let frame = self.read_frame(location, ahead).await?;
         Ok(frame
-            .filter(|(header, record)| header.id == keep.id && id_of(record) == keep.id)
+            .filter(|(header, record)| header.id == *id && id_of(record) == *id)
             .map(|(_, record)| record))
     }
 
-    /// Queues all of it and waits until it is durable; where each stands.
+    /// Queues all of it and waits until it is durable; what is to be read back of it, and where. `None` if the segment is to be left as it
+    /// is.
     async fn write_again(
         &self,
         some: &[Keep],
         records: &[Option<Rc<Vec<u8>>>],
-    ) -> Result<Vec<Location>, StoreError> {
+    ) -> Result<Option<Vec<Option<Written>>>, StoreError> {
         let mut answers = Vec::new();
         for (keep, record) in some.iter().zip(records) {
-            let (who, frame) = match keep.what {
-                Kept::Chunk(who) => (who, FrameType::Chunk),
-                Kept::Head(who) => (who, FrameType::Head),
-                Kept::Claim(who) => (who, FrameType::Claim),
-            };
-            let what = match record {
-                Some(bytes) => What::Again {
-                    frame,
-                    bytes: Rc::clone(bytes),
-                },
-                None => What::Claim,
-            };
-            let key = self.shared.state.borrow().authors.key(who);
-            let key = key.ok_or(StoreError::TableFull)?;
             // What is held back for claims stays so.
             let taken = self.shared.state.borrow().taken();
             if keep.bytes() > self.shared.limits.room_bytes(taken, Need::Index) {
                 return Err(StoreError::DiskFull);
             }
-            answers.push(self.shared.queue(what, Need::Index, (who, key), keep.id)?);
+            let again = match (&keep.what, record) {
+                (Kept::Freed(who), Some(note)) => match self.note_again(*who, note)? {
+                    Some(again) => again,
+                    None => return Ok(None),
+                },
+                (Kept::Head(who), _) if self.shared.state.borrow().groups.of(*who).leaving > 0 => {
+                    // Behind a note that it leaves it would be here again.
+                    return Ok(None);
+                }
+                (Kept::Chunk(who), Some(bytes)) => {
+                    let bytes = Rc::clone(bytes);
+                    let what = What::Again {
+                        frame: FrameType::Chunk,
+                        bytes,
+                    };
+                    Some((
+                        self.queue_again(*who, what, keep.id)?,
+                        keep.id,
+                        keep.payload_bytes,
+                    ))
+                }
+                (Kept::Head(who), Some(bytes)) => {
+                    let bytes = Rc::clone(bytes);
+                    let what = What::Again {
+                        frame: FrameType::Head,
+                        bytes,
+                    };
+                    Some((
+                        self.queue_again(*who, what, keep.id)?,
+                        keep.id,
+                        keep.payload_bytes,
+                    ))
+                }
+                (Kept::Claim(who) | Kept::Chunk(who) | Kept::Head(who) | Kept::Freed(who), _) => {
+                    Some((self.queue_again(*who, What::Claim, keep.id)?, keep.id, 0))
+                }
+            };
+            answers.push(again);
         }
-        let mut places = Vec::new();
-        for answer in answers {
-            places.push(answer.place().await?);
+        let mut written = Vec::new();
+        for again in answers {
+            written.push(match again {
+                Some((answer, id, payload_bytes)) => {
+                    let place = answer.place().await?;
+                    Some(Written {
+                        id,
+                        place,
+                        payload_bytes,
+                    })
+                }
+                None => None,
+            });
         }
-        Ok(places)
+        Ok(Some(written))
+    }
+
+    fn queue_again(&self, who: AuthorIndex, what: What, id: ChunkId) -> Result<Answer, StoreError> {
+        let key = self.shared.state.borrow().authors.key(who);
+        let key = key.ok_or(StoreError::TableFull)?;
+        self.shared.queue(what, Need::Index, (who, key), id)
+    }
+
+    /// Says again what of a note is true now. `Some(None)` if nothing is, `None` if it cannot be said.
+    fn note_again(&self, who: AuthorIndex, note: &[u8]) -> Result<Option<Again>, StoreError> {
+        let Ok(freed) = Freed::decode(note) else {
+            return Ok(None);
+        };
+        let still = self.shared.state.borrow().still_true(who, &freed);
+        if still == Freed::default() {
+            return Ok(Some(None));
+        }
+        if still.numbers.runs() > FREED_RUNS_MAX {
+            return Ok(None);
+        }
+        let bytes = still.encode();
+        let payload_bytes = u32::try_from(bytes.len()).map_err(|_| StoreError::NoRecord)?;
+        let id = id_of(&bytes);
+        let answer = self.shared.note(who, still)?;
+        Ok(Some(Some((answer, id, payload_bytes))))
     }
 
     /// Reads back what was written.
-    async fn are_whole(&self, some: &[Keep], places: &[Location]) -> Result<bool, StoreError> {
-        for (keep, place) in some.iter().zip(places) {
-            if matches!(keep.what, Kept::Claim(_)) {
-                continue;
-            }
-            let back = Keep {
-                location: *place,
-                what: Kept::Claim(AuthorIndex(0)),
-                ..*keep
-            };
-            if self.record_at(&back).await?.is_none() {
+    async fn are_whole(&self, written: &[Option<Written>]) -> Result<bool, StoreError> {
+        for Written {
+            id,
+            place,
+            payload_bytes,
+        } in written.iter().flatten()
+        {
+            let is_record = *payload_bytes > 0;
+            if is_record && self.record_at(id, *place, *payload_bytes).await?.is_none() {
                 self.trust.borrow_mut().doubt(place.segment());
                 return Ok(false);
             }

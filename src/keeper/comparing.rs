@@ -88,7 +88,7 @@ impl<W: World> Store<W> {
                     return false;
                 }
                 shares.meet(&state.authors);
-                for who in state.sets.members(entry.claims) {
+                for who in state.sets.standing(entry.claims, state.groups.waiting()) {
                     if let Some((author, mark)) = shares.mark(&prefix, who) {
                         let claimed = Claimed {
                             prefix,
@@ -344,8 +344,9 @@ impl State {
         1 + self.sets.members(entry.holders).count()
     }
 
+    /// Who claims a chunk and has not given it up.
     fn claimants(&self, entry: &Entry) -> impl Iterator<Item = PeerKey> {
-        let numbers = self.sets.members(entry.claims);
+        let numbers = self.sets.standing(entry.claims, self.groups.waiting());
         numbers.filter_map(|who| self.authors.key(who))
     }
 
@@ -355,8 +356,12 @@ impl State {
     }
 
     fn count_copies(&self, entry: &Entry, (me, places): (PeerKey, &Places), to: &mut Copies) {
-        to.chunks += 1;
         let claimants = || self.claimants(entry);
+        // What is given up by all needs no copies.
+        if claimants().next().is_none() {
+            return;
+        }
+        to.chunks += 1;
         let holders = || {
             let numbers = self.sets.members(entry.holders);
             numbers.filter_map(|who| self.authors.key(who)).chain([me])

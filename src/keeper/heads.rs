@@ -1,5 +1,6 @@
 //! Which snapshots' heads are in the store and where: author, number, place; the heads themselves stay on disk.
 
+use crate::format::runs::Runs;
 use crate::format::segment::Location;
 use crate::terms::limits::HEADS_MAX;
 use crate::terms::{AuthorIndex, SnapshotNumber};
@@ -54,6 +55,14 @@ impl HeadList {
         let before = self.0.len();
         self.0.retain(|head| head.location != location);
         self.0.len() < before
+    }
+
+    /// Forgets those of an author that left.
+    pub fn remove_numbers(&mut self, author: AuthorIndex, numbers: &Runs) {
+        if !numbers.is_empty() {
+            self.0
+                .retain(|head| head.author != author || !numbers.has(head.number));
+        }
     }
 
     /// Some stand elsewhere now: where each stood, rising, and where it stands.

@@ -9,6 +9,7 @@ use heapless::Deque;
 use tokio::sync::Notify;
 
 use super::fullness::Met;
+use super::lived::Life;
 use super::queue::{Answer, Shared, What, stride_of};
 use super::readers::Readers;
 use super::reading::{Segment, Window};
@@ -58,6 +59,19 @@ pub(super) struct Inner<W: World> {
     pub(super) readers: Readers,
     /// Segments whose files were removed, since all that was needed of them stands elsewhere.
     pub(super) compacted: RefCell<Compacted>,
+    /// How long this keeper has run.
+    pub(super) life: RefCell<Life>,
+    /// What waits, or how much of it, is not as it was.
+    pub(super) releases_changed: Notify,
+}
+
+/// Whose word a claim is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The author's own: it cancels what it gave up.
+    Own,
+    /// Another Box's, which saw the claim elsewhere.
+    Fellow,
 }
 
 /// A chunk that was found damaged.
@@ -92,7 +106,8 @@ enum Check {
 }
 
 impl<W: World> Inner<W> {
-    pub(super) fn new(world: W, shared: Shared, compacted: Compacted) -> Self {
+    pub(super) fn new(world: W, shared: Shared, compacted: Compacted, life: Life) -> Self {
+        shared.state.borrow_mut().groups.drawn = u64::from_le_bytes(world.entropy().bytes());
         Self {
             world,
             shared,
@@ -107,6 +122,8 @@ impl<W: World> Inner<W> {
             met: Met::default(),
             readers: Readers::default(),
             compacted: RefCell::new(compacted),
+            life: RefCell::new(life),
+            releases_changed: Notify::new(),
         }
     }
 
@@ -187,15 +204,25 @@ impl<W: World> Inner<W> {
         state.authors.index_of(key).ok_or(StoreError::TableFull)
     }
 
-    /// Queues a claim; `None` if it is durable already.
+    /// Queues a claim; `None` if it is durable already. Whoever speaks for another author claims nothing anew that it gave up.
     pub(super) fn claim(
         &self,
-        who: AuthorIndex,
-        key: PeerKey,
+        (who, key): (AuthorIndex, PeerKey),
+        word: Word,
         id: ChunkId,
     ) -> Result<Option<Answer>, StoreError> {
-        if self.shared.state.borrow().is_claimed(&id, who) {
-            return Ok(None);
+        {
+            let mut state = self.shared.state.borrow_mut();
+            let is_said = match word {
+                Word::Own => {
+                    state.groups.of_mut(who).claims += 1;
+                    state.is_claimed(&id, who)
+                }
+                Word::Fellow => state.has_claim(&id, who),
+            };
+            if is_said {
+                return Ok(None);
+            }
         }
         self.shared.check_room(stride_of(0), Need::Claim, who)?;
         self.shared

@@ -12,11 +12,13 @@ use super::reading::{Segment, Window};
 use super::refuse::{StoreError, is_want};
 use super::scan::{Scanned, scan};
 use super::writing::{footer_room, path_of};
+use crate::format::record::id_of;
+use crate::format::release::{Freed, NotedRelease};
 use crate::format::segment::{
     FOOTER_ENTRY_BYTES, FooterEntry, FrameType, Location, SegmentHeader, TRAILER_BYTES, Trailer,
 };
 use crate::format::verified::SegmentMark;
-use crate::terms::limits::{BLOCK_BYTES, RECORD_BYTES_MAX, SEGMENT_FRAMES_MAX};
+use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX, SEGMENT_FRAMES_MAX};
 use crate::terms::{AuthorIndex, PeerKey, StoreId};
 use crate::world::{Disk, DiskFile, World};
 
@@ -343,6 +345,9 @@ impl<'a, W: World> Loading<'a, W> {
                 let _there = state.claim(&entry.id, author);
             }
             FrameType::Head => self.head(author, location, bytes).await?,
+            FrameType::Release | FrameType::Freed => {
+                self.note(entry, author, location, bytes).await?;
+            }
         }
         Ok(())
     }
@@ -403,6 +408,7 @@ impl<'a, W: World> Loading<'a, W> {
             return Ok(());
         };
         let mut state = inner.shared.state.borrow_mut();
+        state.groups.of_mut(author).forgotten.remove(number);
         let pushed = state.heads.push(HeadPlace {
             author,
             number,
@@ -412,6 +418,46 @@ impl<'a, W: World> Loading<'a, W> {
         if !pushed {
             let (number, offset) = (location.segment(), location.offset());
             self.report.tell(number, offset, bytes, DamageKind::NoPlace);
+        }
+        Ok(())
+    }
+
+    /// What an author gave up, or what is its no more. One that does not read is damage: then nothing goes.
+    async fn note(
+        &mut self,
+        entry: &FooterEntry,
+        author: AuthorIndex,
+        location: Location,
+        bytes: u64,
+    ) -> Result<(), StoreError> {
+        let inner = self.inner;
+        let ahead = FRAME_HEADER_BYTES + entry.payload_bytes as usize;
+        let frame = inner.read_frame(location, ahead).await?;
+        let payload = frame
+            .filter(|(header, payload)| {
+                header.frame == entry.frame && header.id == entry.id && id_of(payload) == entry.id
+            })
+            .map(|(_, payload)| payload);
+        let mut state = inner.shared.state.borrow_mut();
+        let is_noted = match (entry.frame, payload) {
+            (FrameType::Release, Some(payload)) => {
+                NotedRelease::decode(&payload).is_ok_and(|(noted, release)| {
+                    let life = inner.life.borrow();
+                    let at = life.when(noted.life, noted.lived_seconds);
+                    state.note_release(author, noted.group, at, &release);
+                    true
+                })
+            }
+            (_, Some(payload)) => Freed::decode(&payload).is_ok_and(|freed| {
+                state.note_freed(author, &freed);
+                true
+            }),
+            (_, None) => false,
+        };
+        drop(state);
+        if !is_noted {
+            let (number, offset) = (location.segment(), location.offset());
+            self.report.tell(number, offset, bytes, DamageKind::Frames);
         }
         Ok(())
     }

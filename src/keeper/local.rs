@@ -3,11 +3,14 @@
 use std::rc::Rc;
 
 use super::ask::{Ask, AskError};
+use super::holding::Word;
 use super::refuse::StoreError;
 use super::remote::RemoteKeeper;
 use super::store::Store;
+use crate::format::compare::Prefix;
 use crate::format::head::SignedHead;
-use crate::format::message::Room;
+use crate::format::message::{Refusal, Room};
+use crate::format::release::{ClaimedPage, SignedRelease};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
 use crate::world::World;
 
@@ -40,10 +43,22 @@ fn refused(error: StoreError) -> AskError {
     AskError::Refused(error.refusal())
 }
 
+/// Whose word it is when this Box speaks of an author's claims to its own store.
+fn word(me: PeerKey, author: PeerKey) -> Word {
+    if me == author {
+        Word::Own
+    } else {
+        Word::Fellow
+    }
+}
+
 impl<W: World> Ask for AnyKeeper<W> {
     async fn have(&self, author: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError> {
         match self {
-            Self::Local { store, .. } => store.have(author, &ids).await.map_err(refused),
+            Self::Local { store, me } => {
+                let held = store.have_for(author, word(*me, author), &ids).await;
+                held.map_err(refused)
+            }
             Self::Remote(remote) => remote.have(author, ids).await,
         }
     }
@@ -65,7 +80,10 @@ impl<W: World> Ask for AnyKeeper<W> {
     async fn pull(&self, author: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError> {
         match self {
             // Our own store is filled by asking others to hand over, not by asking ourselves.
-            Self::Local { store, .. } => store.have(author, &ids).await.map_err(refused),
+            Self::Local { store, me } => {
+                let held = store.have_for(author, word(*me, author), &ids).await;
+                held.map_err(refused)
+            }
             Self::Remote(remote) => remote.pull(author, ids).await,
         }
     }
@@ -79,7 +97,10 @@ impl<W: World> Ask for AnyKeeper<W> {
 
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {
         match self {
-            Self::Local { store, .. } => store.put_head(&head).await.map_err(refused),
+            Self::Local { store, me } => {
+                let kept = store.put_head_for(&head, word(*me, head.head.author)).await;
+                kept.map_err(refused)
+            }
             Self::Remote(remote) => remote.put_head(head).await,
         }
     }
@@ -92,6 +113,25 @@ impl<W: World> Ask for AnyKeeper<W> {
         match self {
             Self::Local { store, .. } => store.heads(author, after).await.map_err(refused),
             Self::Remote(remote) => remote.heads(author, after).await,
+        }
+    }
+
+    async fn claimed(&self, after: Option<Prefix>) -> Result<ClaimedPage, AskError> {
+        match self {
+            Self::Local { store, me } => Ok(store.claimed(*me, after).await),
+            Self::Remote(remote) => remote.claimed(after).await,
+        }
+    }
+
+    async fn release(&self, release: SignedRelease) -> Result<(), AskError> {
+        match self {
+            Self::Local { store, me } => {
+                if release.release.keeper != *me || release.release.author != *me {
+                    return Err(AskError::Refused(Refusal::NotUnderstood));
+                }
+                store.release(&release).await.map_err(refused)
+            }
+            Self::Remote(remote) => remote.release(release).await,
         }
     }
 }

@@ -300,6 +300,7 @@ impl<W: World> Writer<W> {
         told: impl Fn() -> StoreError,
     ) {
         self.inner.shared.open_segment_is(None);
+        self.inner.shared.void_all();
         self.inner.trust.borrow_mut().doubt(segment.number);
         self.inner.begin_doubt(segment.number);
         for (job, _) in taken {

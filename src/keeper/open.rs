@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compact::COMPACTED_PATH;
 use super::holding::{Inner, VERIFIED_PATH};
+use super::lived::Life;
 use super::loading::{Loading, Tail, header_of};
 use super::log::{OpenSegment, Writer};
 use super::presence::{ID_PATH, Presence, presence, remember};
@@ -95,6 +96,15 @@ impl Damage {
 }
 
 impl OpenReport {
+    /// Tells one state of damage from another; nothing if there is none.
+    fn mark(&self) -> Option<[u8; 8]> {
+        (self.damaged_count > 0).then(|| {
+            let text = format!("{} {:?}", self.damaged_count, self.damaged);
+            let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(text.as_bytes()).as_bytes();
+            [a, b, c, d, e, f, g, h]
+        })
+    }
+
     pub(super) fn tell(&mut self, segment: u32, offset: u64, bytes: u64, kind: DamageKind) {
         self.damaged_count += 1;
         if self.damaged.len() < DAMAGE_FACTS_MAX {
@@ -172,7 +182,8 @@ impl<W: World> Store<W> {
             .extract_if(.., |number| compacted.has(*number))
             .collect::<Vec<_>>();
         let last_compacted = compacted.last();
-        let inner = Rc::new(Inner::new(world.clone(), shared, compacted));
+        let life = Life::of(&world, identity.store, world.clock().now()).await;
+        let inner = Rc::new(Inner::new(world.clone(), shared, compacted, life));
         let known = verified_of(&world, identity.store).await;
         let end = known.as_ref().and_then(|known| known.end);
         let unbroken = known.as_ref().map(|known| known.unbroken);
@@ -199,7 +210,11 @@ impl<W: World> Store<W> {
             }
             Some(_) | None => inner.is_broken(),
         }
-        inner.shared.state.borrow_mut().heads.sort();
+        {
+            let mut state = inner.shared.state.borrow_mut();
+            state.heads.sort();
+            state.loading_ends();
+        }
         // All is read and all is ours: from here on things may be changed.
         match (naming, write_identity(&world, &identity, naming).await) {
             (Naming::Needed, Err(error)) => return Err(error),
@@ -225,6 +240,7 @@ impl<W: World> Store<W> {
         }
         inner.refresh_free().await;
         inner.save_trust(1).await;
+        inner.looked_at_start(report.mark());
         {
             let state = inner.shared.state.borrow();
             report.chunks = state.table.chunks();
@@ -250,7 +266,9 @@ impl<W: World> Store<W> {
         };
         let nobody = StoreId(world.entropy().bytes());
         let shared = Shared::new(nobody, sizes, limits, State::new(config.table_chunks));
-        let inner = Rc::new(Inner::new(world, shared, Compacted::new(nobody)));
+        let now = world.clock().now();
+        let life = Life::from(None, nobody, [0; 8], now);
+        let inner = Rc::new(Inner::new(world, shared, Compacted::new(nobody), life));
         inner.is_lost.set(true);
         inner.is_broken();
         inner.shared.begin_closing();

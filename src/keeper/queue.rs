@@ -10,6 +10,8 @@ use super::heads::HeadPlace;
 use super::refuse::StoreError;
 use super::room::{Limits, Need, table_room};
 use super::state::State;
+use crate::format::record::id_of;
+use crate::format::release::{Freed, Release};
 use crate::format::segment::{FrameType, Location};
 use crate::terms::limits::{
     COMMIT_BYTES_MAX, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, SEGMENT_BYTES, STORE_HELD_BACK_BYTES,
@@ -48,6 +50,15 @@ pub(super) enum What {
         bytes: Vec<u8>,
         number: SnapshotNumber,
     },
+    /// An author's release, as it was noted, and when that was in seconds of the keeper's life.
+    Release {
+        bytes: Vec<u8>,
+        group: u64,
+        at: u64,
+        release: Box<Release>,
+    },
+    /// What is an author's no more. True when it was queued.
+    Freed { bytes: Vec<u8>, freed: Box<Freed> },
     /// A record, or a head, that stands elsewhere in the store already: whoever queued it says when the new place counts.
     Again {
         frame: FrameType,
@@ -71,6 +82,8 @@ impl Job {
             What::Chunk { .. } => FrameType::Chunk,
             What::Claim => FrameType::Claim,
             What::Head { .. } => FrameType::Head,
+            What::Release { .. } => FrameType::Release,
+            What::Freed { .. } => FrameType::Freed,
             What::Again { frame, .. } => frame,
         }
     }
@@ -79,7 +92,9 @@ impl Job {
         match &self.what {
             What::Chunk { record, .. } => record,
             What::Claim => &[],
-            What::Head { bytes, .. } => bytes,
+            What::Head { bytes, .. } | What::Release { bytes, .. } | What::Freed { bytes, .. } => {
+                bytes
+            }
             What::Again { bytes, .. } => bytes,
         }
     }
@@ -233,6 +248,11 @@ impl Shared {
             What::Claim if !state.can_claim(&id, author) => return Err(StoreError::TableFull),
             What::Claim => *state.pending_claims.entry(id).or_default() += 1,
             What::Again { .. } => {}
+            What::Release { .. } => state.groups.of_mut(author).coming += 1,
+            What::Freed { freed, .. } => {
+                state.groups.of_mut(author).leaving += u32::from(!freed.numbers.is_empty());
+                state.groups.noting += u32::from(freed.over.is_some());
+            }
             What::Head { number, .. } => {
                 if !state.has_place_for_head(author) {
                     return Err(StoreError::HeadsFull);
@@ -253,6 +273,48 @@ impl Shared {
         state.queue.push_back(job);
         self.queue_grew.notify_one();
         Ok(Answer(told))
+    }
+
+    /// Queues a note of what is an author's no more. What it says must be true now, and nothing may wait between finding that out and
+    /// this.
+    pub(super) fn note(&self, author: AuthorIndex, freed: Freed) -> Result<Answer, StoreError> {
+        let key = self.state.borrow().authors.key(author);
+        let key = key.ok_or(StoreError::TableFull)?;
+        let bytes = freed.encode();
+        self.check_room(stride_of(bytes.len()), Need::Claim, author)?;
+        let id = id_of(&bytes);
+        let freed = Box::new(freed);
+        self.queue(What::Freed { bytes, freed }, Need::Claim, (author, key), id)
+    }
+
+    /// An author's group is over, and nothing of it goes: at once, and after a start as soon as the note is durable. `None` if there is no
+    /// group.
+    pub(super) fn void(&self, author: AuthorIndex) -> Option<Result<Answer, StoreError>> {
+        let group = self.state.borrow_mut().end_group(author)?;
+        Some(self.note_over(author, group))
+    }
+
+    /// Notes that a group is over. What could not be noted is tried again.
+    pub(super) fn note_over(&self, author: AuthorIndex, group: u64) -> Result<Answer, StoreError> {
+        let over = Freed {
+            over: Some(group),
+            ..Freed::default()
+        };
+        self.note(author, over).inspect_err(|_| {
+            self.state.borrow_mut().groups.unnoted.push((author, group));
+        })
+    }
+
+    /// Something that the log says may be lost, perhaps a claim that was said again: nothing that was given up goes.
+    pub(super) fn void_all(&self) {
+        let waiting = {
+            let state = self.state.borrow();
+            state.groups.authors(state.groups.waiting())
+        };
+        for author in waiting {
+            // Whether it could be noted is seen to.
+            let _told = self.void(author);
+        }
     }
 
     /// Waits until there is something to write; false when the store closes and all is written.
@@ -321,12 +383,29 @@ impl Shared {
                     number: *number,
                     location,
                 };
+                state.groups.of_mut(job.author).forgotten.remove(*number);
                 match state.heads.insert(head) {
                     true => Ok(()),
                     false => Err(StoreError::HeadsFull),
                 }
             }
-            What::Again { .. } => Ok(()),
+            What::Release {
+                group, at, release, ..
+            } => {
+                state.note_release(job.author, *group, *at, release);
+                Ok(())
+            }
+            What::Freed { freed, .. } => {
+                state.note_freed(job.author, freed);
+                Ok(())
+            }
+            What::Again { frame, .. } => {
+                // A start takes it for a claim.
+                if *frame == FrameType::Chunk {
+                    state.say_again(&job.id, job.author);
+                }
+                Ok(())
+            }
         };
         drop(state);
         // Whoever asked may have gone: what is durable stays.
@@ -335,7 +414,13 @@ impl Shared {
 
     /// A job was not carried out.
     pub(super) fn fail(&self, job: Job, error: StoreError) {
-        self.settle(&mut self.state.borrow_mut(), &job);
+        let mut state = self.state.borrow_mut();
+        self.settle(&mut state, &job);
+        if let What::Freed { freed, .. } = &job.what {
+            let over = freed.over.map(|group| (job.author, group));
+            state.groups.unnoted.extend(over);
+        }
+        drop(state);
         let _ = job.done.send(Err(error));
     }
 
@@ -355,6 +440,16 @@ impl Shared {
                 }
             }
             What::Again { .. } => {}
+            What::Release { .. } => {
+                let coming = &mut state.groups.of_mut(job.author).coming;
+                *coming = coming.saturating_sub(1);
+            }
+            What::Freed { freed, .. } => {
+                let leaving = &mut state.groups.of_mut(job.author).leaving;
+                *leaving = leaving.saturating_sub(u32::from(!freed.numbers.is_empty()));
+                let noting = &mut state.groups.noting;
+                *noting = noting.saturating_sub(u32::from(freed.over.is_some()));
+            }
             What::Head { number, .. } => {
                 state.pending_heads.remove(&(job.author, *number));
             }

@@ -37,6 +37,14 @@ pub enum StoreError {
     /// Another head of the same author, incarnation and number is here.
     #[error("another snapshot of this author and number is here; both sides keep what they have")]
     HeadConflict,
+    /// A snapshot left on its author's word, and another Box has it still.
+    #[error(
+        "this snapshot left on its author's word; it stays away until the author says otherwise"
+    )]
+    Forgotten,
+    /// An author may not give up what it wants to give up now.
+    #[error(transparent)]
+    NotGivenUp(Refusal),
     /// The store was closed.
     #[error("the store is closed; nothing was changed")]
     Closed,
@@ -90,6 +98,8 @@ impl StoreError {
             Self::QuotaFull => Refusal::QuotaFull,
             Self::HeadsFull => Refusal::HeadsFull,
             Self::HeadConflict => Refusal::HeadConflict,
+            Self::Forgotten => Refusal::Forgotten,
+            Self::NotGivenUp(refusal) => *refusal,
             Self::DiskFailed
             | Self::Closed
             | Self::ForeignStore { .. }

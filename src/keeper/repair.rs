@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::further::Further;
-use super::holding::Inner;
+use super::holding::{Inner, Word};
 use super::loading::footer_of;
 use super::reading::Window;
 use super::serve::{Host, Server};
@@ -48,7 +48,9 @@ impl<W: World> Store<W> {
             for entry in entries {
                 let author = {
                     let state = inner.shared.state.borrow();
-                    let first = state.sets.first(entry.claims);
+                    // What is given up by all is not worth a line's time; claimed again, it is sent again.
+                    let waiting = state.groups.waiting();
+                    let first = state.sets.standing(entry.claims, waiting).next();
                     first.and_then(|who| state.authors.key(who))
                 };
                 if let (Some(author), Some(id)) = (author, inner.name_of(&entry).await) {
@@ -101,7 +103,10 @@ impl<W: World, H: Host> Server<W, H> {
             for some in of_author.chunks(ASK_IDS_MAX) {
                 let ids: Vec<ChunkId> = some.iter().map(|(id, _)| *id).collect();
                 repaired.known += ids.len();
-                let Ok(held) = self.pull(some[0].1, &ids, &nobody_waits).await else {
+                let Ok(held) = self
+                    .pull((some[0].1, Word::Fellow), &ids, &nobody_waits)
+                    .await
+                else {
                     continue;
                 };
                 repaired.replaced += held.iter().filter(|held| **held).count();

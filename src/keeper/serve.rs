@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::ask::{Ask, Keepers};
 use super::further::Further;
+use super::holding::Word;
 use super::placement;
 use super::places::Places;
 use super::refuse::StoreError;
@@ -21,6 +22,7 @@ use super::store::Store;
 use super::turns::Turns;
 use crate::format::head::SignedHead;
 use crate::format::message::{Message, Refusal};
+use crate::format::release::SignedRelease;
 use crate::session::{Incoming, Session};
 use crate::terms::limits::{HAVE_STEP_IDS, RECORD_BYTES_MAX};
 use crate::terms::{ChunkId, PeerKey, ReserveId};
@@ -50,6 +52,15 @@ pub trait Host: Clone + 'static {
     fn reserve(&self) -> ReserveId;
     /// Merges a peer's roster, durably.
     async fn merge_roster(&self, body: &[u8]) -> Result<(), Refusal>;
+}
+
+/// Whose word it is when a peer speaks of an author's claims.
+fn word_of(peer: PeerKey, author: PeerKey) -> Word {
+    if peer == author {
+        Word::Own
+    } else {
+        Word::Fellow
+    }
 }
 
 /// Serves peers from one store.
@@ -96,7 +107,11 @@ impl<W: World, H: Host> Server<W, H> {
             // What only reads or fetches for the peer ends with its session; what is being kept is kept.
             let ends = matches!(
                 incoming.message,
-                Message::Get { .. } | Message::Pull { .. } | Message::Prints(_) | Message::Marks(_)
+                Message::Get { .. }
+                    | Message::Pull { .. }
+                    | Message::Prints(_)
+                    | Message::Marks(_)
+                    | Message::Claimed { .. }
             );
             self.world.spawn(async move {
                 tokio::select! {
@@ -128,6 +143,14 @@ impl<W: World, H: Host> Server<W, H> {
                     Err(error) => (Message::Refused(error.refusal()), None),
                 }
             }
+            Message::Claimed { after } => {
+                if !reply.reserve(RECORD_BYTES_MAX).await {
+                    return;
+                }
+                let _turn = self.records_out.acquire().await;
+                let page = self.store.claimed(peer, after).await;
+                (Message::ClaimedPage, Some(Rc::new(page.encode())))
+            }
             Message::Heads { author, after } => match self.store.heads(author, after).await {
                 Ok(heads) => (Message::HeadList, Some(Rc::new(head_list(&heads)))),
                 Err(error) => (Message::Refused(error.refusal()), None),
@@ -157,9 +180,10 @@ impl<W: World, H: Host> Server<W, H> {
                 Err(Refusal::NotUnderstood)
             }
             Message::Have { author, ids } => {
+                let word = word_of(peer, author);
                 let mut held = Vec::with_capacity(ids.len());
                 for some in ids.chunks(HAVE_STEP_IDS) {
-                    let more = self.store.have(author, some).await;
+                    let more = self.store.have_for(author, word, some).await;
                     held.extend(more.map_err(|error| error.refusal())?);
                     further.note();
                 }
@@ -175,7 +199,11 @@ impl<W: World, H: Host> Server<W, H> {
                 Ok(Message::Done)
             }
             Message::Pull { author, ids } => Ok(Message::Held {
-                bits: bits_of(&self.pull(author, &ids, further).await?),
+                bits: bits_of(
+                    &self
+                        .pull((author, word_of(peer, author)), &ids, further)
+                        .await?,
+                ),
             }),
             Message::PutHead => {
                 let head = SignedHead::decode(&body).map_err(|_| Refusal::Damaged)?;
@@ -184,7 +212,7 @@ impl<W: World, H: Host> Server<W, H> {
                     return Err(Refusal::NotUnderstood);
                 }
                 self.store
-                    .put_head(&head)
+                    .put_head_for(&head, word_of(peer, head.head.author))
                     .await
                     .map_err(|error| error.refusal())?;
                 Ok(Message::Done)
@@ -200,6 +228,19 @@ impl<W: World, H: Host> Server<W, H> {
                 let (places, pair) = (self.host.places(), [peer, self.host.keepers().me()]);
                 let unmatched = self.store.answer_marks(&places, pair, &marks).await?;
                 Ok(Message::Unmatched(unmatched))
+            }
+            Message::Release => {
+                let release = SignedRelease::decode(&body).map_err(|_| Refusal::Damaged)?;
+                let (to, by) = (release.release.keeper, release.release.author);
+                let is_to_us = to == self.host.keepers().me()
+                    && release.release.reserve == self.host.reserve();
+                // Only its author hands it over, and only a member may.
+                if !is_to_us || by != peer || !self.host.is_ours(by) {
+                    return Err(Refusal::NotUnderstood);
+                }
+                let given_up = self.store.release(&release).await;
+                given_up.map_err(|error| error.refusal())?;
+                Ok(Message::Done)
             }
             Message::AskRoom => Ok(Message::Room(self.store.room(peer).await)),
             Message::Roster => {
@@ -227,7 +268,6 @@ impl<W: World, H: Host> Server<W, H> {
             | Message::Unmatched(_)
             | Message::Claimed { .. }
             | Message::ClaimedPage
-            | Message::Release
             | Message::Refused(_) => Err(Refusal::NotUnderstood),
         }
     }
@@ -238,19 +278,19 @@ impl<W: World, H: Host> Server<W, H> {
     /// Why nothing more can be kept here.
     pub async fn take(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, Refusal> {
         let nobody_waits = Rc::new(Further::new(None, self.world.clock()));
-        self.pull(author, ids, &nobody_waits).await
+        self.pull((author, Word::Fellow), ids, &nobody_waits).await
     }
 
     /// Fetches what is missing here from the other keepers, several at once. Where there is no room nothing more is fetched.
     pub(super) async fn pull(
         &self,
-        author: PeerKey,
+        (author, word): (PeerKey, Word),
         ids: &[ChunkId],
         further: &Rc<Further<W::Clock>>,
     ) -> Result<Vec<bool>, Refusal> {
         let mut held = self
             .store
-            .have(author, ids)
+            .have_for(author, word, ids)
             .await
             .map_err(|error| error.refusal())?;
         further.note();
@@ -266,7 +306,7 @@ impl<W: World, H: Host> Server<W, H> {
             let (server, done, id, limit) = (self.clone(), done.clone(), ids[at], limit.clone());
             let further = Rc::clone(further);
             self.world.spawn(async move {
-                let fetched = match server.fetch(author, id, &further).await {
+                let fetched = match server.fetch((author, word), id, &further).await {
                     Ok(fetched) => fetched,
                     Err(refusal) => {
                         limit.set(Some(refusal));
@@ -288,13 +328,13 @@ impl<W: World, H: Host> Server<W, H> {
     /// One chunk, from whichever keeper has it whole. An error is our own: asking another keeper would not help.
     async fn fetch(
         &self,
-        author: PeerKey,
+        (author, word): (PeerKey, Word),
         id: ChunkId,
         further: &Further<W::Clock>,
     ) -> Result<bool, Refusal> {
         let _turn = self.fetching.of(id).await;
         // It may have come meanwhile, by another question or from its author.
-        let here = self.store.have(author, &[id]).await;
+        let here = self.store.have_for(author, word, &[id]).await;
         if here.map_err(|error| error.refusal())? == [true] {
             return Ok(true);
         }
@@ -313,7 +353,7 @@ impl<W: World, H: Host> Server<W, H> {
             let Some(Ok(Some(record))) = got else {
                 continue;
             };
-            match self.store.put(author, id, Rc::new(record)).await {
+            match self.store.put_for(author, word, id, Rc::new(record)).await {
                 Ok(()) => return Ok(true),
                 // It sent something else, or rotten bytes.
                 Err(StoreError::Damaged | StoreError::NoRecord) => {}

@@ -1,5 +1,7 @@
 //! Who is who in a store: authors get small numbers, and sets of them get small numbers too, so that a chunk's claims fit
 //! in two bytes. Both lists are bounded and belong to one run of the process; on disk stand whole keys.
+//!
+//! A set knows of each member whether it gave its claim up. Such a claim is a claim until it is taken out.
 
 use crate::terms::limits::{MEMBERS_MAX, TABLE_SETS_MAX};
 use crate::terms::{AuthorIndex, PeerKey};
@@ -50,29 +52,63 @@ impl Authors {
     }
 }
 
-/// The sets in use, each a bit mask over the authors' numbers.
-pub struct Sets(Vec<u64>);
+/// The sets in use: who is in each, and who of them gave its claim up.
+pub struct Sets(Vec<Members>);
+
+/// Two bit masks over the authors' numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Members {
+    all: u64,
+    /// Part of the former.
+    given_up: u64,
+}
 
 impl Sets {
     /// Only the empty set; room for all is taken now.
     #[must_use]
     pub fn new() -> Self {
-        let mut masks = Vec::with_capacity(TABLE_SETS_MAX);
-        masks.push(0);
-        Self(masks)
+        let mut sets = Vec::with_capacity(TABLE_SETS_MAX);
+        sets.push(Members::default());
+        Self(sets)
     }
 
-    /// The set with one more member; `None` if there are too many different sets already.
+    /// The set with one more member, which gave nothing up; `None` if there are too many different sets already.
     pub fn with(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
-        let mask = self.mask(set) | 1 << member.0;
-        self.number_of(mask)
+        let Members { all, given_up } = self.of(set);
+        self.number_of(Members {
+            all: all | 1 << member.0,
+            given_up: given_up & !(1 << member.0),
+        })
     }
 
-    fn number_of(&mut self, mask: u64) -> Option<SetIndex> {
-        let at = match self.0.iter().position(|known| *known == mask) {
+    /// The set in which a member gave its claim up. `None` if it is no member, or if there are half as many different sets already as
+    /// there may be: the rest is for claims.
+    pub fn with_given_up(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
+        let Members { all, given_up } = self.of(set);
+        let wanted = Members {
+            all,
+            given_up: given_up | 1 << member.0,
+        };
+        let has_room = self.0.len() < TABLE_SETS_MAX / 2 || self.0.contains(&wanted);
+        (self.contains(set, member) && has_room)
+            .then(|| self.number_of(wanted))
+            .flatten()
+    }
+
+    /// The set with one member less; `None` if there are too many different sets already.
+    pub fn without(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
+        let Members { all, given_up } = self.of(set);
+        self.number_of(Members {
+            all: all & !(1 << member.0),
+            given_up: given_up & !(1 << member.0),
+        })
+    }
+
+    fn number_of(&mut self, members: Members) -> Option<SetIndex> {
+        let at = match self.0.iter().position(|known| *known == members) {
             Some(at) => at,
             None if self.0.len() < TABLE_SETS_MAX => {
-                self.0.push(mask);
+                self.0.push(members);
                 self.0.len() - 1
             }
             None => return None,
@@ -80,41 +116,46 @@ impl Sets {
         u16::try_from(at).ok().map(SetIndex)
     }
 
-    /// The set with one member less; `None` if there are too many different sets already.
-    pub fn without(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
-        let mask = self.mask(set) & !(1 << member.0);
-        self.number_of(mask)
-    }
-
     /// Its members, in the order of their numbers.
     pub fn members(&self, set: SetIndex) -> impl Iterator<Item = AuthorIndex> + use<> {
-        let mut mask = self.mask(set);
-        std::iter::from_fn(move || {
-            let first = u16::try_from(mask.trailing_zeros()).ok()?;
-            (mask != 0).then(|| {
-                mask &= mask - 1;
-                AuthorIndex(first)
-            })
-        })
+        numbers(self.of(set).all)
+    }
+
+    /// Its members but for those of `waiting` that gave their claims up.
+    pub fn standing(
+        &self,
+        set: SetIndex,
+        waiting: u64,
+    ) -> impl Iterator<Item = AuthorIndex> + use<> {
+        let Members { all, given_up } = self.of(set);
+        numbers(all & !(given_up & waiting))
     }
 
     /// Whether it has this member.
     #[must_use]
     pub fn contains(&self, set: SetIndex, member: AuthorIndex) -> bool {
-        self.mask(set) & 1 << member.0 != 0
+        self.of(set).all & 1 << member.0 != 0
     }
 
-    /// One of its members.
+    /// Whether this member gave its claim up.
     #[must_use]
-    pub fn first(&self, set: SetIndex) -> Option<AuthorIndex> {
-        let mask = self.mask(set);
-        let first = u16::try_from(mask.trailing_zeros()).ok()?;
-        (mask != 0).then_some(AuthorIndex(first))
+    pub fn has_given_up(&self, set: SetIndex, member: AuthorIndex) -> bool {
+        self.of(set).given_up & 1 << member.0 != 0
     }
 
-    fn mask(&self, set: SetIndex) -> u64 {
-        self.0.get(usize::from(set.0)).copied().unwrap_or(0)
+    fn of(&self, set: SetIndex) -> Members {
+        self.0.get(usize::from(set.0)).copied().unwrap_or_default()
     }
+}
+
+fn numbers(mut mask: u64) -> impl Iterator<Item = AuthorIndex> {
+    std::iter::from_fn(move || {
+        let first = u16::try_from(mask.trailing_zeros()).ok()?;
+        (mask != 0).then(|| {
+            mask &= mask - 1;
+            AuthorIndex(first)
+        })
+    })
 }
 
 impl Default for Sets {
@@ -137,6 +178,24 @@ mod tests {
         assert_eq!(sets.with(only_b, a), Some(both));
         assert_eq!(sets.with(both, a), Some(both));
         assert!(sets.contains(both, b) && !sets.contains(only_a, b));
+    }
+
+    #[test]
+    fn a_claim_that_was_given_up_is_one_until_it_is_taken_out_and_stands_again_when_it_is_said_again()
+     {
+        let mut sets = Sets::new();
+        let (a, b) = (AuthorIndex(0), AuthorIndex(63));
+        let only_a = sets.with(SetIndex::EMPTY, a).expect("room");
+        let both = sets.with(only_a, b).expect("room");
+        let given_up = sets.with_given_up(both, a).expect("room");
+        assert!(sets.contains(given_up, a) && sets.has_given_up(given_up, a));
+        assert!(!sets.has_given_up(given_up, b));
+        assert_eq!(sets.standing(given_up, 1).collect::<Vec<_>>(), [b]);
+        assert_eq!(sets.standing(given_up, 0).count(), 2, "nobody waits");
+        assert_eq!(sets.with(given_up, a), Some(both));
+        assert_eq!(sets.without(given_up, b), sets.with_given_up(only_a, a));
+        assert_eq!(sets.without(given_up, a), sets.with(SetIndex::EMPTY, b));
+        assert_eq!(sets.with_given_up(only_a, b), None, "it claims nothing");
     }
 
     #[test]

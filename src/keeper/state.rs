@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::groups::Groups;
 use super::heads::{HeadList, HeadPlace};
 use super::queue::Job;
 use super::refuse::StoreError;
@@ -20,6 +21,8 @@ pub(super) struct State {
     pub(super) authors: Authors,
     pub(super) sets: Sets,
     pub(super) heads: HeadList,
+    /// What authors gave up.
+    pub(super) groups: Groups,
     /// Chunks flagged damaged.
     pub(super) damaged: u64,
     /// Bytes of the records each author claims.
@@ -54,6 +57,7 @@ impl State {
             authors: Authors::default(),
             sets: Sets::new(),
             heads: HeadList::new(),
+            groups: Groups::new(),
             damaged: 0,
             claimed_bytes: [0; MEMBERS_MAX],
             coming_bytes: [0; MEMBERS_MAX],
@@ -73,32 +77,9 @@ impl State {
         }
     }
 
-    /// Whether the author's claim of this chunk is durable already. A claim on a damaged record is not one on its successor.
-    pub(super) fn is_claimed(&self, id: &ChunkId, author: AuthorIndex) -> bool {
-        self.table
-            .matches(id)
-            .any(|entry| !entry.damaged && self.sets.contains(entry.claims, author))
-    }
-
-    /// Adds an author's claim to all chunks that may be meant: a claim too many only keeps something longer.
+    /// Adds an author's claim to all chunks that may be meant; whether a whole one is among them.
     pub(super) fn claim(&mut self, id: &ChunkId, author: AuthorIndex) -> Result<bool, StoreError> {
-        let mut any = false;
-        let places: heapless::Vec<Entry, 8> = self.table.matches(id).take(8).collect();
-        for entry in places {
-            let claims = self
-                .sets
-                .with(entry.claims, author)
-                .ok_or(StoreError::TableFull)?;
-            let noted = self
-                .table
-                .update(id, entry.location, |entry| entry.claims = claims);
-            if claims != entry.claims {
-                self.count_claim(author, entry.record_bytes);
-            }
-            // A yes speaks of a whole chunk: one that is damaged keeps the claim for its successor, but gives no yes.
-            any |= noted && !entry.damaged;
-        }
-        Ok(any)
+        self.add_claim(id, author).ok_or(StoreError::TableFull)
     }
 
     /// Whether an author's claim of a chunk finds a place. Sets it makes may be used by others too.

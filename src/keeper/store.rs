@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::holding::Inner;
+use super::holding::{Inner, Word};
 use super::queue::{What, stride_of};
 use super::refuse::StoreError;
 use super::room::Need;
@@ -75,6 +75,19 @@ pub struct StoreFigures {
     pub asked: u64,
 }
 
+/// What the bytes of a store are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Space {
+    /// All segments.
+    pub held_bytes: u64,
+    /// Records that are whole and that somebody claims.
+    pub live_bytes: u64,
+    /// Records that everybody who claimed them gave up, and that still wait to go.
+    pub released_bytes: u64,
+    /// What nobody claims: frames' ends, what was freed, what was replaced. Compacting gives back most of it.
+    pub reclaimable_bytes: u64,
+}
+
 /// The store. Clones are the same store; when the last one is dropped it writes what waits and ends.
 pub struct Store<W: World>(Rc<Door<W>>);
 
@@ -101,21 +114,33 @@ impl<W: World> Store<W> {
         &self.0.0
     }
 
-    /// Keeps a record for an author; returns when record and claim are durable. One that is here already is only claimed.
+    /// Keeps a record for an author on its own word; returns when record and claim are durable. One that is here already is only
+    /// claimed.
     pub async fn put(
         &self,
         author: PeerKey,
         id: ChunkId,
         record: Rc<Vec<u8>>,
     ) -> Result<(), StoreError> {
-        let answer = self.keep(author, id, record).await;
+        self.put_for(author, Word::Own, id, record).await
+    }
+
+    /// The same on somebody's word.
+    pub async fn put_for(
+        &self,
+        author: PeerKey,
+        word: Word,
+        id: ChunkId,
+        record: Rc<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let answer = self.keep((author, word), id, record).await;
         self.inner().met.note(author, &answer);
         answer
     }
 
     async fn keep(
         &self,
-        author: PeerKey,
+        (author, word): (PeerKey, Word),
         id: ChunkId,
         record: Rc<Vec<u8>>,
     ) -> Result<(), StoreError> {
@@ -142,7 +167,7 @@ impl<W: World> Store<W> {
             // From here to the queue nothing waits, so what is there now is still so.
             let is_held = found.held.is_some() && inner.is_listed(&id);
             if is_held || inner.shared.is_pending(&id) {
-                match inner.claim(who, author, id)? {
+                match inner.claim((who, author), word, id)? {
                     Some(answer) => break answer,
                     None => return Ok(()),
                 }
@@ -156,6 +181,7 @@ impl<W: World> Store<W> {
                 Ok(()) => {
                     let replaces = found.damaged;
                     let what = What::Chunk { record, replaces };
+                    inner.note_word(who, word);
                     break inner.shared.queue(what, need, (who, author), id)?;
                 }
                 Err(StoreError::DiskFull) if !asked_again => {
@@ -169,15 +195,30 @@ impl<W: World> Store<W> {
         answer.wait().await
     }
 
-    /// Which of these are here, found by name on the disk; each yes is a durable claim of the author.
+    /// Which of these are here, found by name on the disk; each yes is a durable claim of the author, on its own word.
     pub async fn have(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
+        self.have_for(author, Word::Own, ids).await
+    }
+
+    /// The same on somebody's word.
+    pub async fn have_for(
+        &self,
+        author: PeerKey,
+        word: Word,
+        ids: &[ChunkId],
+    ) -> Result<Vec<bool>, StoreError> {
         self.inner().shared.state.borrow_mut().asked += ids.len() as u64;
-        let answer = self.look_for(author, ids).await;
+        let answer = self.look_for(author, word, ids).await;
         self.inner().met.note(author, &answer);
         answer
     }
 
-    async fn look_for(&self, author: PeerKey, ids: &[ChunkId]) -> Result<Vec<bool>, StoreError> {
+    async fn look_for(
+        &self,
+        author: PeerKey,
+        word: Word,
+        ids: &[ChunkId],
+    ) -> Result<Vec<bool>, StoreError> {
         let inner = self.inner();
         let busy = inner.shared.enter();
         let who = inner.author(author)?;
@@ -193,7 +234,7 @@ impl<W: World> Store<W> {
         let claimed: BTreeSet<ChunkId> = claimed.map(|(id, _)| *id).collect();
         let mut answers = Vec::new();
         for id in claimed {
-            answers.extend(inner.claim(who, author, id)?);
+            answers.extend(inner.claim((who, author), word, id)?);
         }
         drop(busy);
         for answer in answers {
@@ -230,14 +271,27 @@ impl<W: World> Store<W> {
         Ok(None)
     }
 
-    /// Keeps a snapshot's head; the caller has checked its signature. One that is here already is fine.
+    /// Keeps a snapshot's head that another Box has; the caller has checked its signature. One that is here already is fine; one that left
+    /// on its author's word stays away.
     pub async fn put_head(&self, head: &SignedHead) -> Result<(), StoreError> {
-        let answer = self.keep_head(head).await;
+        self.put_head_for(head, Word::Fellow).await
+    }
+
+    /// The same on somebody's word. The author's own brings back what left, and cancels all that was given up with it.
+    pub async fn put_head_for(&self, head: &SignedHead, word: Word) -> Result<(), StoreError> {
+        let answer = match word {
+            Word::Own => self.take_back(head.head.author, head.head.number).await,
+            Word::Fellow => Ok(()),
+        };
+        let answer = match answer {
+            Ok(()) => self.keep_head(head, word).await,
+            Err(error) => Err(error),
+        };
         self.inner().met.note(head.head.author, &answer);
         answer
     }
 
-    async fn keep_head(&self, head: &SignedHead) -> Result<(), StoreError> {
+    async fn keep_head(&self, head: &SignedHead, word: Word) -> Result<(), StoreError> {
         let inner = self.inner();
         let busy = inner.shared.enter();
         let author = head.head.author;
@@ -256,7 +310,14 @@ impl<W: World> Store<W> {
                 commit.await;
                 continue;
             }
-            let places = inner.shared.state.borrow().heads.at(who, number).to_vec();
+            let (places, is_forgotten) = {
+                let state = inner.shared.state.borrow();
+                let places = state.heads.at(who, number).to_vec();
+                (places, state.is_forgotten(who, number))
+            };
+            if is_forgotten && word == Word::Fellow {
+                return Err(StoreError::Forgotten);
+            }
             if places.len() == seen {
                 break;
             }
@@ -394,14 +455,30 @@ impl<W: World> Store<W> {
             .collect()
     }
 
-    /// Bytes of the records that somebody claims and that are whole.
+    /// What the bytes of the store are.
     #[must_use]
-    pub fn live_bytes(&self) -> u64 {
+    pub fn space(&self) -> Space {
         let state = self.inner().shared.state.borrow();
-        let live = state.table.scan();
-        live.filter(|entry| !entry.damaged && entry.claims != SetIndex::EMPTY)
-            .map(|entry| u64::from(entry.record_bytes))
-            .sum()
+        let groups = state.groups.waiting();
+        let mut space = Space {
+            held_bytes: state.disk_bytes,
+            ..Space::default()
+        };
+        let mut taken = 0;
+        for entry in state.table.scan() {
+            if entry.claims == SetIndex::EMPTY {
+                continue;
+            }
+            let bytes = u64::from(entry.record_bytes);
+            taken += bytes;
+            if state.sets.standing(entry.claims, groups).next().is_none() {
+                space.released_bytes += bytes;
+            } else if !entry.damaged {
+                space.live_bytes += bytes;
+            }
+        }
+        space.reclaimable_bytes = space.held_bytes.saturating_sub(taken);
+        space
     }
 
     /// Takes nothing new and returns when all that waits is written.

@@ -206,11 +206,11 @@ impl Table {
             .collect()
     }
 
-    /// Bytes of the records that somebody claims, by segment.
+    /// Bytes of the records whose claims count, by segment.
     #[must_use]
-    pub fn claimed_by_segment(&self) -> Vec<u64> {
+    pub fn bytes_by_segment(&self, counts: impl Fn(SetIndex) -> bool) -> Vec<u64> {
         let mut bytes = Vec::new();
-        for entry in self.scan().filter(|entry| entry.claims != SetIndex::EMPTY) {
+        for entry in self.scan().filter(|entry| counts(entry.claims)) {
             let at = entry.location.segment() as usize;
             if bytes.len() <= at {
                 bytes.resize(at + 1, 0);

@@ -434,8 +434,11 @@ impl<W: World> Inner<W> {
                 }
                 (was_there, DamageKind::Head)
             }
-            // Whoever claimed claims again when it is asked for its share.
-            FrameType::Claim => (true, DamageKind::Frames),
+            // Whoever claimed claims again when it is asked for its share; until then nothing that was given up goes.
+            FrameType::Claim | FrameType::Release | FrameType::Freed => {
+                self.shared.void_all();
+                (true, DamageKind::Frames)
+            }
         };
         if is_loss {
             let damage = Damage {
@@ -485,6 +488,7 @@ impl<W: World> Inner<W> {
             self.flag_nameless(id, *location);
         }
         self.shared.state.borrow_mut().heads.remove_segment(number);
+        self.shared.void_all();
         self.is_broken();
         self.trust.borrow_mut().doubt(number);
     }

@@ -17,16 +17,22 @@ pub enum Canary {
     AcceptEmptiness,
     /// What was read and is not whole goes on counting as whole.
     OverlookDamage,
+    /// What an author gave up is let go of at once.
+    ReleaseAtOnce,
+    /// What was given up is claimed again, and goes all the same.
+    ClaimWithoutCancelling,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::SameKeyTwice,
         Self::HaveWhatIsNot,
         Self::BelieveOldHead,
         Self::AcceptEmptiness,
         Self::OverlookDamage,
+        Self::ReleaseAtOnce,
+        Self::ClaimWithoutCancelling,
     ];
 }
 

@@ -202,6 +202,8 @@ pub fn segments() -> Vec<Part> {
         frame("frame chunk", FrameType::Chunk, 85),
         frame("frame claim", FrameType::Claim, 0),
         frame("frame head", FrameType::Head, 300),
+        frame("frame release", FrameType::Release, 300),
+        frame("frame freed", FrameType::Freed, 40),
         part("footer entry", entry.encode()),
         part("trailer", trailer.encode()),
     ]

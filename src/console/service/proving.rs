@@ -11,7 +11,7 @@ use crate::author::{self, CatchUpError, SnapshotReport};
 use crate::console::control::SnapshotOutcome;
 use crate::format::head::SignedHead;
 use crate::format::message::Refusal;
-use crate::keeper::{Ask, AskError, Host, Keepers, RemoteKeeper};
+use crate::keeper::{Ask, AskError, Host, Keepers, RemoteKeeper, StoreError};
 use crate::session::Session;
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::{Clock, World};
@@ -107,7 +107,11 @@ impl<W: World> Service<W> {
         if head.head.reserve != self.roster().reserve() || !self.is_ours(head.head.author) {
             return;
         }
-        if let Err(error) = self.store().put_head(head).await {
+        let kept = self.store().put_head(head).await;
+        // One that left on its author's word is no news.
+        if let Err(error) = kept
+            && !matches!(error, StoreError::Forgotten)
+        {
             tracing::warn!(author = %head.head.author.short(), number = head.head.number.0, %error, "a head could not be kept");
         }
     }

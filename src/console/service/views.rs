@@ -113,7 +113,7 @@ pub fn store_view<W: World>(store: &Store<W>) -> StoreView {
         chunks: figures.chunks as u64,
         chunks_max: figures.chunks_max as u64,
         bytes: figures.disk_bytes,
-        live_bytes: store.live_bytes(),
+        live_bytes: store.space().live_bytes,
         free_bytes: figures.room_bytes,
         damaged: figures.damaged,
         damaged_at_start: 0,

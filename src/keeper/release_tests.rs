@@ -1,0 +1,1 @@
+//! What a keeper promises of what an author gives up.
