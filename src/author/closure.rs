@@ -11,6 +11,7 @@ use crate::format::Malformed;
 use crate::format::head::{Manifest, SignedHead};
 use crate::format::index::{Node, Page};
 use crate::format::keys::DataKeys;
+use crate::format::message::Refusal;
 use crate::format::record::{self, OpenError, RecordHeader};
 use crate::keeper::placement::{place, ranking};
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
@@ -322,8 +323,11 @@ async fn bring<K: Keepers>(
     done.copies = copies_without;
     if done.confirmed == done.needed {
         done.copies = copies_with;
-        keeper.put_head(head.clone()).await?;
-        done.has_head = true;
+        match keeper.put_head(head.clone()).await {
+            // It left there on its author's word, and comes back on nobody else's.
+            Ok(()) | Err(AskError::Refused(Refusal::Forgotten)) => done.has_head = true,
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(done)
 }

@@ -33,11 +33,11 @@ const fn is_in_force(key: SharedKey) -> bool {
         SharedKey::Factor
         | SharedKey::FactorMin
         | SharedKey::SweepPeriod
-        | SharedKey::KeeperAway => true,
+        | SharedKey::KeeperAway
+        | SharedKey::ReleaseDelay => true,
         SharedKey::EventPeriod
         | SharedKey::WarningWindow
         | SharedKey::WarningWindowOf(_)
-        | SharedKey::ReleaseDelay
         | SharedKey::Retention => false,
     }
 }

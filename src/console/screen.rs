@@ -104,6 +104,10 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
                 ""
             }
         );
+        if store.released_bytes > 0 {
+            let released = bytes(store.released_bytes);
+            let _ = writeln!(text, "given up          {released} wait for their time");
+        }
         let _ = writeln!(text, "read again        {}", swept(store, now_seconds));
         if let Some(copies) = &store.copies {
             let _ = writeln!(text, "{}", compared(copies, now_seconds));

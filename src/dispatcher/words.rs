@@ -94,6 +94,18 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         (EventKind::AuthorNearQuota, true) => {
             format!("{subject} has plenty of room in its quota on this Box again")
         }
+        (EventKind::ReleasePending, false) => {
+            format!("{subject} gives up much of what this Box keeps for it")
+        }
+        (EventKind::ReleasePending | EventKind::ReleaseWaiting, true) => {
+            format!("{subject} gives up nothing on this Box any more")
+        }
+        (EventKind::ReleaseWaiting, false) => {
+            format!("{subject} gives up what its rule lets go")
+        }
+        (EventKind::SpaceReleased, _) => {
+            format!("what {subject} gave up is gone from this Box")
+        }
         (EventKind::RetrievalDone, _) => "a retrieval is done".into(),
         (EventKind::RetrievalIncomplete, _) => "a retrieval is NOT complete".into(),
         (EventKind::ConfigurationChanged, _) => "the configuration changed".into(),

@@ -160,6 +160,12 @@ impl ClaimedPage {
         Ok(page)
     }
 
+    /// Whether it has as many claims as a page may have.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.claims.len() >= CLAIMED_PAGE_MAX * CLAIM_BYTES
+    }
+
     /// One more claim, behind the last.
     pub fn push(&mut self, prefix: &Prefix, record_bytes: u32) {
         self.claims.extend_from_slice(prefix);

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::holding::head_in;
+use super::frames::{freed_in, head_in};
 use super::loading::{footer_of, header_of};
 use super::reading::{Segment, Window};
 use super::scan::scan;
@@ -25,7 +25,10 @@ pub async fn heads_at_rest<D: Disk>(disk: &D) -> io::Result<(Vec<SignedHead>, us
     let names = disk.list(STORE_DIR).await?;
     let mut window = Window::new(disk).await;
     let (mut heads, mut unread) = (Vec::new(), 0);
-    for number in names.iter().filter_map(|name| number_of(name)) {
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| number_of(name)).collect();
+    // What left does so behind where it stood.
+    numbers.sort_unstable();
+    for number in numbers {
         let looked = async {
             let segment = (number, disk.open(&path_of(number), false).await?);
             heads_of(&mut window, &segment, &mut heads).await
@@ -67,8 +70,16 @@ async fn heads_of<D: Disk>(
             .entries
     };
     for entry in entries {
+        let offset = u64::from(entry.offset);
         if entry.frame == FrameType::Head && heads.len() < HEADS_MAX {
-            heads.extend(head_in(window, segment, u64::from(entry.offset)).await);
+            heads.extend(head_in(window, segment, offset).await);
+        }
+        if entry.frame == FrameType::Freed
+            && let Some((author, freed)) = freed_in(window, segment, offset).await
+        {
+            heads.retain(|SignedHead { head, .. }| {
+                head.author != author || !freed.numbers.has(head.number)
+            });
         }
     }
     Ok(true)

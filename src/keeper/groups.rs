@@ -312,9 +312,13 @@ impl State {
         }
     }
 
-    /// The log was read to its end: what nobody claims leaves the table.
+    /// The log was read to its end: what nobody claims leaves the table, and marks of groups that are over are cleared.
     pub(super) fn loading_ends(&mut self) {
         self.groups.is_loading = false;
+        for author in self.groups.authors(self.groups.stale) {
+            self.clear_marks(author, &Prefix::default(), usize::MAX);
+            self.groups.is_clear(author);
+        }
         let all = self.table.scan();
         let unclaimed: Vec<Entry> = all
             .filter(|entry| entry.claims == SetIndex::EMPTY)

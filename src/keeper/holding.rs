@@ -8,6 +8,7 @@ use std::io;
 use heapless::Deque;
 use tokio::sync::Notify;
 
+use super::frames::{frame_in, head_in};
 use super::fullness::Met;
 use super::lived::Life;
 use super::queue::{Answer, Shared, What, stride_of};
@@ -20,13 +21,11 @@ use super::table::{Entry, prefix_of};
 use super::trust::Trust;
 use super::writing::{STORE_DIR, path_of};
 use crate::format::compacted::Compacted;
-use crate::format::decode;
 use crate::format::head::SignedHead;
-use crate::format::record::id_of;
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location};
 use crate::terms::canary::{self, Canary};
-use crate::terms::limits::{BLOCK_BYTES, DAMAGED_TOLD_MAX, FRAME_HEADER_BYTES, STORE_FILES_MAX};
-use crate::terms::{AuthorIndex, ChunkId, PeerKey, SnapshotNumber};
+use crate::terms::limits::{BLOCK_BYTES, DAMAGED_TOLD_MAX, STORE_FILES_MAX};
+use crate::terms::{AuthorIndex, ChunkId, PeerKey};
 use crate::world::{Clock, Disk, DiskFile, Entropy, World};
 
 /// Entries of an equal prefix that are looked at; more than one is a wonder already.
@@ -479,49 +478,4 @@ impl<W: World> Inner<W> {
 
 fn is_close(one: Location, next: Location) -> bool {
     one.segment() == next.segment() && next.offset() - one.offset() < CLOSE_BYTES as u64
-}
-
-/// A frame with its payload; `None` if it cannot be read. `ahead` says how long it probably is.
-async fn frame_in<D: Disk>(
-    window: &mut Window<D>,
-    segment: &Segment<D>,
-    offset: u64,
-    ahead: usize,
-) -> Option<(FrameHeader, Vec<u8>)> {
-    let header = window.header(segment, offset, ahead).await.ok()??;
-    let len = header.payload_bytes as usize;
-    let mut payload = Vec::with_capacity(len);
-    let from = offset + FRAME_HEADER_BYTES as u64;
-    let there = window
-        .stream(segment, from, len, |piece| payload.extend_from_slice(piece))
-        .await
-        .ok()?;
-    there.then_some((header, payload))
-}
-
-/// The head in a frame, its signature checked; `None` if it cannot be read.
-pub(super) async fn head_in<D: Disk>(
-    window: &mut Window<D>,
-    segment: &Segment<D>,
-    offset: u64,
-) -> Option<SignedHead> {
-    let (header, payload) = frame_in(window, segment, offset, BLOCK_BYTES).await?;
-    (header.frame == FrameType::Head)
-        .then(|| SignedHead::decode(&payload).ok())
-        .flatten()
-}
-
-/// The number of the head in a frame. Its signature was checked when it was put; here its bytes are compared with their hash,
-/// which is a hundred times faster.
-pub(super) async fn head_number_in<D: Disk>(
-    window: &mut Window<D>,
-    segment: &Segment<D>,
-    offset: u64,
-) -> Option<SnapshotNumber> {
-    let (header, payload) = frame_in(window, segment, offset, BLOCK_BYTES).await?;
-    if header.frame != FrameType::Head || id_of(&payload) != header.id {
-        return None;
-    }
-    let signed: SignedHead = decode("head", &payload).ok()?;
-    Some(signed.head.number)
 }

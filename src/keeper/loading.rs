@@ -4,8 +4,9 @@
 
 use std::rc::Rc;
 
+use super::frames::head_number_in;
 use super::heads::HeadPlace;
-use super::holding::{Inner, head_number_in};
+use super::holding::Inner;
 use super::open::{DamageKind, OpenReport};
 use super::queue::stride_of;
 use super::reading::{Segment, Window};

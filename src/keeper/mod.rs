@@ -13,6 +13,7 @@ mod comparing;
 mod comparing_tests;
 #[cfg(test)]
 mod damage_tests;
+mod frames;
 #[cfg(test)]
 mod full_tests;
 mod fullness;
@@ -20,6 +21,7 @@ mod further;
 mod groups;
 mod heads;
 mod holding;
+mod letting_go;
 mod lived;
 mod loading;
 mod local;
@@ -42,7 +44,11 @@ mod reading;
 mod refuse;
 mod release;
 #[cfg(test)]
+mod release_damage_tests;
+#[cfg(test)]
 mod release_tests;
+#[cfg(test)]
+mod release_weeks_tests;
 mod remote;
 mod repair;
 mod rest;
@@ -50,6 +56,7 @@ mod room;
 mod scan;
 mod serve;
 pub mod sets;
+mod sparse;
 mod state;
 mod store;
 #[cfg(test)]
@@ -71,13 +78,14 @@ pub use compact::Reclaimed;
 pub use comparing::Copies;
 pub use fullness::{Fullness, Level};
 pub use holding::{FoundDamage, Word};
+pub use letting_go::Settled;
 pub use lived::LIVED_EVERY;
 pub use local::AnyKeeper;
 pub use open::{Damage, DamageKind, OpenReport};
 pub use places::{Places, Shares};
 pub use presence::{Presence, begin_anew, presence};
 pub use refuse::StoreError;
-pub use release::{Settled, WaitingRelease};
+pub use release::WaitingRelease;
 pub use remote::{RemoteKeeper, read_head_list};
 pub use repair::Repaired;
 pub use rest::Rest;

@@ -1,27 +1,24 @@
-//! How a keeper gives up what an author does not need: it tells the author what it claims, takes its word, waits, and lets go.
+//! How an author gives up what it does not need: the keeper tells it what it claims, takes its word, and lets it be taken back.
 //!
 //! Invariants:
 //! - A release counts only if its author claimed nothing here since it was told what it claims. So one that was late, or is shown again,
 //!   meets nothing that was claimed after it was made.
-//! - Nothing goes before the delay has passed, counted in time this keeper ran, and nothing of an author that is no member any more.
-//! - Snapshots leave before their chunks do. What goes is named in the log, durably, before the table forgets it.
-//! - The newest snapshot of an author that is known here never leaves.
-//! - Between finding out that something may go and queueing the note that it goes nothing waits.
+//! - Nobody gives up the newest snapshot of an author that is known here.
+//! - What is said again, or taken back, is durable before the yes.
 
 use super::holding::{Inner, Word};
-use super::lived::LIVED_PATH;
 use super::queue::{What, stride_of};
 use super::refuse::StoreError;
 use super::room::Need;
+use super::state::State;
 use super::store::Store;
 use super::table::Prefix;
 use crate::format::message::Refusal;
 use crate::format::record::id_of;
-use crate::format::release::{ClaimedPage, Freed, NotedRelease, SignedRelease, Waiting};
-use crate::terms::canary::{self, Canary};
-use crate::terms::limits::{CLAIMED_PAGE_MAX, RELEASE_NAMES_MAX, RELEASE_OPEN_HOURS};
+use crate::format::release::{ClaimedPage, NotedRelease, SignedRelease, Waiting};
+use crate::terms::limits::RELEASE_OPEN_HOURS;
 use crate::terms::{AuthorIndex, PeerKey, SnapshotNumber};
-use crate::world::{Clock, Disk, Entropy, World};
+use crate::world::{Clock, Entropy, World};
 
 /// Places of the table that are looked at in one go.
 const SLICE: usize = 2048;
@@ -40,21 +37,8 @@ pub struct WaitingRelease {
     pub claimed_bytes: u64,
     /// The newest snapshot of those that leave.
     pub newest: Option<SnapshotNumber>,
-}
-
-/// What became of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settled {
-    /// Whose.
-    pub author: PeerKey,
-    /// Snapshots that left.
-    pub snapshots: u64,
-    /// Chunks the author claims no more.
-    pub chunks: u64,
-    /// Bytes of their records.
-    pub bytes: u64,
-    /// Nothing went: the author is no member any more.
-    pub is_void: bool,
+    /// How many snapshots are here that are newer than that.
+    pub newer: u64,
 }
 
 impl<W: World> Store<W> {
@@ -66,41 +50,17 @@ impl<W: World> Store<W> {
             return page;
         };
         page.basis = inner.shared.state.borrow().groups.basis(who);
-        let mut last: Option<(Prefix, u32)> = None;
-        let mut seen = 0;
+        let mut told = Told {
+            page: &mut page,
+            last: None,
+            after,
+        };
         let mut next = Some(after.unwrap_or_default());
         while let Some(from) = next.take() {
-            let state = inner.shared.state.borrow();
-            for (at, entry) in state.table.scan_from(&from).enumerate() {
-                if at >= SLICE && entry.prefix != from {
-                    next = Some(entry.prefix);
-                    break;
-                }
-                let is_told = after.is_some_and(|after| entry.prefix <= after);
-                let is_theirs = state.sets.contains(entry.claims, who);
-                if is_told || !is_theirs || state.waits(entry.claims, who) {
-                    continue;
-                }
-                match &mut last {
-                    Some((prefix, bytes)) if *prefix == entry.prefix => {
-                        *bytes = bytes.saturating_add(entry.record_bytes);
-                        continue;
-                    }
-                    _ => {}
-                }
-                if let Some((prefix, bytes)) = last.replace((entry.prefix, entry.record_bytes)) {
-                    page.push(&prefix, bytes);
-                    seen += 1;
-                }
-                if seen == CLAIMED_PAGE_MAX {
-                    (page.more, last, next) = (true, None, None);
-                    break;
-                }
-            }
-            drop(state);
+            next = told.tell(&inner.shared.state.borrow(), who, from);
             tokio::task::yield_now().await;
         }
-        if let Some((prefix, bytes)) = last {
+        if let Some((prefix, bytes)) = told.last {
             page.push(&prefix, bytes);
         }
         page.waiting = inner.waiting(who);
@@ -111,7 +71,7 @@ impl<W: World> Store<W> {
     /// that it speaks to this keeper.
     pub async fn release(&self, signed: &SignedRelease) -> Result<(), StoreError> {
         let inner = self.inner();
-        let _busy = inner.shared.enter();
+        let busy = inner.shared.enter();
         let release = &signed.release;
         let refused = |refusal| Err(StoreError::NotGivenUp(refusal));
         let who = inner.author(release.author)?;
@@ -184,6 +144,7 @@ impl<W: World> Store<W> {
             let author = (who, release.author);
             break inner.shared.queue(what, Need::Claim, author, id)?;
         };
+        drop(busy);
         answer.wait().await?;
         inner.releases_changed.notify_one();
         Ok(())
@@ -231,12 +192,15 @@ impl<W: World> Store<W> {
         let waiting = state.groups.authors(state.groups.waiting());
         let view = |who: AuthorIndex| {
             let group = state.groups.of(who).group.as_ref()?;
+            let newest = group.numbers.iter().last().map(|(_, last)| last);
+            let newer = newest.map_or(0, |newest| state.heads.after(who, newest).len());
             Some(WaitingRelease {
                 author: state.authors.key(who)?,
                 group: group.id,
                 waiting: inner.waiting_of(&state, who)?,
                 claimed_bytes: state.claimed_by(who),
-                newest: group.numbers.iter().last().map(|(_, last)| last),
+                newest,
+                newer: newer as u64,
             })
         };
         waiting.filter_map(view).collect()
@@ -246,49 +210,44 @@ impl<W: World> Store<W> {
     pub async fn releases_changed(&self) {
         self.inner().releases_changed.notified().await;
     }
+}
 
-    /// Counts the time that was lived and lets go of what has waited for it; to be called every hour. `delay_days` is what people say.
-    /// What could not be done is done the next time.
-    pub async fn settle_releases(
-        &self,
-        delay_days: u16,
-        is_member: impl Fn(PeerKey) -> bool,
-    ) -> Vec<Settled> {
-        let inner = self.inner();
-        let mut settled = Vec::new();
-        if inner.is_lost.get() {
-            return settled;
-        }
-        inner.live_on(delay_days).await;
-        inner.clear_marks().await;
-        let waiting = {
-            let state = inner.shared.state.borrow();
-            state.groups.authors(state.groups.waiting())
-        };
-        for who in waiting {
-            let key = inner.shared.state.borrow().authors.key(who);
-            let Some(author) = key else {
+/// A page of claims as it is filled.
+struct Told<'a> {
+    page: &'a mut ClaimedPage,
+    /// The last name, which another chunk may have too.
+    last: Option<(Prefix, u32)>,
+    after: Option<Prefix>,
+}
+
+impl Told<'_> {
+    /// Tells what so many places of the table have from a name on; the name to go on from.
+    fn tell(&mut self, state: &State, who: AuthorIndex, from: Prefix) -> Option<Prefix> {
+        for (at, entry) in state.table.scan_from(&from).enumerate() {
+            if at >= SLICE && entry.prefix != from {
+                return Some(entry.prefix);
+            }
+            let is_told = self.after.is_some_and(|after| entry.prefix <= after);
+            let is_theirs = state.sets.contains(entry.claims, who);
+            if is_told || !is_theirs || state.waits(entry.claims, who) {
                 continue;
-            };
-            let became = if !is_member(author) {
-                inner.let_nothing_go(who, author).await
-            } else if inner.is_due(who) {
-                inner.let_go(who, author).await
-            } else {
+            }
+            if let Some((prefix, bytes)) = &mut self.last
+                && *prefix == entry.prefix
+            {
+                *bytes = bytes.saturating_add(entry.record_bytes);
                 continue;
-            };
-            match became {
-                Ok(became) => settled.push(became),
-                Err(error) => {
-                    tracing::warn!(author = %author.short(), %error, "what an author gave up could not be settled; it is tried again");
-                }
+            }
+            let before = self.last.replace((entry.prefix, entry.record_bytes));
+            if let Some((prefix, bytes)) = before {
+                self.page.push(&prefix, bytes);
+            }
+            if self.page.is_full() {
+                (self.page.more, self.last) = (true, None);
+                return None;
             }
         }
-        if !settled.is_empty() {
-            inner.clear_marks().await;
-            inner.releases_changed.notify_one();
-        }
-        settled
+        None
     }
 }
 
@@ -304,7 +263,7 @@ impl<W: World> Inner<W> {
         self.waiting_of(&self.shared.state.borrow(), who)
     }
 
-    fn waiting_of(&self, state: &super::state::State, who: AuthorIndex) -> Option<Waiting> {
+    fn waiting_of(&self, state: &State, who: AuthorIndex) -> Option<Waiting> {
         let of = state.groups.of(who);
         let group = of.group.as_ref()?;
         let now = self.world.clock().now();
@@ -343,174 +302,5 @@ impl<W: World> Inner<W> {
             self.shared.void_all();
         }
         self.life.borrow_mut().mark = mark;
-    }
-
-    /// Counts the time that was lived, durably; before that what must be known of groups that are over.
-    async fn live_on(&self, delay_days: u16) {
-        let unnoted = std::mem::take(&mut self.shared.state.borrow_mut().groups.unnoted);
-        for (author, group) in unnoted {
-            // One that fails is on the list again.
-            if let Ok(noted) = self.shared.note_over(author, group) {
-                let _told = noted.wait().await;
-            }
-        }
-        loop {
-            let commit = self.shared.next_commit();
-            if self.shared.state.borrow().groups.noting == 0 {
-                break;
-            }
-            commit.await;
-        }
-        let is_noted = self.shared.state.borrow().groups.unnoted.is_empty();
-        let bytes = {
-            let mut life = self.life.borrow_mut();
-            life.look(self.world.clock().now());
-            life.delay_is(delay_days);
-            if is_noted {
-                life.lived.damage = life.mark;
-            }
-            life.lived.encode()
-        };
-        if !self.is_at_home().await {
-            return;
-        }
-        let disk = self.world.disk();
-        if let Err(error) = disk.replace_small(LIVED_PATH, &bytes, false).await {
-            tracing::debug!(%error, "how long this keeper has run is not written down");
-        }
-    }
-
-    /// Clears what groups that are over left in the table.
-    async fn clear_marks(&self) {
-        let stale = {
-            let state = self.shared.state.borrow();
-            state.groups.authors(state.groups.stale())
-        };
-        for who in stale {
-            let mut next = Some(Prefix::default());
-            while let Some(from) = next.take() {
-                next = self
-                    .shared
-                    .state
-                    .borrow_mut()
-                    .clear_marks(who, &from, SLICE);
-                tokio::task::yield_now().await;
-            }
-            self.shared.state.borrow_mut().groups.is_clear(who);
-        }
-    }
-
-    fn is_due(&self, who: AuthorIndex) -> bool {
-        let state = self.shared.state.borrow();
-        let of = state.groups.of(who);
-        let Some(group) = of.group.as_ref().filter(|_| of.coming == 0) else {
-            return false;
-        };
-        let now = self.world.clock().now();
-        canary::sings(Canary::ReleaseAtOnce) || self.life.borrow().waits(group.last, now) == 0
-    }
-
-    async fn let_nothing_go(
-        &self,
-        who: AuthorIndex,
-        author: PeerKey,
-    ) -> Result<Settled, StoreError> {
-        if let Some(noted) = self.shared.void(who) {
-            noted?.wait().await?;
-        }
-        Ok(Settled {
-            author,
-            snapshots: 0,
-            chunks: 0,
-            bytes: 0,
-            is_void: true,
-        })
-    }
-
-    /// The time of a group has come.
-    async fn let_go(&self, who: AuthorIndex, author: PeerKey) -> Result<Settled, StoreError> {
-        let mut settled = Settled {
-            author,
-            snapshots: 0,
-            chunks: 0,
-            bytes: 0,
-            is_void: false,
-        };
-        let (id, leave, claimed_before) = {
-            let state = self.shared.state.borrow();
-            let group = state.groups.of(who).group.as_ref();
-            let id = group.map(|group| group.id);
-            (id, state.may_leave(who), state.claimed_by(who))
-        };
-        let is_same = || {
-            let state = self.shared.state.borrow();
-            state.groups.of(who).group.as_ref().map(|group| group.id) == id
-        };
-        let (Some(over), true) = (id, is_same()) else {
-            return Ok(settled);
-        };
-        settled.snapshots = leave.count();
-        if !leave.is_empty() {
-            let freed = Freed {
-                numbers: leave,
-                ..Freed::default()
-            };
-            self.shared.note(who, freed)?.wait().await?;
-        }
-        let mut next = Some(Prefix::default());
-        while let Some(from) = next.take() {
-            let (names, more) = self.given_up(who, from).await;
-            next = more;
-            // From here to the queue nothing waits.
-            if !is_same() {
-                // The author took it back.
-                return Ok(settled);
-            }
-            let names: Vec<Prefix> = {
-                let state = self.shared.state.borrow();
-                let may_go = |prefix: &Prefix| state.may_go(prefix, who);
-                names.into_iter().filter(may_go).collect()
-            };
-            if names.is_empty() {
-                continue;
-            }
-            settled.chunks += names.len() as u64;
-            let freed = Freed {
-                names: names.concat().into(),
-                ..Freed::default()
-            };
-            self.shared.note(who, freed)?.wait().await?;
-        }
-        if is_same() {
-            self.shared.note_over(who, over)?.wait().await?;
-        }
-        let claimed = self.shared.state.borrow().claimed_by(who);
-        settled.bytes = claimed_before.saturating_sub(claimed);
-        Ok(settled)
-    }
-
-    /// Names an author gave up, so many from one on, and the name to go on from.
-    async fn given_up(&self, who: AuthorIndex, from: Prefix) -> (Vec<Prefix>, Option<Prefix>) {
-        let mut names: Vec<Prefix> = Vec::new();
-        let mut next = Some(from);
-        while let Some(from) = next.take() {
-            let state = self.shared.state.borrow();
-            for (at, entry) in state.table.scan_from(&from).enumerate() {
-                let is_enough = at >= SLICE || names.len() >= RELEASE_NAMES_MAX;
-                if is_enough && entry.prefix != from {
-                    next = Some(entry.prefix);
-                    break;
-                }
-                if state.waits(entry.claims, who) && names.last() != Some(&entry.prefix) {
-                    names.push(entry.prefix);
-                }
-            }
-            drop(state);
-            if names.len() >= RELEASE_NAMES_MAX {
-                break;
-            }
-            tokio::task::yield_now().await;
-        }
-        (names, next)
     }
 }

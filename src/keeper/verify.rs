@@ -434,7 +434,6 @@ impl<W: World> Inner<W> {
                 }
                 (was_there, DamageKind::Head)
             }
-            // Whoever claimed claims again when it is asked for its share; until then nothing that was given up goes.
             FrameType::Claim | FrameType::Release | FrameType::Freed => {
                 self.shared.void_all();
                 (true, DamageKind::Frames)

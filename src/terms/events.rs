@@ -143,6 +143,13 @@ event_kinds! {
     /// The store is not where it was; over when it is, or when a person says that it is gone for good.
     StoreLost = 52, "store_lost", Failure, Condition;
 
+    /// An author gave up much of what it has on the keeper that tells it, or what no rule lets go; over when it is gone or kept after all.
+    ReleasePending = 53, "release_pending", Warning, Condition;
+    /// An author gave something up on the keeper that tells it, as its rule says; over when it is gone or kept after all.
+    ReleaseWaiting = 54, "release_waiting", Normal, Condition;
+    /// What an author gave up is let go of.
+    SpaceReleased = 55, "space_released", Normal, Moment;
+
     /// A snapshot's files came back.
     RetrievalDone = 60, "retrieval_done", Normal, Moment;
     /// Some of a snapshot's files did not come back.

@@ -80,10 +80,10 @@ pub fn releases() -> Vec<Part> {
             release(Runs::default(), names()).encode(),
         ),
         part("claims", page.encode()),
-        part("claims, none", ClaimedPage::default().encode()),
+        part("claims of nothing", ClaimedPage::default().encode()),
         part("noted release", noted.encode()),
         part("freed", freed.encode()),
-        part("freed, group over", over.encode()),
+        part("freed by a group that is over", over.encode()),
         part("lived time", lived.encode()),
     ]
 }

@@ -14,6 +14,12 @@ pub struct StoreView {
     /// Of these, bytes of records that somebody claims. The rest is what the store needs around them, and what compacting can
     /// give back.
     pub live_bytes: u64,
+    /// Bytes of records that all who claimed them gave up, and that wait for their time.
+    #[serde(default)]
+    pub released_bytes: u64,
+    /// Bytes that nobody claims: compacting gives back most of them, where it is worth it.
+    #[serde(default)]
+    pub reclaimable_bytes: u64,
     /// Bytes still free for data.
     pub free_bytes: u64,
     /// Chunks found not whole.

@@ -58,6 +58,8 @@ fn view() -> StatusView {
             chunks_max: 1_000_000,
             bytes: 3 << 20,
             live_bytes: 2 << 20,
+            released_bytes: 1 << 20,
+            reclaimable_bytes: 0,
             free_bytes: 5 << 30,
             damaged: 0,
             damaged_at_start: 0,

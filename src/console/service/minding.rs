@@ -92,7 +92,8 @@ impl<W: World> Service<W> {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the store could not be compacted"),
             }
-            self.world().clock().sleep(calm).await;
+            let freed = self.0.compact.notified();
+            self.world().clock().within(calm, freed).await;
         }
     }
 

@@ -25,6 +25,7 @@ mod presence;
 mod process;
 mod protection;
 mod proving;
+mod releasing;
 mod schedule;
 mod taking;
 mod telling;
@@ -114,6 +115,8 @@ struct Inner<W: World> {
     healing: RefCell<Healing>,
     /// A comparison may be due.
     heal: Notify,
+    /// There may be something to compact.
+    compact: Notify,
     /// Which process of a peer was met last.
     boots: RefCell<BTreeMap<PeerKey, u64>>,
     /// What the others said of their room when they were asked last.
@@ -211,6 +214,7 @@ impl<W: World> Service<W> {
             mend: Notify::new(),
             healing: RefCell::default(),
             heal: Notify::new(),
+            compact: Notify::new(),
             boots: RefCell::default(),
             rooms: RefCell::default(),
             replaced: Cell::new(0),
@@ -279,6 +283,7 @@ impl<W: World> Service<W> {
             }
         });
         self.world().spawn(self.clone().mind_store());
+        self.world().spawn(self.clone().mind_releases());
         self.world().spawn(self.clone().mind_presence());
         self.world().spawn(self.clone().mend_store());
         self.world().spawn(self.clone().mind_own_files());

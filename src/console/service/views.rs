@@ -108,12 +108,14 @@ pub fn peer_view(
 
 /// What a Box keeps for the others.
 pub fn store_view<W: World>(store: &Store<W>) -> StoreView {
-    let figures = store.figures();
+    let (figures, space) = (store.figures(), store.space());
     StoreView {
         chunks: figures.chunks as u64,
         chunks_max: figures.chunks_max as u64,
         bytes: figures.disk_bytes,
-        live_bytes: store.space().live_bytes,
+        live_bytes: space.live_bytes,
+        released_bytes: space.released_bytes,
+        reclaimable_bytes: space.reclaimable_bytes,
         free_bytes: figures.room_bytes,
         damaged: figures.damaged,
         damaged_at_start: 0,

@@ -24,6 +24,7 @@ mod dice;
 mod disk;
 mod eye;
 mod faults;
+pub mod giving_up;
 mod house;
 mod lie;
 mod machine;

@@ -9,7 +9,11 @@ use std::panic::catch_unwind;
 #[cfg(feature = "canaries")]
 use reserve::terms::canary::{self, Canary};
 
+#[cfg(feature = "canaries")]
+use crate::giving_up;
 use crate::lie::Lie;
+#[cfg(feature = "canaries")]
+use crate::story::run_within;
 use crate::week::{Plan, Weathered, weather};
 
 /// What lives are lived to catch a mistake.
@@ -48,6 +52,12 @@ impl Mistake {
     /// The first of these seeds whose life goes wrong with this mistake and well without it, and what was told then.
     #[must_use]
     pub fn caught(self, seeds: Range<u64>, controls: &mut Controls) -> Option<(u64, String)> {
+        #[cfg(feature = "canaries")]
+        if let Self::Canary(canary @ (Canary::ReleaseAtOnce | Canary::ClaimWithoutCancelling)) =
+            self
+        {
+            return caught_in_a_month(canary, seeds);
+        }
         for seed in seeds {
             let lived = self.lived(seed);
             let Some(told) = lived.wrong.first() else {
@@ -78,6 +88,26 @@ impl Mistake {
     }
 }
 
+/// What comes out only when a keeper waits for weeks is looked for on one keeper alone, without and with the mistake.
+#[cfg(feature = "canaries")]
+fn caught_in_a_month(canary: Canary, seeds: Range<u64>) -> Option<(u64, String)> {
+    let month = |seed| {
+        let lived = catch_unwind(|| run_within(seed, giving_up::MONTHS, giving_up::month).value);
+        match lived {
+            Ok(Ok(wrong)) => wrong,
+            Ok(Err(error)) => vec![error.to_string()],
+            Err(_) => vec!["a panic; its message is above".to_owned()],
+        }
+    };
+    seeds.into_iter().find_map(|seed| {
+        canary::sing(Some(canary));
+        let wrong = month(seed);
+        canary::sing(None);
+        let told = wrong.into_iter().next()?;
+        month(seed).is_empty().then_some((seed, told))
+    })
+}
+
 /// A life; a panic in it is something that was told.
 fn weather_or_panic(seed: u64, lie: Option<Lie>) -> Weathered {
     let plan = Plan { lie, ..SHORT };
@@ -86,4 +116,18 @@ fn weather_or_panic(seed: u64, lie: Option<Lie>) -> Weathered {
         wrong: vec!["a panic; its message is above".to_owned()],
         ..Weathered::default()
     })
+}
+
+#[cfg(all(test, feature = "canaries"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_month_shows_is_caught_in_one() {
+        for canary in [Canary::ReleaseAtOnce, Canary::ClaimWithoutCancelling] {
+            let caught = Mistake::Canary(canary).caught(0..3, &mut Controls::default());
+            let (seed, told) = caught.expect("it is caught");
+            assert!(told.contains("went"), "seed {seed}: {told}");
+        }
+    }
 }
