@@ -6,17 +6,17 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use super::index_source::IndexSource;
 use super::report::SnapshotReport;
 use crate::format::Malformed;
 use crate::format::head::{Manifest, SignedHead};
-use crate::format::index::{Node, Page};
 use crate::format::keys::DataKeys;
 use crate::format::message::Refusal;
-use crate::format::record::{self, OpenError, RecordHeader};
-use crate::keeper::placement::{place, ranking};
+use crate::format::record::OpenError;
+use crate::keeper::placement::place;
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::limits::ASK_IDS_MAX;
-use crate::terms::{ChunkId, KeyEpoch, Kind, PeerKey};
+use crate::terms::{ChunkId, KeyEpoch, PeerKey};
 
 /// Finds the data keys of an epoch: a snapshot refers to chunks of older ones too.
 pub type Keyring = Rc<dyn Fn(KeyEpoch) -> Option<DataKeys>>;
@@ -72,9 +72,8 @@ pub async fn manifest_of<K: Keepers>(
     keyring: &Keyring,
     head: &SignedHead,
 ) -> Result<Manifest, CatchUpError> {
-    let closure = Closure::new(keepers, keyring, head);
-    let bytes = closure.fetch(head.head.manifest, Kind::Manifest).await?;
-    Ok(Manifest::decode(&bytes)?)
+    let index = IndexSource::new(keepers, keyring, head.head.author);
+    index.manifest(head.head.manifest).await
 }
 
 /// Parts of indexes that were walked through: snapshots of one author share most of theirs. Bounded; forgets when it is full.
@@ -96,10 +95,7 @@ impl Seen {
 
 /// The names of a snapshot's closure: manifest, then each data set's tree from the root down.
 pub struct Closure<'a, K: Keepers> {
-    keepers: &'a K,
-    keyring: &'a Keyring,
-    author: PeerKey,
-    members: Vec<MemberView>,
+    index: IndexSource<'a, K>,
     manifest: Option<ChunkId>,
     /// What is still to be opened: names and their levels (0 is a page).
     stack: Vec<(ChunkId, u8)>,
@@ -112,10 +108,7 @@ impl<'a, K: Keepers> Closure<'a, K> {
     /// Of this snapshot.
     pub fn new(keepers: &'a K, keyring: &'a Keyring, head: &SignedHead) -> Self {
         Self {
-            keepers,
-            keyring,
-            author: head.head.author,
-            members: keepers.members(),
+            index: IndexSource::new(keepers, keyring, head.head.author),
             manifest: Some(head.head.manifest),
             stack: Vec::new(),
             ready: VecDeque::new(),
@@ -137,7 +130,7 @@ impl<'a, K: Keepers> Closure<'a, K> {
     /// The next name. A chunk that several pages refer to comes once for each.
     pub async fn next(&mut self) -> Result<Option<ChunkId>, CatchUpError> {
         if let Some(id) = self.manifest.take() {
-            let manifest = Manifest::decode(&self.fetch(id, Kind::Manifest).await?)?;
+            let manifest = self.index.manifest(id).await?;
             let roots = manifest.data_sets.iter().rev();
             self.stack.extend(roots.map(|set| (set.root, set.level)));
             return Ok(Some(id));
@@ -154,52 +147,14 @@ impl<'a, K: Keepers> Closure<'a, K> {
             }
         };
         if level == 0 {
-            let page = Page::decode(&self.fetch(id, Kind::Page).await?)?;
-            self.ready.extend(page.chunks);
+            self.ready.extend(self.index.page(id).await?.chunks);
         } else {
-            let node = Node::decode(&self.fetch(id, Kind::Node).await?)?;
-            if node.level != level {
-                return Err(crate::format::malformed(
-                    "page-tree node",
-                    "its level is not the one its parent names",
-                )
-                .into());
-            }
+            let node = self.index.node(id, level).await?;
             let children = node.children.iter().rev();
             self.stack
                 .extend(children.map(|child| (child.id, level - 1)));
         }
         Ok(Some(id))
-    }
-
-    async fn fetch(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, CatchUpError> {
-        let record = self.record(id, None).await;
-        let record = record.ok_or(CatchUpError::Missing(id))?;
-        let epoch = RecordHeader::of(&record)?.epoch;
-        let keys = (self.keyring)(epoch).ok_or(OpenError::OtherEpoch(epoch))?;
-        let (header, plain) = record::open(&keys, record)?;
-        if header.kind != kind {
-            return Err(crate::format::malformed("index chunk", "it is of another kind").into());
-        }
-        Ok(plain)
-    }
-
-    /// A whole record from any keeper that can be reached, `but_not` this one.
-    async fn record(&self, id: ChunkId, but_not: Option<PeerKey>) -> Option<Vec<u8>> {
-        for peer in ranking(id, self.author, &self.members) {
-            if Some(peer) == but_not {
-                continue;
-            }
-            let Some(keeper) = self.keepers.reach(peer) else {
-                continue;
-            };
-            if let Ok(Some(bytes)) = keeper.get(id).await
-                && record::id_of(&bytes) == id
-            {
-                return Some(bytes);
-            }
-        }
-        None
     }
 }
 
@@ -307,7 +262,7 @@ async fn bring<K: Keepers>(
             done.confirmed += held;
             for id in missing {
                 // It cannot reach whoever has this one; this Box may, so it goes through here.
-                if let Some(record) = closure.record(id, Some(peer)).await {
+                if let Some(record) = closure.index.record(id, Some(peer)).await {
                     keeper.put(id, Rc::new(record)).await?;
                     // A put is a claim of whoever speaks; the author is whose snapshot it is.
                     if author == keepers.me() || keeper.have(author, vec![id]).await? == [true] {

@@ -19,6 +19,7 @@ mod fit;
 mod footing;
 mod gather;
 mod index;
+mod index_source;
 mod kinds;
 mod known;
 mod known_build;
@@ -30,6 +31,7 @@ mod packing;
 mod patient;
 mod read;
 mod recall;
+pub mod release;
 mod replicate;
 mod report;
 mod retention;
@@ -45,7 +47,7 @@ mod untouched;
 mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use asked::{AuthorIdentity, DataSetConfig, Options};
 pub use closure::{

@@ -21,11 +21,13 @@ pub enum Canary {
     ReleaseAtOnce,
     /// What was given up is claimed again, and goes all the same.
     ClaimWithoutCancelling,
+    /// A page of an index is left out when an author lists what it needs.
+    ForgetNeededPage,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SameKeyTwice,
         Self::HaveWhatIsNot,
         Self::BelieveOldHead,
@@ -33,6 +35,7 @@ impl Canary {
         Self::OverlookDamage,
         Self::ReleaseAtOnce,
         Self::ClaimWithoutCancelling,
+        Self::ForgetNeededPage,
     ];
 }
 

@@ -2,13 +2,13 @@
 
 mod disk;
 mod growth;
-mod house;
+pub mod house;
 mod kinds;
 mod known;
 mod open_file;
 mod rot;
 mod second_look;
-mod street;
+pub mod street;
 pub mod world;
 
 use std::rc::Rc;

@@ -1,14 +1,17 @@
 //! Keepers in memory that go away, refuse, dawdle and come back.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 
+use crate::format::compare::Prefix;
 use crate::format::head::SignedHead;
 use crate::format::message::{Refusal, Room};
 use crate::format::record;
+use crate::format::release::{ClaimedPage, SignedRelease, Waiting};
+use crate::format::runs::Runs;
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::limits::{ASK_IDS_MAX, SEND_WINDOW_BYTES};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
@@ -34,6 +37,52 @@ pub struct Shop {
     pub is_apart: Cell<bool>,
     pub in_flight: Cell<usize>,
     pub in_flight_max: Cell<usize>,
+    pub gets: Cell<u64>,
+    /// Counts what the author claims.
+    pub basis: Cell<u64>,
+    /// Names that were given up.
+    pub released: RefCell<BTreeSet<Prefix>>,
+    /// Numbers that leave.
+    pub leaving: RefCell<Runs>,
+    /// Releases that were taken.
+    pub releases: Cell<u64>,
+    /// Takes no more of them.
+    pub is_closed: Cell<bool>,
+    /// Claims on one page of a list.
+    pub page: Cell<Option<usize>>,
+    /// Something else is claimed while so many lists are asked for.
+    pub is_restless: Cell<u32>,
+}
+
+/// The first bytes of a name.
+fn prefix_of(id: &ChunkId) -> Prefix {
+    *id.0.first_chunk().expect("a name is longer")
+}
+
+impl Shop {
+    /// What was given up is effective.
+    pub fn let_go(&self) {
+        let released = self.released.take();
+        let leaving = self.leaving.take();
+        self.chunks
+            .borrow_mut()
+            .retain(|id, _| !released.contains(&prefix_of(id)));
+        self.heads
+            .borrow_mut()
+            .retain(|head| !leaving.has(head.head.number));
+    }
+
+    /// The author claims these.
+    fn claim<'a>(&self, ids: impl IntoIterator<Item = &'a ChunkId>) {
+        self.basis.set(self.basis.get() + 1);
+        for id in ids {
+            self.released.borrow_mut().remove(&prefix_of(id));
+        }
+    }
+
+    fn waits(&self) -> bool {
+        !self.released.borrow().is_empty() || !self.leaving.borrow().is_empty()
+    }
 }
 
 #[derive(Clone)]
@@ -136,6 +185,7 @@ impl Ask for Clerk {
     async fn have(&self, _: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError> {
         assert!(!ids.is_empty() && ids.len() <= ASK_IDS_MAX);
         let shop = self.shop().await?;
+        shop.claim(&ids);
         let chunks = shop.chunks.borrow();
         Ok(ids.iter().map(|id| chunks.contains_key(id)).collect())
     }
@@ -161,17 +211,20 @@ impl Ask for Clerk {
             shop.leaves_after.set(Some(left - 1));
         }
         shop.puts.set(shop.puts.get() + 1);
+        shop.claim([&id]);
         shop.chunks.borrow_mut().insert(id, record);
         Ok(())
     }
     async fn get(&self, id: ChunkId) -> Result<Option<Vec<u8>>, AskError> {
         let shop = self.shop().await?;
+        shop.gets.set(shop.gets.get() + 1);
         let record = shop.chunks.borrow().get(&id).map(|record| record.to_vec());
         Ok(record)
     }
     async fn pull(&self, _: PeerKey, ids: Vec<ChunkId>) -> Result<Vec<bool>, AskError> {
         let shop = self.shop().await?;
         let mut bits = Vec::new();
+        shop.claim(&ids);
         for id in ids {
             let other = self
                 .street
@@ -200,7 +253,68 @@ impl Ask for Clerk {
     }
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {
         let shop = self.shop().await?;
-        shop.heads.borrow_mut().push(head);
+        shop.claim([]);
+        if shop.leaving.borrow().has(head.head.number) {
+            shop.leaving.take();
+            shop.released.take();
+        }
+        let mut heads = shop.heads.borrow_mut();
+        if !heads.contains(&head) {
+            heads.push(head);
+            heads.sort_by_key(|head| head.head.number);
+        }
+        Ok(())
+    }
+    async fn claimed(&self, after: Option<Prefix>) -> Result<ClaimedPage, AskError> {
+        let shop = self.shop().await?;
+        if let Some(left) = shop.is_restless.get().checked_sub(1) {
+            shop.is_restless.set(left);
+            shop.claim([]);
+        }
+        let mut page = ClaimedPage {
+            basis: shop.basis.get(),
+            waiting: shop.waits().then(|| Waiting {
+                numbers: shop.leaving.borrow().clone(),
+                chunks: shop.released.borrow().len() as u64,
+                open_seconds: u64::from(!shop.is_closed.get()),
+                ..Waiting::default()
+            }),
+            ..ClaimedPage::default()
+        };
+        for (id, record) in shop.chunks.borrow().iter() {
+            let prefix = prefix_of(id);
+            if after.is_some_and(|after| prefix <= after)
+                || shop.released.borrow().contains(&prefix)
+            {
+                continue;
+            }
+            if page.claims().count() == shop.page.get().unwrap_or(50) {
+                page.more = true;
+                break;
+            }
+            page.push(&prefix, u32::try_from(record.len()).expect("small"));
+        }
+        Ok(page)
+    }
+    async fn release(&self, release: SignedRelease) -> Result<(), AskError> {
+        let shop = self.shop().await?;
+        let release = SignedRelease::decode(&release.encode())
+            .expect("it is signed")
+            .release;
+        assert_eq!(release.keeper, self.key);
+        if shop.is_closed.get() {
+            return Err(Refusal::ReleaseWaits { seconds: 9 }.into());
+        }
+        if release.basis != shop.basis.get() {
+            return Err(Refusal::ClaimedSince.into());
+        }
+        let newest = shop.heads.borrow().last().map(|head| head.head.number);
+        if newest.is_some_and(|newest| release.numbers.has(newest)) {
+            return Err(Refusal::NewestStays.into());
+        }
+        shop.releases.set(shop.releases.get() + 1);
+        shop.leaving.borrow_mut().add_all(&release.numbers);
+        shop.released.borrow_mut().extend(release.prefixes());
         Ok(())
     }
     async fn heads(

@@ -85,7 +85,7 @@ pub struct Counter(Rc<Cell<u8>>);
 
 impl Entropy for Counter {
     fn fill(&self, bytes: &mut [u8]) {
-        self.0.set(self.0.get() + 1);
+        self.0.set(self.0.get().wrapping_add(1));
         bytes.fill(self.0.get());
     }
 }

@@ -8,6 +8,7 @@
 use std::fmt::Debug;
 
 use ed25519_dalek::SigningKey;
+use reserve::author::release::Forgotten;
 use reserve::console::control::{
     CHUNK_HEADER_BYTES, Call, FETCH_BYTES, Fetch, Reply, chunk_header, read_chunk_header,
 };
@@ -299,6 +300,9 @@ pub fn state_file(bytes: &[u8]) {
     }
     if let Ok(compacted) = Compacted::decode(bytes) {
         reads_back(&compacted, &compacted.encode(), Compacted::decode);
+    }
+    if let Ok(forgotten) = Forgotten::decode(bytes) {
+        reads_back(&forgotten, &forgotten.encode(), Forgotten::decode);
     }
     if let Ok(state) = decode::<State>("record", bytes) {
         reads_back(&state, &encode(&state), |again| decode("record", again));
