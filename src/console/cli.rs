@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 mod events;
+mod forget;
 mod jobs;
 
 pub use events::{Events, Since};
+pub use forget::Forget;
 pub use jobs::{Completions, JobDeed, Jobs, Man, Report, Shell};
 
 use crate::terms::limits::PORT_DEFAULT;
@@ -68,6 +70,11 @@ pub enum Command {
     Snapshot(Snapshot),
     /// List what can be retrieved, newest first, of every author.
     Snapshots(Print),
+    /// Have snapshots of this Box leave history, so that their space comes back; says what would leave unless told --yes.
+    ///
+    /// Keepers let go what no snapshot needs any more 30 days of their running time later (`release_delay_days`); until then everything
+    /// can be retrieved, and --undo takes it back. Exit status 3 when a keeper could not be told yet.
+    Forget(Forget),
     /// Look into a snapshot: a line for each thing, like `ls -l`. Exit status 4 when a part of its index cannot be had.
     Ls(Ls),
     /// Compare two snapshots, or a snapshot with files on disk: what was added (+), removed (-), changed (~) or renamed (>).

@@ -11,10 +11,14 @@ use super::event_view::EventView;
 use super::fault::Fault;
 
 mod fetch;
+mod forgetting;
 mod jobs;
 mod keeping;
 
 pub use fetch::{CHUNK_HEADER_BYTES, Ended, FETCH_BYTES, Fetch, chunk_header, read_chunk_header};
+pub use forgetting::{
+    ForgetCall, ForgetShare, ForgetView, LeavingSnapshot, StayingSnapshot, WaitingView,
+};
 pub use jobs::{JobState, JobView, KeeperShare, ProgressView, SnapshotOutcome};
 pub use keeping::{CopiesView, RoomView, StoreView, SweepView};
 
@@ -84,6 +88,8 @@ pub enum Want {
     Remove(Removal),
     /// Read everything this Box keeps again now; progress, then the end.
     Sweep {},
+    /// Have snapshots leave history, say which would, or take it back; progress, then the end.
+    Forget(ForgetCall),
     /// A manifest, then chunks.
     Retrieve {
         /// A Box's name or key.
@@ -124,6 +130,8 @@ pub enum Reply {
     NoMore {},
     /// The end of a sweep.
     Sweep(SweepView),
+    /// What leaves, or would.
+    Forgotten(ForgetView),
     /// What is about to be retrieved; binary follows.
     Retrieve(RetrieveView),
     /// No author was named, and these have snapshots: one has to be chosen.
@@ -268,8 +276,14 @@ pub struct SnapshotView {
     pub held_by: Vec<String>,
     /// Whether `latest` may mean it.
     pub accepted: bool,
-    /// In lists: why the rule of retention keeps it; none if the rule has no reason to. Nothing goes by itself yet.
+    /// In lists: why the rule of retention keeps it; none if the rule has no reason to: then it leaves.
     pub kept_by: Option<String>,
+    /// In lists: whether it was let go, and can be retrieved until it is gone.
+    #[serde(default)]
+    pub is_leaving: bool,
+    /// Seconds of its running time until the first keeper lets it go, at the earliest, as far as that is known.
+    #[serde(default)]
+    pub gone_in_seconds: Option<u64>,
 }
 
 /// A Box as lists show it.
@@ -348,6 +362,9 @@ pub struct StatusView {
     /// Former Boxes whose snapshots are kept.
     #[serde(default)]
     pub former: Vec<FormerView>,
+    /// What this Box let go, as it waits at each keeper in reach.
+    #[serde(default)]
+    pub released: Vec<WaitingView>,
 }
 
 /// What is about to be retrieved.

@@ -24,6 +24,7 @@ mod drill;
 mod entry;
 mod event_view;
 mod events;
+mod forget;
 mod interrupt;
 mod jobs;
 mod ls;
@@ -69,6 +70,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Invite(print) => ask::invite(&dir, print),
         Command::Snapshot(args) => ask::snapshot(&dir, &args),
         Command::Snapshots(print) => ask::snapshots(&dir, print),
+        Command::Forget(args) => forget::run(&dir, &args),
         Command::Status(print) => ask::status(&dir, print),
         Command::Peers(print) => ask::peers(&dir, print),
         Command::Diff(args) => diff::run(&dir, &args),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::control::{CopiesView, StatusView, StoreView};
-use super::text::{ago, bytes, peers};
+use super::text::{ago, bytes, count, days, peers};
 use crate::dispatcher::EventType;
 
 /// `reserve status`
@@ -88,6 +88,16 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
             text,
             "copies again      {} at {}: snapshot {}, {} chunks confirmed",
             mending.author, mending.keeper, mending.number, mending.chunks
+        );
+    }
+    for waiting in &view.released {
+        let _ = writeln!(
+            text,
+            "let go            {} ({}) at {}, gone in {} at the earliest: `reserve forget --undo` takes it back",
+            count(waiting.snapshots, "snapshot", "snapshots"),
+            bytes(waiting.bytes),
+            waiting.keeper,
+            days(waiting.effective_seconds)
         );
     }
     if let Some(store) = &view.store {

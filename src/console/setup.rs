@@ -352,6 +352,7 @@ pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
         mending: None,
         mending_since_seconds: None,
         former: Vec::new(),
+        released: Vec::new(),
     })
 }
 

@@ -47,6 +47,20 @@ pub fn count(number: u64, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
 }
 
+/// So many days and hours.
+pub fn days(seconds: u64) -> String {
+    let hours = seconds.div_ceil(3600);
+    match (hours / 24, hours % 24) {
+        (0, hours) => count(hours, "hour", "hours"),
+        (days, 0) => count(days, "day", "days"),
+        (days, hours) => format!(
+            "{} and {}",
+            count(days, "day", "days"),
+            count(hours, "hour", "hours")
+        ),
+    }
+}
+
 /// The same for what something was done to.
 fn was(number: u64, one: &str) -> String {
     if number == 1 {
@@ -99,6 +113,8 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
             held_by,
             accepted,
             kept_by,
+            is_leaving,
+            gone_in_seconds,
             ..
         } = snapshot;
         let held = held_by.join(", ");
@@ -107,10 +123,12 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
         } else {
             "  (waits for a person: much was gone)"
         };
-        let rule = match kept_by.as_deref() {
-            Some("all" | "waits") => String::new(),
-            Some(why) => format!("  [{why}]"),
-            None => "  [beyond the rule]".into(),
+        let rule = match (kept_by.as_deref(), gone_in_seconds) {
+            (_, Some(seconds)) => format!("  [leaves, gone in {} at the earliest]", days(*seconds)),
+            _ if *is_leaving => "  [leaves]".into(),
+            (Some("all" | "waits"), None) => String::new(),
+            (Some(why), None) => format!("  [{why}]"),
+            (None, None) => "  [beyond the rule]".into(),
         };
         let _ = writeln!(
             text,
@@ -119,11 +137,19 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
             ago(*taken_seconds, now_seconds)
         );
     }
-    let beyond = list.iter().filter(|one| one.kept_by.is_none()).count();
+    let beyond = list.iter();
+    let beyond = beyond.filter(|one| one.kept_by.is_none() && !one.is_leaving);
+    let beyond = beyond.count();
     if beyond > 0 {
         let _ = writeln!(
             text,
-            "\nThe setting `retention` has no reason to keep {beyond} of these. Nothing goes: this version keeps every snapshot."
+            "\nThe setting `retention` has no reason to keep {beyond} of these: their Boxes let them go within a month. `reserve forget --by-rule` on a Box shows what that gives back."
+        );
+    }
+    if list.iter().any(|one| one.is_leaving) {
+        let _ = writeln!(
+            text,
+            "\nWhat leaves can be retrieved until it is gone; `reserve forget --undo` on its Box takes it back."
         );
     }
     text.truncate(text.trim_end().len());

@@ -41,6 +41,8 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
             format!("the disk of this Box damaged files of {subject}; their good versions are kept")
         }
         (EventKind::FilesRotten, true) => format!("no file of {subject} is damaged any more"),
+        (EventKind::ReleaseHeld, false) => "old snapshots cannot be let go".into(),
+        (EventKind::ReleaseHeld, true) => "old snapshots can be let go again".into(),
         (EventKind::SnapshotCancelled, _) => "a snapshot was cancelled".into(),
         (EventKind::DiskFull, false) => format!("the disk of {subject} is full"),
         (EventKind::DiskFull, true) => format!("there is room on the disk of {subject} again"),

@@ -115,6 +115,8 @@ event_kinds! {
     SnapshotCancelled = 28, "snapshot_cancelled", Normal, Moment;
     /// Files of a data set are not what was written, though nobody changed them; over when none is left.
     FilesRotten = 29, "files_rotten", Failure, Condition;
+    /// What no snapshot needs could not be given up, since something that stays cannot be read; over when it could.
+    ReleaseHeld = 30, "release_held", Warning, Condition;
 
     /// A keeper has no room on its disk.
     DiskFull = 40, "disk_full", Failure, Condition;

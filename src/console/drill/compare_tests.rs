@@ -22,6 +22,8 @@ fn outcome() -> SnapshotOutcome {
         held_by: Vec::new(),
         accepted: true,
         kept_by: None,
+        is_leaving: false,
+        gone_in_seconds: None,
     };
     SnapshotOutcome {
         snapshot,

@@ -40,6 +40,8 @@ fn view() -> StatusView {
             held_by: Vec::new(),
             accepted: true,
             kept_by: None,
+            is_leaving: false,
+            gone_in_seconds: None,
         }),
         up_to_date_seconds: Some(NOW - 720),
         copies: 2,
@@ -90,6 +92,7 @@ fn view() -> StatusView {
         mending: None,
         mending_since_seconds: None,
         former: Vec::new(),
+        released: Vec::new(),
     }
 }
 
@@ -104,6 +107,7 @@ since             2 hours ago
 last proven       30 seconds ago
 data set          photos = /srv/photos
 keeps for others  12 chunks (1000000 at most), 3 MiB, 5 GiB free
+given up          1 MiB wait for their time
 read again        all of it within 30 days, the oldest part 3 hours ago
 their copies      9 of 12 are on as many Boxes as they should, 1 on too few, 3 are lacking here, 2 belong elsewhere by now; compared 1 minute ago
 memory            40 MiB, at most 48 MiB

@@ -19,8 +19,8 @@ use super::Service;
 use super::job::{Asked, Job};
 use super::leaving::Leaving;
 use crate::console::control::{
-    Call, Ended, FETCH_BYTES, Fetch, ProgressView, Reply, SOCKET, SnapshotOutcome, SnapshotView,
-    VERSION, Want, chunk_header,
+    Call, Ended, FETCH_BYTES, Fetch, ForgetCall, ProgressView, Reply, SOCKET, SnapshotOutcome,
+    SnapshotView, VERSION, Want, chunk_header,
 };
 use crate::console::fault::{Exit, Fault};
 use crate::console::source::SOCKET_BUFFER_BYTES;
@@ -114,6 +114,7 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
             Err(fault) => Err(fault),
         },
         Want::Sweep {} => return sweep(&service, &mut writer).await,
+        Want::Forget(call) => return forget(&service, call, &mut writer).await,
         Want::Retrieve { author, snapshot } => {
             match service.find(author.as_deref(), &snapshot).await {
                 Ok(view) => {
@@ -171,6 +172,27 @@ async fn sweep<W: World>(service: &Service<W>, writer: &mut OwnedWriteHalf) -> s
             None => say(writer, &Reply::Progress(sweeping.view())).await?,
             Some(end) => {
                 return say(writer, &end.map_or_else(Reply::Fault, Reply::Sweep)).await;
+            }
+        }
+    }
+}
+
+/// What was asked for goes on if nobody listens any more.
+async fn forget<W: World>(
+    service: &Service<W>,
+    call: ForgetCall,
+    writer: &mut OwnedWriteHalf,
+) -> std::io::Result<()> {
+    let forgetting = match service.begin_forgetting_as(call) {
+        Ok(forgetting) => forgetting,
+        Err(fault) => return say(writer, &Reply::Fault(fault)).await,
+    };
+    let clock = service.world().clock();
+    loop {
+        match clock.within(PROGRESS_EVERY, forgetting.ended()).await {
+            None => say(writer, &Reply::Progress(forgetting.view(service))).await?,
+            Some(end) => {
+                return say(writer, &end.map_or_else(Reply::Fault, Reply::Forgotten)).await;
             }
         }
     }

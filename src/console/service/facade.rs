@@ -5,7 +5,9 @@
 use super::job::Asked;
 use super::{Directory, Service};
 use crate::console::cli::Guests;
-use crate::console::control::{Removal, RemovedView, SnapshotOutcome, SweepView, TicketView};
+use crate::console::control::{
+    ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome, SweepView, TicketView,
+};
 use crate::console::fault::Fault;
 use crate::format::head::SignedHead;
 use crate::retriever::Gather;
@@ -86,6 +88,14 @@ impl<W: World> Service<W> {
     /// A sentence for people.
     pub async fn sweep_now(&self) -> Result<SweepView, Fault> {
         self.begin_sweep().ended().await
+    }
+
+    /// `reserve forget`.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn forget(&self, call: ForgetCall) -> Result<ForgetView, Fault> {
+        self.begin_forgetting_as(call)?.ended().await
     }
 
     /// `reserve remove NAME`, of somebody who knows all Boxes as their own.

@@ -256,6 +256,9 @@ impl<W: World> Service<W> {
             let mut heads = Backwards::from(author, newest);
             while let Some(head) = heads.next(self).await {
                 leaving.view.borrow_mut().snapshots += 1;
+                if self.has_let_go(&head).await {
+                    continue;
+                }
                 let found = author::on_none_of(&keepers, &keyring, &head, &there, &mut seen).await;
                 // A part of the index that is nowhere hides what it names: at least itself is missing.
                 let lacks = found.unwrap_or(1);
@@ -344,6 +347,9 @@ impl<W: World> Service<W> {
         let mut seen = Seen::default();
         let mut heads = Backwards::from(author, newest);
         while let Some(head) = heads.next(self).await {
+            if self.has_let_go(&head).await {
+                continue;
+            }
             {
                 let mut view = leaving.view.borrow_mut();
                 view.author.clone_from(&whose);

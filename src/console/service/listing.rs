@@ -39,8 +39,13 @@ impl<W: World> Service<W> {
         list.sort_by_key(|(signed, _)| std::cmp::Reverse((signed.head.taken, signed.head.number)));
         let roster = self.roster();
         let views = list.iter();
-        let views = views.map(|(signed, holders)| snapshot_view(&roster, signed, holders));
+        let views = views.map(|(signed, holders)| {
+            let view = snapshot_view(&roster, signed, holders);
+            (view, signed.hash())
+        });
         let mut views: Vec<_> = views.collect();
+        self.mark_leaving(&mut views).await;
+        let mut views: Vec<_> = views.into_iter().map(|(view, _)| view).collect();
         say_what_is_kept(&roster.retention(), &mut views);
         views
     }

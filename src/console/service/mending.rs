@@ -169,7 +169,7 @@ impl<W: World> Service<W> {
             }
             for (author, newest) in self.to_mend() {
                 for peer in self.in_reach() {
-                    if peer == author || self.running_job().is_some() {
+                    if peer == author || self.is_busy() {
                         continue;
                     }
                     self.see_to(author, newest, peer).await;
@@ -293,6 +293,20 @@ impl<W: World> Service<W> {
         }
     }
 
+    /// All of this Box's own snapshots are to be confirmed anew by every keeper.
+    pub(super) fn confirm_own_anew(&self) {
+        let me = self.me();
+        let mut mended = self.0.mended.borrow_mut();
+        mended.done.retain(|(author, _), _| *author != me);
+        drop(mended);
+        self.0.mend.notify_one();
+    }
+
+    /// Whether a snapshot is being taken or let go: then keepers are asked for nothing else.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running_job().is_some() || self.is_forgetting()
+    }
+
     /// This Box, and members with a live session.
     fn in_reach(&self) -> Vec<PeerKey> {
         let sessions = self
@@ -356,12 +370,16 @@ impl<W: World> Service<W> {
         let mut is_whole = true;
         let keepers = self.patient();
         while let Some(head) = heads.next(self).await {
-            if self.places() != places || self.running_job().is_some() {
+            if self.places() != places || self.is_busy() {
                 return false;
             }
             view.number = head.head.number.0;
             if head.head.number <= after {
                 break;
+            }
+            // Asking for what was let go would take it back.
+            if self.has_let_go(&head).await {
+                continue;
             }
             self.0.mended.borrow_mut().now = Some(view.clone());
             let done =

@@ -9,6 +9,7 @@ mod directory;
 mod events;
 mod facade;
 mod find;
+mod forgetting;
 mod gate;
 mod guests;
 mod healing;
@@ -44,11 +45,13 @@ use smol_str::SmolStr;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::author::Sizes;
+use crate::author::release::Forgotten;
 use crate::console::control::TicketView;
 use crate::console::fault::Fault;
 use crate::dispatcher::{Dispatcher, EventFact, EventKind, FactName, Subject};
 use crate::format::keys::RecoveryWay;
 use crate::format::message::{Refusal, Room};
+use crate::format::release::Waiting;
 use crate::keeper::{Presence, Server, Store};
 use crate::path::Mesh;
 use crate::retriever::Gather;
@@ -65,6 +68,7 @@ pub use opening::{Opening, open, open_store};
 pub use process::{LOCK, lock, run};
 pub use views::{name_of, peer_view, say_what_is_kept, snapshot_view};
 
+use forgetting::Forgetting;
 use healing::Healing;
 use job::Job;
 use leaving::Leaving;
@@ -136,6 +140,13 @@ struct Inner<W: World> {
     store_is_back: Notify,
     jobs: RefCell<VecDeque<Rc<Job>>>,
     snapshot_turn: tokio::sync::Mutex<()>,
+    /// Snapshots that are being let go, or taken back: one deed at a time.
+    forgetting: RefCell<Option<Rc<Forgetting>>>,
+    forget_turn: tokio::sync::Mutex<()>,
+    /// What waits at keepers for its time, as it was heard last.
+    waiting: RefCell<Vec<(PeerKey, Waiting)>>,
+    /// What was let go, once it was looked up.
+    forgotten: RefCell<Option<Rc<Forgotten>>>,
     data: RefCell<Vec<DataSet>>,
     state_dir: OnceCell<PathBuf>,
     /// Chunks on their way to commands, all together.
@@ -226,6 +237,10 @@ impl<W: World> Service<W> {
             store_is_back: Notify::new(),
             jobs: RefCell::default(),
             snapshot_turn: tokio::sync::Mutex::new(()),
+            forgetting: RefCell::default(),
+            forget_turn: tokio::sync::Mutex::new(()),
+            waiting: RefCell::default(),
+            forgotten: RefCell::default(),
             data: RefCell::new(loaded.config.data.clone()),
             state_dir: OnceCell::new(),
             chunks_out: Arc::new(Semaphore::new(CHUNKS_OUT_MAX)),
@@ -288,6 +303,7 @@ impl<W: World> Service<W> {
         self.world().spawn(self.clone().mend_store());
         self.world().spawn(self.clone().mind_own_files());
         self.world().spawn(self.clone().keep_healing());
+        self.world().spawn(self.clone().keep_forgetting());
     }
 
     /// Where its own state is: nothing of that is a data set.

@@ -194,7 +194,7 @@ impl<W: World> Service<W> {
     /// Has a keeper confirm its share of our newest snapshot, fetching what it lacks from the others.
     pub(super) async fn prove_to_peer(&self, peer: PeerKey) {
         // The snapshot that runs sees to every keeper when it ends; one question at a time is enough for the rest.
-        if self.running_job().is_some() || !self.0.proving.borrow_mut().insert(peer) {
+        if self.is_busy() || !self.0.proving.borrow_mut().insert(peer) {
             return;
         }
         self.ask_for_share(peer).await;

@@ -17,7 +17,7 @@ use crate::format::head::{Head, SignedHead};
 use crate::format::roster::Retention;
 use crate::keeper::Store;
 use crate::roster::{Member, Roster};
-use crate::terms::{PeerKey, SnapshotNumber, Stamp};
+use crate::terms::{HeadHash, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, World};
 
 /// How long after its start a service may not know yet how safe things are.
@@ -27,7 +27,12 @@ const ID_DIGITS: usize = 8;
 
 /// A snapshot's id, as people type it.
 pub fn snapshot_id(signed: &SignedHead) -> String {
-    let mut id = signed.hash().to_string();
+    snapshot_id_of(&signed.hash())
+}
+
+/// The same of a head's hash.
+pub fn snapshot_id_of(hash: &HeadHash) -> String {
+    let mut id = hash.to_string();
     id.truncate(ID_DIGITS);
     id
 }
@@ -58,6 +63,8 @@ pub fn snapshot_view(roster: &Roster, signed: &SignedHead, holders: &[PeerKey]) 
         held_by: holders.iter().map(|peer| name_of(roster, *peer)).collect(),
         accepted: head.accepted,
         kept_by: None,
+        is_leaving: false,
+        gone_in_seconds: None,
     }
 }
 
@@ -333,6 +340,7 @@ impl<W: World> Service<W> {
             mending,
             mending_since_seconds,
             former: self.former_views(),
+            released: self.released_views(),
         }
     }
 }
@@ -354,6 +362,8 @@ mod tests {
             held_by: Vec::new(),
             accepted,
             kept_by: None,
+            is_leaving: false,
+            gone_in_seconds: None,
         }
     }
 
@@ -374,9 +384,6 @@ mod tests {
         let latest = Some("latest");
         assert_eq!(why, [latest, Some("waits"), None, latest, None, None]);
         let told = text::snapshots(&list, 1_795_000_000);
-        assert!(
-            told.contains("no reason to keep 3 of these. Nothing goes"),
-            "{told}"
-        );
+        assert!(told.contains("no reason to keep 3 of these"), "{told}");
     }
 }
