@@ -13,6 +13,8 @@ use reserve::terms::canary::{self, Canary};
 use crate::giving_up;
 use crate::lie::Lie;
 #[cfg(feature = "canaries")]
+use crate::months::months;
+#[cfg(feature = "canaries")]
 use crate::story::run_within;
 use crate::week::{Plan, Weathered, weather};
 
@@ -24,6 +26,10 @@ const SHORT: Plan = Plan {
     new_drives: false,
     lie: None,
 };
+
+/// Days of letting go within which a mistake must show.
+#[cfg(feature = "canaries")]
+const FEW_DAYS: u64 = 12;
 
 /// A mistake made on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +63,10 @@ impl Mistake {
             self
         {
             return caught_in_a_month(canary, seeds);
+        }
+        #[cfg(feature = "canaries")]
+        if let Self::Canary(canary @ Canary::ForgetNeededPage) = self {
+            return caught_in_months(canary, seeds);
         }
         for seed in seeds {
             let lived = self.lived(seed);
@@ -118,6 +128,22 @@ fn weather_or_panic(seed: u64, lie: Option<Lie>) -> Weathered {
     })
 }
 
+/// What an author forgets shows where it lets snapshots go.
+#[cfg(feature = "canaries")]
+fn caught_in_months(canary: Canary, seeds: Range<u64>) -> Option<(u64, String)> {
+    let lived = |seed| {
+        let lived = catch_unwind(|| months(seed, FEW_DAYS).wrong);
+        lived.unwrap_or_else(|_| vec!["a panic; its message is above".to_owned()])
+    };
+    seeds.into_iter().find_map(|seed| {
+        canary::sing(Some(canary));
+        let wrong = lived(seed);
+        canary::sing(None);
+        let told = wrong.into_iter().next()?;
+        lived(seed).is_empty().then_some((seed, told))
+    })
+}
+
 #[cfg(all(test, feature = "canaries"))]
 mod tests {
     use super::*;
@@ -129,5 +155,14 @@ mod tests {
             let (seed, told) = caught.expect("it is caught");
             assert!(told.contains("went"), "seed {seed}: {told}");
         }
+    }
+
+    #[test]
+    fn an_author_that_forgets_a_page_that_is_needed_is_caught() {
+        let canary = Mistake::Canary(Canary::ForgetNeededPage);
+        let (seed, told) = canary
+            .caught(0..3, &mut Controls::default())
+            .expect("it is caught");
+        assert!(told.contains("is kept by nobody"), "seed {seed}: {told}");
     }
 }

@@ -10,9 +10,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use reserve::format::compare::Prefix;
 use reserve::format::head::SignedHead;
 use reserve::format::message::Room;
-use reserve::keeper::{Ask, AskError, Keepers, MemberView, Store, StoreError};
+use reserve::format::release::{ClaimedPage, SignedRelease};
+use reserve::keeper::{Ask, AskError, Keepers, MemberView, Store, StoreError, Word};
 use reserve::terms::{ChunkId, PeerKey, SnapshotNumber};
 
 use crate::sim_box::SimBox;
@@ -273,7 +275,24 @@ impl Ask for Neighbour {
 
     async fn put_head(&self, head: SignedHead) -> Result<(), AskError> {
         let store = self.store.clone();
-        self.there(async move { store.put_head(&head).await }).await
+        let word = match self.is_asked_by == head.head.author {
+            true => Word::Own,
+            false => Word::Fellow,
+        };
+        self.there(async move { store.put_head_for(&head, word).await })
+            .await
+    }
+
+    async fn claimed(&self, after: Option<Prefix>) -> Result<ClaimedPage, AskError> {
+        let (store, author) = (self.store.clone(), self.is_asked_by);
+        self.there(async move { Ok(store.claimed(author, after).await) })
+            .await
+    }
+
+    async fn release(&self, release: SignedRelease) -> Result<(), AskError> {
+        let store = self.store.clone();
+        self.there(async move { store.release(&release).await })
+            .await
     }
 
     async fn heads(
