@@ -215,6 +215,20 @@ pub fn sweep(view: &SweepView) -> String {
             bytes(view.file_bytes)
         );
     }
+    if !view.state_repaired.is_empty() {
+        let _ = write!(
+            text,
+            "\nOf this Box's own files {} did not read: written again from what the service knows.",
+            view.state_repaired.join(" and ")
+        );
+    }
+    if view.events_damaged > 0 {
+        let _ = write!(
+            text,
+            "\nIn the journal of events {} not read.",
+            count(view.events_damaged, "place does", "places do")
+        );
+    }
     if view.rotten_count > 0 {
         let _ = write!(
             text,
@@ -233,14 +247,16 @@ pub fn sweep(view: &SweepView) -> String {
         );
     }
     if view.damaged_count == 0 {
-        if view.rotten_count == 0 {
+        let is_whole =
+            view.rotten_count == 0 && view.state_repaired.is_empty() && view.events_damaged == 0;
+        if is_whole {
             text.push_str(" Everything is whole.");
         }
         return text;
     }
     let _ = write!(
         text,
-        " {} places are damaged; nothing was removed.",
+        "\n{} places of the store are damaged; nothing was removed.",
         view.damaged_count
     );
     for place in &view.damaged {

@@ -204,6 +204,68 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
+    /// Reads its files again. What does not read is left out of its file from then on, what stands is written down, and the files that
+    /// are written to are written anew from memory. Gives how many records were lost, and files that differed.
+    pub(super) async fn check(
+        &mut self,
+        checkpoint: impl Fn() -> (u64, Vec<Event>),
+    ) -> std::io::Result<u64> {
+        let mut damaged = 0;
+        for active in self.active.iter_mut().flatten() {
+            let there = self.disk.read_small(&path_of(active.name)).await;
+            if active.is_written && !matches!(there, Ok(Some(bytes)) if bytes == active.bytes) {
+                damaged += 1;
+                active.is_written = false;
+            }
+        }
+        let mut at = 0;
+        let mut is_lost = false;
+        while let Some(kept) = self.closed.get_mut(at) {
+            let path = path_of(kept.name);
+            let read = match self.disk.read_small(&path).await {
+                Ok(Some(bytes)) => read_file(&bytes),
+                Ok(None) => {
+                    (is_lost, damaged) = (true, damaged + 1);
+                    self.closed.remove(at);
+                    continue;
+                }
+                // Perhaps it reads another time.
+                Err(_) => {
+                    (is_lost, damaged, at) = (true, damaged + 1, at + 1);
+                    continue;
+                }
+            };
+            at += 1;
+            if read.damaged == 0 {
+                continue;
+            }
+            (is_lost, damaged) = (true, damaged + read.damaged);
+            let mut bytes = file_start();
+            for event in &read.events {
+                append(&mut bytes, event);
+            }
+            kept.bytes = bytes.len();
+            self.disk.replace_small(&path, &bytes, false).await?;
+        }
+        let standing = self.disk.read_small(STANDING_FILE).await;
+        let reads = standing.map(|bytes| bytes.is_none_or(|bytes| read_checkpoint(&bytes).is_ok()));
+        let is_broken = !matches!(reads, Ok(true));
+        if is_lost || is_broken {
+            // What stands is known here; the next start must not take it from what is left.
+            self.write_standing(&checkpoint).await?;
+        }
+        self.write().await?;
+        Ok(damaged + u64::from(is_broken))
+    }
+
+    async fn write_standing(
+        &self,
+        checkpoint: &impl Fn() -> (u64, Vec<Event>),
+    ) -> std::io::Result<()> {
+        let bytes = encode_file(&checkpoint());
+        self.disk.replace_small(STANDING_FILE, &bytes, false).await
+    }
+
     /// Lets files go until the rest is within bounds. What stands is written down first.
     pub(super) async fn trim(
         &mut self,
@@ -225,9 +287,7 @@ impl<D: Disk> Journal<D> {
                 return Ok(());
             };
             if !is_written {
-                self.disk
-                    .replace_small(STANDING_FILE, &encode_file(&checkpoint()), false)
-                    .await?;
+                self.write_standing(&checkpoint).await?;
                 is_written = true;
             }
             self.disk.remove(&path_of(name)).await?;

@@ -28,6 +28,8 @@ pub(super) struct Queue {
     dropped: Cell<u64>,
     pub(super) came: Notify,
     pub(super) closing: Cell<bool>,
+    /// How often somebody wanted the journal to be read again.
+    pub(super) checks: Cell<u64>,
 }
 
 impl Reporter {
@@ -46,6 +48,7 @@ impl Reporter {
             dropped: Cell::new(0),
             came: Notify::new(),
             closing: Cell::new(false),
+            checks: Cell::new(0),
         }))
     }
 

@@ -122,6 +122,9 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         (EventKind::ClockJumped, _) => "the clock jumped".into(),
         (EventKind::EventsDropped, _) => "more happened than could be written down".into(),
         (EventKind::JournalDamaged, _) => "parts of the journal of events do not read".into(),
+        (EventKind::StateRepaired, _) => {
+            "a file of this Box's own did not read and was written again".into()
+        }
     };
     let facts = facts(event);
     if !facts.is_empty() {

@@ -36,6 +36,8 @@ struct Inner<W: World> {
     durable: Cell<u64>,
     wrote: Notify,
     ended: Cell<bool>,
+    /// The last check of the journal, by its number, and what it found.
+    checked: Cell<(u64, u64)>,
 }
 
 /// The dispatcher of one Box.
@@ -66,6 +68,7 @@ impl<W: World> Dispatcher<W> {
             reporter: reporter.clone(),
             wrote: Notify::new(),
             ended: Cell::new(false),
+            checked: Cell::default(),
         }));
         let itself = Subject::Itself;
         if opened.damaged > 0 {
@@ -103,10 +106,18 @@ impl<W: World> Dispatcher<W> {
             durable,
             wrote,
             ended,
+            checked,
         } = &*self.0;
         let queue = &reporter.0;
         loop {
             let came = queue.came.notified();
+            let wanted = queue.checks.get();
+            if wanted > checked.get().0 {
+                let damaged = check(&mut journal, reporter).await;
+                checked.set((wanted, damaged));
+                wrote.notify_waiters();
+                continue;
+            }
             if queue.is_empty() {
                 if queue.closing.get() {
                     break;
@@ -138,6 +149,27 @@ impl<W: World> Dispatcher<W> {
         }
         ended.set(true);
         wrote.notify_waiters();
+    }
+
+    /// Has the journal read again, and what does not read any more left out of it. Gives how many places that were; it is told, too.
+    pub async fn check_journal(&self) -> u64 {
+        let queue = &self.0.reporter.0;
+        let number = queue.checks.get() + 1;
+        queue.checks.set(number);
+        queue.came.notify_one();
+        loop {
+            let wrote = self.0.wrote.notified();
+            tokio::pin!(wrote);
+            wrote.as_mut().enable();
+            let (checked, damaged) = self.0.checked.get();
+            if checked >= number {
+                return damaged;
+            }
+            if self.0.ended.get() {
+                return 0;
+            }
+            wrote.await;
+        }
     }
 
     /// The number of the newest event on disk.
@@ -197,5 +229,20 @@ impl<W: World> Dispatcher<W> {
             }
         };
         self.0.world.clock().within(CLOSE_PATIENCE, ended).await;
+    }
+}
+
+async fn check<D: Disk>(journal: &mut Journal<D>, reporter: &Reporter) -> u64 {
+    match journal.check(|| reporter.0.checkpoint()).await {
+        Ok(0) => 0,
+        Ok(damaged) => {
+            let count = [EventFact::new(FactName::Count, damaged)];
+            reporter.tell(EventKind::JournalDamaged, Subject::Itself, &count);
+            damaged
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the journal of events could not be read again");
+            0
+        }
     }
 }

@@ -37,6 +37,11 @@ impl Identity {
         PeerKey(self.signing.verifying_key().to_bytes())
     }
 
+    /// Whether it is the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.peer() == other.peer() && self.noise_public() == other.noise_public()
+    }
+
     /// The public half of its Noise key.
     #[must_use]
     pub fn noise_public(&self) -> [u8; 32] {

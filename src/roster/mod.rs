@@ -13,6 +13,7 @@ mod edit;
 mod epochs;
 mod first_boot;
 mod found;
+mod heal;
 mod identity;
 mod invite;
 mod join;
@@ -32,6 +33,7 @@ pub use data_sets::{add_data_set, is_inside, list_data_sets, nested, remove_data
 pub use edit::SetError;
 pub use first_boot::FirstBoot;
 pub use found::{Founded, Founding, RecoveryWords, init};
+pub use heal::heal_files;
 pub use identity::{Identity, Secrets};
 pub use invite::{Granted, INVITATIONS_MAX, Invitations, InviteError, grant};
 pub use join::{accept, forget_asking, has_asked, prepare_join};

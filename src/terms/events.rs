@@ -172,6 +172,8 @@ event_kinds! {
     EventsDropped = 83, "events_dropped", Warning, Moment;
     /// Parts of the journal of events do not read.
     JournalDamaged = 84, "journal_damaged", Warning, Moment;
+    /// One of this Box's own files did not read; it was written again from what the service knows.
+    StateRepaired = 85, "state_repaired", Warning, Moment;
 }
 
 macro_rules! fact_names {

@@ -106,6 +106,10 @@ pub struct SweepView {
     pub replaced: u64,
     /// Chunks that are still damaged.
     pub still_damaged: u64,
+    /// Files of the Box's own state that did not read and were written again.
+    pub state_repaired: Vec<String>,
+    /// Places in the journal of events that did not read.
+    pub events_damaged: u64,
     /// People's files that were compared with the last snapshot.
     pub files: u64,
     /// Their bytes.

@@ -172,6 +172,7 @@ impl<W: World> Service<W> {
         tell(&report);
         self.tell_damage().await;
         self.mend_own_store().await;
+        let state = self.heal_own_state().await;
         let files = self.sweep_own_files(Extent::All).await;
         let files = files.map_err(|error| {
             Fault::new(
@@ -191,6 +192,8 @@ impl<W: World> Service<W> {
             // Also those that were fetched while the reading went on.
             replaced: self.0.replaced.get().saturating_sub(replaced),
             still_damaged,
+            state_repaired: state.repaired,
+            events_damaged: state.events_damaged,
             files: files.files,
             file_bytes: files.bytes,
             rotten: files

@@ -22,6 +22,7 @@ mod minding;
 mod news;
 mod opening;
 mod own_files;
+mod own_state;
 mod presence;
 mod process;
 mod protection;
@@ -302,6 +303,7 @@ impl<W: World> Service<W> {
         self.world().spawn(self.clone().mind_presence());
         self.world().spawn(self.clone().mend_store());
         self.world().spawn(self.clone().mind_own_files());
+        self.world().spawn(self.clone().mind_own_state());
         self.world().spawn(self.clone().keep_healing());
         self.world().spawn(self.clone().keep_forgetting());
     }
