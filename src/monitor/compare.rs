@@ -50,6 +50,12 @@ impl Outcome {
     pub const fn is_whole(&self) -> bool {
         self.lacking_here == self.taken
     }
+
+    /// Whether the other lacks nothing either.
+    #[must_use]
+    pub const fn is_even(&self) -> bool {
+        self.is_whole() && self.lacking_there == 0
+    }
 }
 
 /// Takes what is lacking: for this author, these chunks. Gives how many of them are here now.

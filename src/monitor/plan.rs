@@ -20,6 +20,8 @@ const COMPARE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const COMPARE_LEAST: Duration = Duration::from_secs(30);
 /// And after a line between them was cut, or a comparison that did not end well, not oftener than this.
 const COMPARE_AGAIN: Duration = Duration::from_secs(600);
+/// Whoever lacks something fetches it by itself and tells nobody: after so long it is looked who has it now.
+const COMPARE_UNEVEN: Duration = Duration::from_secs(3600);
 
 /// Into how many bits' parts names are cut, first and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,8 @@ pub struct Last {
     pub at: Moment,
     /// Whether nothing was lacking here any more.
     pub is_whole: bool,
+    /// Whether the other lacked nothing either.
+    pub is_even: bool,
 }
 
 /// Whether a keeper is to be compared with now.
@@ -111,7 +115,9 @@ pub fn is_due(last: Option<&Last>, ground: &Ground, now: Moment) -> bool {
         return waited >= COMPARE_LEAST;
     }
     let is_restless = !last.is_whole || last.ground.line != ground.line;
-    waited >= COMPARE_EVERY || (is_restless && waited >= COMPARE_AGAIN)
+    waited >= COMPARE_EVERY
+        || (!last.is_even && waited >= COMPARE_UNEVEN)
+        || (is_restless && waited >= COMPARE_AGAIN)
 }
 
 #[cfg(test)]
@@ -186,6 +192,7 @@ mod tests {
             ground,
             at: at(0),
             is_whole: true,
+            is_even: true,
         };
         assert!(is_due(None, &ground, at(0)));
         assert!(!is_due(Some(&last), &ground, at(24 * 3600 - 1)));
@@ -209,9 +216,16 @@ mod tests {
         assert!(is_due(Some(&last), &cut, at(600)));
         let lacking = Last {
             is_whole: false,
+            is_even: false,
             ..last
         };
         assert!(!is_due(Some(&lacking), &ground, at(599)));
         assert!(is_due(Some(&lacking), &ground, at(600)));
+        let uneven = Last {
+            is_even: false,
+            ..last
+        };
+        assert!(!is_due(Some(&uneven), &ground, at(3599)));
+        assert!(is_due(Some(&uneven), &ground, at(3600)));
     }
 }

@@ -256,20 +256,22 @@ impl<W: World> Service<W> {
 
     fn note_comparison(&self, due: &Due, outcome: Result<Outcome, AskError>) {
         let name = name_of(&self.roster(), due.peer);
-        let (is_whole, open) = match outcome {
+        let (is_whole, is_even, open) = match outcome {
             Ok(outcome) => {
                 tracing::debug!(peer = %name, ?outcome, "compared");
-                (outcome.is_whole(), outcome.lacking_here - outcome.taken)
+                let open = outcome.lacking_here - outcome.taken;
+                (outcome.is_whole(), outcome.is_even(), open)
             }
             Err(error) => {
                 tracing::debug!(peer = %name, %error, "could not be compared to the end");
-                (false, 0)
+                (false, false, 0)
             }
         };
         let last = Last {
             ground: due.ground,
             at: self.now().moment,
             is_whole,
+            is_even,
         };
         let mut healing = self.0.healing.borrow_mut();
         healing.open.insert(due.peer, open);
