@@ -17,6 +17,8 @@ mod caller;
 mod commits;
 #[path = "scale/filling.rs"]
 mod filling;
+#[path = "scale/five.rs"]
+mod five;
 #[path = "scale/million.rs"]
 mod million;
 #[path = "scale/throughput.rs"]

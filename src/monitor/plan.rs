@@ -20,7 +20,9 @@ const COMPARE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const COMPARE_LEAST: Duration = Duration::from_secs(30);
 /// And after a line between them was cut, or a comparison that did not end well, not oftener than this.
 const COMPARE_AGAIN: Duration = Duration::from_secs(600);
-/// Whoever lacks something fetches it by itself and tells nobody: after so long it is looked who has it now.
+/// Whoever lacked something fetches it by itself and says nothing but how many chunks it has: when that changed it is compared again
+/// after so long, and in any case after an hour.
+const COMPARE_TAKEN: Duration = Duration::from_secs(60);
 const COMPARE_UNEVEN: Duration = Duration::from_secs(3600);
 
 /// Into how many bits' parts names are cut, first and then.
@@ -84,6 +86,8 @@ pub struct Ground {
     pub theirs: u64,
     /// Where chunks belonged, absent members taken into account.
     pub places: u64,
+    /// How many chunks the other had.
+    pub their_chunks: u64,
 }
 
 /// The last comparison with a keeper.
@@ -109,10 +113,15 @@ pub fn is_due(last: Option<&Last>, ground: &Ground, now: Moment) -> bool {
     // A loss on either side, and another place for things, wait for little.
     let same = Ground {
         line: ground.line,
+        their_chunks: ground.their_chunks,
         ..last.ground
     };
     if same != *ground {
         return waited >= COMPARE_LEAST;
+    }
+    // Whoever lacked something may have it by now.
+    if !last.is_even && last.ground.their_chunks != ground.their_chunks {
+        return waited >= COMPARE_TAKEN;
     }
     let is_restless = !last.is_whole || last.ground.line != ground.line;
     waited >= COMPARE_EVERY
@@ -186,6 +195,7 @@ mod tests {
             mine: 2,
             theirs: 3,
             places: 4,
+            their_chunks: 5,
         };
         let at = |seconds| Moment(Duration::from_secs(seconds));
         let last = Last {
@@ -227,5 +237,12 @@ mod tests {
         };
         assert!(!is_due(Some(&uneven), &ground, at(3599)));
         assert!(is_due(Some(&uneven), &ground, at(3600)));
+        let more = Ground {
+            their_chunks: 6,
+            ..ground
+        };
+        assert!(!is_due(Some(&uneven), &more, at(59)));
+        assert!(is_due(Some(&uneven), &more, at(60)));
+        assert!(!is_due(Some(&last), &more, at(24 * 3600 - 1)));
     }
 }

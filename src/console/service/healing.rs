@@ -150,12 +150,13 @@ impl<W: World> Service<W> {
             .filter_map(|session| {
                 let peer = session.peer();
                 // Who did not say yet how it stands is asked when it did.
-                let theirs = self.room_of(peer)?.unbroken;
+                let room = self.room_of(peer)?;
                 let ground = Ground {
                     line: healing.lines.get(&peer).copied().unwrap_or(0),
                     mine,
-                    theirs,
+                    theirs: room.unbroken,
                     places,
+                    their_chunks: room.chunks,
                 };
                 is_due(healing.last.get(&peer), &ground, now).then(|| Due {
                     peer,
