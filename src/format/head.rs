@@ -1,10 +1,11 @@
 //! A snapshot's head (public, signed) and manifest (sealed). The head names the manifest, so its signature covers all.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use smol_str::SmolStr;
 
+use super::signature::{self, NotSigned};
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{DATA_SETS_MAX, NAME_BYTES_MAX, TREE_HEIGHT_MAX};
 use crate::terms::{
@@ -66,13 +67,13 @@ impl SignedHead {
     /// Reads a head and checks its signature.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let signed: Self = decode(HEAD, bytes)?;
-        let key = VerifyingKey::from_bytes(&signed.head.author.0)
-            .map_err(|_| malformed(HEAD, "its author is no key"))?;
-        key.verify_strict(
-            &signed_bytes(&signed.head),
-            &Signature::from_bytes(&signed.signature),
-        )
-        .map_err(|_| malformed(HEAD, "its signature does not match"))?;
+        let author = &signed.head.author;
+        signature::check(author, &signed_bytes(&signed.head), &signed.signature).map_err(
+            |why| match why {
+                NotSigned::NoKey => malformed(HEAD, "its author is no key"),
+                NotSigned::Mismatch => malformed(HEAD, "its signature does not match"),
+            },
+        )?;
         Ok(signed)
     }
 

@@ -20,6 +20,7 @@ pub mod roster;
 pub mod runs;
 pub mod sealed_note;
 pub mod segment;
+mod signature;
 pub mod ticket;
 pub mod unfinished;
 pub mod verified;

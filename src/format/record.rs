@@ -3,7 +3,11 @@
 //! Sealing is deterministic: the same plaintext under the same keys gives the same record, so equal data is kept once.
 //! The key of a record depends on everything that enters its cipher, so it never meets two different inputs.
 
+use std::cell::RefCell;
+use std::io;
+
 use ring::aead;
+use zstd::bulk::Decompressor;
 
 use super::keys::DataKeys;
 use super::{Malformed, malformed};
@@ -179,15 +183,28 @@ pub fn open(keys: &DataKeys, mut record: Vec<u8>) -> Result<(RecordHeader, Vec<u
     let plain_bytes = header.plain_bytes as usize;
     let plain = match header.codec {
         Codec::Plain => record,
-        Codec::Zstd => {
-            // The header bounds the output, so a bomb ends here.
-            zstd::bulk::decompress(&record, plain_bytes).map_err(|_| OpenError::Unpack)?
-        }
+        // The header bounds the output, so a bomb ends here.
+        Codec::Zstd => unpacked(&record, plain_bytes).map_err(|_| OpenError::Unpack)?,
     };
     if plain.len() != plain_bytes {
         return Err(OpenError::Unpack);
     }
     Ok((header, plain))
+}
+
+thread_local! {
+    /// Made once: making one takes longer than unpacking a page with it.
+    static UNPACKER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn unpacked(bytes: &[u8], plain_bytes: usize) -> io::Result<Vec<u8>> {
+    UNPACKER.with_borrow_mut(|unpacker| {
+        let unpacker = match unpacker {
+            Some(unpacker) => unpacker,
+            None => unpacker.insert(Decompressor::new()?),
+        };
+        unpacker.decompress(bytes, plain_bytes)
+    })
 }
 
 fn tag_of(keys: &DataKeys, kind: Kind, codec: Codec, body: &[u8]) -> [u8; 32] {

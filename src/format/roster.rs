@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use smol_str::SmolStr;
 
+use super::signature::{self, NotSigned};
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{
     ADDRESSES_MAX, EPOCHS_MAX, EVENT_PERIOD_HOURS_MAX, KEEPER_AWAY_HOURS_MAX, MEMBERS_MAX,
@@ -179,11 +180,7 @@ fn is_its_own(subject: &Subject, noise: &[u8; 32], proof: &ByteArray<64>) -> boo
     let Subject::Peer(peer) = subject else {
         return false;
     };
-    VerifyingKey::from_bytes(&peer.0).is_ok_and(|key| {
-        let said = [NOISE_SIGNED, noise].concat();
-        key.verify_strict(&said, &Signature::from_bytes(proof))
-            .is_ok()
-    })
+    signature::check(peer, &[NOISE_SIGNED, noise].concat(), proof).is_ok()
 }
 
 impl Value {
@@ -273,13 +270,11 @@ impl SignedFact {
         if !self.fact.value.fits(&self.fact.subject) {
             return Err(malformed(ROSTER, "a fact is impossible"));
         }
-        let key = VerifyingKey::from_bytes(&self.fact.signer.0)
-            .map_err(|_| malformed(ROSTER, "a signer is no key"))?;
-        key.verify_strict(
-            &signed_bytes(reserve, &self.fact),
-            &Signature::from_bytes(&self.signature),
-        )
-        .map_err(|_| malformed(ROSTER, "a signature does not match"))
+        let said = signed_bytes(reserve, &self.fact);
+        signature::check(&self.fact.signer, &said, &self.signature).map_err(|why| match why {
+            NotSigned::NoKey => malformed(ROSTER, "a signer is no key"),
+            NotSigned::Mismatch => malformed(ROSTER, "a signature does not match"),
+        })
     }
 }
 

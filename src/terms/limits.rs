@@ -187,6 +187,9 @@ pub const PORT_DEFAULT: u16 = 7717;
 /// The longest time between snapshots a Box takes by itself, in minutes: four weeks.
 pub const SNAPSHOT_MINUTES_MAX: u32 = 4 * 7 * 24 * 60;
 
+/// Signatures that were checked lately and are known again, 32 bytes each: the facts of a roster, and the newest heads of five authors.
+pub const SIGNATURES_REMEMBERED: usize = 2048;
+
 /// Facts of one event.
 pub const EVENT_FACTS_MAX: usize = 6;
 /// A text in an event; a longer one is cut.
