@@ -13,10 +13,12 @@
 //! before left, newer epoch; higher counter; safer value; smaller hash. So merging is commutative, associative and idempotent
 //! as long as no counter jumps further than [`COUNTER_JUMP_MAX`], which nobody honest does.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::found::reserve_id;
 use super::order::generation;
+use super::view::Member;
 use crate::format::roster::{Fact, Facts, SignedFact, Subject, Value};
 use crate::format::{Malformed, malformed};
 use crate::terms::limits::{EPOCH_JUMP_MAX, MEMBERS_MAX, ROSTER_BYTES_MAX};
@@ -33,7 +35,25 @@ pub struct Roster {
     pub(super) reserve: ReserveId,
     pub(super) recovery: PeerKey,
     pub(super) facts: BTreeMap<(Subject, u8), SignedFact>,
+    /// What was reckoned from the facts. Facts change in [`Roster::merge`] alone, which begins it anew.
+    pub(super) derived: Derived,
 }
+
+/// What follows from a roster's facts, reckoned when it is asked for first: it is asked with every call and every question.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Derived {
+    pub(super) members: OnceCell<Vec<Member>>,
+    pub(super) hash: OnceCell<[u8; 32]>,
+}
+
+impl PartialEq for Derived {
+    /// Says nothing that the facts do not say.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Derived {}
 
 /// What merging did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,8 +124,10 @@ impl Roster {
             return merged;
         }
         let result = Self {
+            reserve: self.reserve,
+            recovery: self.recovery,
             facts: result,
-            ..*self
+            derived: Derived::default(),
         };
         if result.is_too_large() {
             merged.refused.too_large = true;
@@ -148,6 +170,7 @@ pub(super) fn close(facts: &Facts) -> Option<(Roster, usize)> {
         reserve: facts.reserve,
         recovery,
         facts: BTreeMap::new(),
+        derived: Derived::default(),
     };
     let (mut waiting, others): (Vec<_>, Vec<_>) = facts
         .facts

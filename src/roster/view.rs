@@ -57,15 +57,21 @@ impl Roster {
     /// Members, sorted by key.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        let mut names = BTreeSet::new();
-        let mut members = self.all();
-        members.retain(|member| member.removed.is_none());
-        for member in &mut members {
-            if !names.insert(member.name.clone()) {
-                member.name = format_smolstr!("{}-{}", member.name, member.key.short());
+        self.living().to_vec()
+    }
+
+    fn living(&self) -> &[Member] {
+        self.derived.members.get_or_init(|| {
+            let mut names = BTreeSet::new();
+            let mut members = self.all();
+            members.retain(|member| member.removed.is_none());
+            for member in &mut members {
+                if !names.insert(member.name.clone()) {
+                    member.name = format_smolstr!("{}-{}", member.name, member.key.short());
+                }
             }
-        }
-        members
+            members
+        })
     }
 
     /// Boxes that were members, sorted by key. Their names may be in use again.
@@ -79,15 +85,15 @@ impl Roster {
     /// A member by its key.
     #[must_use]
     pub fn member(&self, key: &PeerKey) -> Option<Member> {
-        self.members().into_iter().find(|member| member.key == *key)
+        let found = self.living().iter().find(|member| member.key == *key);
+        found.cloned()
     }
 
     /// A member by what people call it.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<Member> {
-        self.members()
-            .into_iter()
-            .find(|member| member.name == name)
+        let found = self.living().iter().find(|member| member.name == name);
+        found.cloned()
     }
 
     /// A Box, member or former, and the former ones whose history it continues, newest first.
@@ -203,7 +209,7 @@ impl Roster {
     #[must_use]
     pub fn factor_for(&self, author: PeerKey, without: Option<PeerKey>) -> (u8, u8) {
         let others = self
-            .members()
+            .living()
             .iter()
             .filter(|member| member.key != author && Some(member.key) != without)
             .count();
@@ -213,7 +219,7 @@ impl Roster {
     /// Copies a chunk should have, and copies below which nothing is called protected; both count other Boxes only.
     #[must_use]
     pub fn factors(&self) -> (u8, u8) {
-        let others = u8::try_from(self.members().len().saturating_sub(1)).unwrap_or(u8::MAX);
+        let others = u8::try_from(self.living().len().saturating_sub(1)).unwrap_or(u8::MAX);
         self.factors_among(others)
     }
 
@@ -256,7 +262,8 @@ impl Roster {
     /// BLAKE3 of the encoded roster: equal rosters, equal hash.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        *blake3::hash(&self.to_facts().encode()).as_bytes()
+        let hash = || *blake3::hash(&self.to_facts().encode()).as_bytes();
+        *self.derived.hash.get_or_init(hash)
     }
 
     fn all(&self) -> Vec<Member> {
