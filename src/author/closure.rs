@@ -15,6 +15,7 @@ use crate::format::message::Refusal;
 use crate::format::record::OpenError;
 use crate::keeper::placement::place;
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
+use crate::terms::canary::{self, Canary};
 use crate::terms::limits::ASK_IDS_MAX;
 use crate::terms::{ChunkId, KeyEpoch, PeerKey};
 
@@ -293,6 +294,9 @@ async fn confirm<A: Ask>(
     ids: Vec<ChunkId>,
 ) -> Result<(u64, Vec<ChunkId>), CatchUpError> {
     let asked = ids.len();
+    if canary::sings(Canary::BelieveHolder) {
+        return Ok((asked as u64, Vec::new()));
+    }
     let held = keeper.have(author, ids.clone()).await?;
     if held.len() != asked {
         return Err(AskError::Nonsense.into());

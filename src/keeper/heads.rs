@@ -113,6 +113,24 @@ impl HeadList {
         )
     }
 
+    /// The last number of one author before the first that is not here, of those after one number and up to another.
+    #[must_use]
+    pub fn whole_until(
+        &self,
+        author: AuthorIndex,
+        after: SnapshotNumber,
+        until: SnapshotNumber,
+    ) -> SnapshotNumber {
+        let mut whole = after;
+        for head in self.after(author, after) {
+            if head.number > until || head.number.0 > whole.0 + 1 {
+                break;
+            }
+            whole = head.number;
+        }
+        whole
+    }
+
     /// All of one author, oldest first.
     #[must_use]
     pub fn of(&self, author: AuthorIndex) -> &[HeadPlace] {
@@ -169,6 +187,15 @@ mod tests {
         );
         assert_eq!(list.after(AuthorIndex(1), SnapshotNumber(1)).len(), 2);
         assert_eq!(list.after(AuthorIndex(1), SnapshotNumber(2)), []);
+        let whole = |after, until| {
+            list.whole_until(AuthorIndex(1), SnapshotNumber(after), SnapshotNumber(until))
+        };
+        assert_eq!(
+            [whole(0, 9), whole(0, 1), whole(2, 9)].map(|n| n.0),
+            [2, 1, 2]
+        );
+        let lacking = list.whole_until(AuthorIndex(0), SnapshotNumber(3), SnapshotNumber(9));
+        assert_eq!(lacking, SnapshotNumber(3), "4 to 8 are not here");
         assert_eq!(list.of(AuthorIndex(0)), [place(0, 9, 1)]);
         assert_eq!((list.of(AuthorIndex(7)).len(), list.count()), (0, 5));
     }

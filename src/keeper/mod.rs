@@ -5,6 +5,7 @@
 mod ahead;
 mod ask;
 mod at_rest;
+mod bounds;
 mod compact;
 #[cfg(test)]
 mod compact_tests;
@@ -74,6 +75,7 @@ mod writing;
 
 pub use ask::{Ask, AskError, Compare, Keepers, MemberView};
 pub use at_rest::heads_at_rest;
+pub use bounds::Bounded;
 pub use compact::Reclaimed;
 pub use comparing::Copies;
 pub use fullness::{Fullness, Level};

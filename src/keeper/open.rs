@@ -142,6 +142,7 @@ impl<W: World> Store<W> {
     /// Opens the store in the Box's state directory, making it if there is none.
     pub async fn open(world: W, config: StoreConfig) -> Result<(Self, OpenReport), StoreError> {
         let sizes = Sizes {
+            segment_bytes: world.disk().segment_bytes(),
             held_back_bytes: held_back_bytes(config.capacity_bytes),
             ..Sizes::default()
         };

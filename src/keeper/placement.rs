@@ -25,22 +25,65 @@ pub fn ranking(id: ChunkId, author: PeerKey, members: &[MemberView]) -> Few {
 /// The same, of the part of a chunk's name that a keeper has in memory: nothing else of it decides.
 #[must_use]
 pub fn ranking_of(prefix: &Prefix, author: PeerKey, members: &[MemberView]) -> Few {
-    let mut scored: FewVec<([u8; 32], &MemberView), MEMBERS_MAX> = members
-        .iter()
-        .filter(|member| member.key != author)
-        .take(MEMBERS_MAX)
-        .map(|member| (score(prefix, member.key), member))
-        .collect();
-    // Highest score first; equal scores do not happen, but an order must not hang on luck.
-    scored.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.key.cmp(&b.1.key)));
-    let first_of_site = |at: usize| {
-        scored[..at]
-            .iter()
-            .all(|(_, earlier)| earlier.site != scored[at].1.site)
+    let mut ranking = Few::new();
+    in_order(prefix, author, members, |member| {
+        // It has room for as many as there are.
+        let _ = ranking.push(member.key);
+        true
+    });
+    ranking
+}
+
+/// Whether both of two members are among the first `factor` of a chunk's ranking. A comparison asks that of each chunk there is.
+#[must_use]
+pub fn places_both(
+    prefix: &Prefix,
+    author: PeerKey,
+    members: &[MemberView],
+    factor: u8,
+    pair: [PeerKey; 2],
+) -> bool {
+    let (mut left, mut wanted) = (factor, 2);
+    in_order(prefix, author, members, |member| {
+        if left == 0 {
+            return false;
+        }
+        left -= 1;
+        wanted -= u8::from(pair.contains(&member.key));
+        wanted > 0
+    });
+    wanted == 0
+}
+
+/// Shows all members but the author in the order of the ranking, until it has been enough. Nothing is copied: members are many bytes.
+fn in_order<'m>(
+    prefix: &Prefix,
+    author: PeerKey,
+    members: &'m [MemberView],
+    mut show: impl FnMut(&'m MemberView) -> bool,
+) {
+    let mut scored: FewVec<([u8; 32], u8), MEMBERS_MAX> = FewVec::new();
+    for (at, member) in (0..).zip(members.iter().take(MEMBERS_MAX)) {
+        if member.key != author {
+            // It has room for as many as are taken.
+            let _ = scored.push((score(prefix, member.key), at));
+        }
+    }
+    let by_score = |a: &([u8; 32], u8), b: &([u8; 32], u8)| {
+        let key = |scored: &([u8; 32], u8)| members[usize::from(scored.1)].key;
+        b.0.cmp(&a.0).then(key(a).cmp(&key(b)))
     };
+    // Highest score first; equal scores do not happen, but an order must not hang on luck.
+    scored.sort_unstable_by(by_score);
+    let of = |at: usize| &members[usize::from(scored[at].1)];
+    let first_of_site = |at: usize| (0..at).all(|earlier| of(earlier).site != of(at).site);
     let firsts = (0..scored.len()).filter(|at| first_of_site(*at));
     let rest = (0..scored.len()).filter(|at| !first_of_site(*at));
-    firsts.chain(rest).map(|at| scored[at].1.key).collect()
+    for at in firsts.chain(rest) {
+        if !show(of(at)) {
+            return;
+        }
+    }
 }
 
 /// The keepers that should hold this chunk: the first `factor` of its [`ranking`], or fewer if there are fewer.
@@ -123,6 +166,25 @@ mod tests {
             }
         }
         assert!(moved > 0);
+    }
+
+    #[test]
+    fn whether_two_members_are_both_placed_is_as_the_places_say() {
+        let members: Vec<_> = (1..=6)
+            .map(|key| member(key, &format!("s{}", key / 2)))
+            .collect();
+        for number in 0..100 {
+            let prefix = prefix_of(&id(number));
+            for factor in 0..6 {
+                let placed = place(id(number), AUTHOR, &members, factor);
+                for pair in [[2, 3], [4, 6], [1, 2], [5, 9]] {
+                    let pair = pair.map(|key| PeerKey([key; 32]));
+                    let both = places_both(&prefix, AUTHOR, &members, factor, pair);
+                    let expected = pair.iter().all(|key| placed.contains(key));
+                    assert_eq!(both, expected, "{number} {factor} {pair:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where chunks belong, as a keeper reckons it for itself and for whoever asks; and what two keepers should both hold. Pure.
 
 use super::MemberView;
-use super::placement::{Few, ranking_of};
+use super::placement::{Few, places_both, ranking_of};
 use super::sets::Authors;
 use crate::format::compare::{Basis, Marker, Prefix};
 use crate::terms::limits::MEMBERS_MAX;
@@ -112,8 +112,10 @@ impl Shares {
         if others <= usize::from(self.places.wanted) {
             return true;
         }
-        let placed = self.places.of(prefix, author);
-        self.pair.iter().all(|key| placed.contains(key))
+        let Places {
+            members, wanted, ..
+        } = &self.places;
+        places_both(prefix, author, members, *wanted, self.pair)
     }
 }
 

@@ -72,6 +72,12 @@ impl Sets {
         Self(sets)
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The set with one more member, which gave nothing up; `None` if there are too many different sets already.
     pub fn with(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
         let Members { all, given_up } = self.of(set);

@@ -6,6 +6,7 @@ use super::Roster;
 use crate::format::encode;
 use crate::format::roster::{Fact, Retention, SignedFact, Value};
 use crate::terms::Suite;
+use crate::terms::canary::{self, Canary};
 use crate::terms::limits::{
     EVENT_PERIOD_HOURS_DEFAULT, FACTOR_DEFAULT, FACTOR_MIN_DEFAULT, KEEPER_AWAY_HOURS_DEFAULT,
     RELEASE_DELAY_DAYS_DEFAULT, SWEEP_PERIOD_DAYS_DEFAULT, WARNING_WINDOW_DAYS_DEFAULT,
@@ -32,6 +33,10 @@ impl Roster {
             let hash = Reverse(*blake3::hash(&encode(signed)).as_bytes());
             (last_word, major, *counter, safety(value), hash)
         };
+        let is_setting = matches!(a.fact.value, Value::SweepPeriod(_));
+        if canary::sings(Canary::KeepOwnSetting) && is_setting && a.fact.signer != b.fact.signer {
+            return Ordering::Less;
+        }
         place(a).cmp(&place(b))
     }
 }

@@ -23,11 +23,21 @@ pub enum Canary {
     ClaimWithoutCancelling,
     /// A page of an index is left out when an author lists what it needs.
     ForgetNeededPage,
+    /// What comes from a disk or a keeper is not compared with its name.
+    SkipVerification,
+    /// A damaged chunk counts as whole again though no whole copy of it came.
+    RepairFromBadCopy,
+    /// A keeper is believed to have everything without being asked.
+    BelieveHolder,
+    /// A Box counts its own copy among those that protect its files.
+    CountItself,
+    /// Of two settings made apart each Box keeps its own.
+    KeepOwnSetting,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::SameKeyTwice,
         Self::HaveWhatIsNot,
         Self::BelieveOldHead,
@@ -36,6 +46,11 @@ impl Canary {
         Self::ReleaseAtOnce,
         Self::ClaimWithoutCancelling,
         Self::ForgetNeededPage,
+        Self::SkipVerification,
+        Self::RepairFromBadCopy,
+        Self::BelieveHolder,
+        Self::CountItself,
+        Self::KeepOwnSetting,
     ];
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::terms::Stamp;
+use crate::terms::limits::SEGMENT_BYTES;
 
 mod tree;
 pub mod uring;
@@ -94,6 +95,11 @@ pub trait Disk: Clone + 'static {
     }
     /// Whether the device spins: a commit then waits longer for company.
     fn is_rotational(&self) -> bool;
+    /// How large a file of the store may get. A simulated disk may want many small ones, so that a short life closes, loses and compacts
+    /// some.
+    fn segment_bytes(&self) -> u64 {
+        SEGMENT_BYTES
+    }
 }
 
 /// One open file of a [`Disk`]. Offsets and lengths are multiples of [`crate::terms::limits::BLOCK_BYTES`].

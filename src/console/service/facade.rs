@@ -10,8 +10,13 @@ use crate::console::control::{
 };
 use crate::console::fault::Fault;
 use crate::format::head::SignedHead;
+use crate::keeper::Bounded;
 use crate::retriever::Gather;
+use crate::session::Pool;
 use crate::terms::PeerKey;
+use crate::terms::limits::{
+    EVENTS_STANDING_MAX, MEMBERS_MAX, RECEIVE_POOL_BYTES, ROSTER_BYTES_MAX,
+};
 use crate::world::World;
 
 /// A Box's newest snapshot, and what this Box would say of it now.
@@ -98,15 +103,20 @@ impl<W: World> Service<W> {
         self.begin_forgetting_as(call)?.ended().await
     }
 
-    /// `reserve remove NAME`, of somebody who knows all Boxes as their own.
+    /// `reserve remove NAME`, of somebody who knows all Boxes as their own; `forced` says it in full words.
     ///
     /// # Errors
     /// A sentence for people.
-    pub async fn remove_box(&self, name: &str, lost: bool) -> Result<RemovedView, Fault> {
+    pub async fn remove_box(
+        &self,
+        name: &str,
+        lost: bool,
+        forced: bool,
+    ) -> Result<RemovedView, Fault> {
         let asked = Removal {
             name: name.into(),
             lost,
-            forced: false,
+            forced,
             this_box: false,
             guests: lost.then_some(Guests::Keep),
         };
@@ -135,6 +145,44 @@ impl<W: World> Service<W> {
             .into_iter()
             .map(|event| (event.kind, event.text))
             .collect()
+    }
+
+    /// All that is bounded in memory: how much there is now, and the most there may be.
+    #[must_use]
+    pub fn bounded_now(&self) -> Vec<Bounded> {
+        let mut bounded = self.store().bounded();
+        let mut add = |what, now: usize, most: usize, ends| {
+            let (now, most) = (now as u64, most as u64);
+            bounded.push(Bounded {
+                what,
+                now,
+                most,
+                ends,
+            });
+        };
+        let taken = |pool: &Pool| pool.bytes() - pool.free_bytes();
+        let (pool, guests) = (&self.0.pool, &self.0.guests_pool);
+        add(
+            "bytes that members bring",
+            taken(pool),
+            RECEIVE_POOL_BYTES,
+            true,
+        );
+        add(
+            "bytes that guests bring",
+            taken(guests),
+            ROSTER_BYTES_MAX,
+            true,
+        );
+        add("sessions", self.in_touch().len(), MEMBERS_MAX, false);
+        let standing = self.reporter().standing().len();
+        add(
+            "conditions that stand",
+            standing,
+            EVENTS_STANDING_MAX,
+            false,
+        );
+        bounded
     }
 
     /// Places in the store that are known to be damaged.

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Service;
+use super::proving::LookBack;
 use super::views::name_of;
 use crate::console::control::CopiesView;
 use crate::keeper::{Ask, AskError, Copies, Host, Places, RemoteKeeper, Server};
 use crate::monitor::{Away, Ground, Last, Outcome, Pair, Take, compare, is_due};
 use crate::terms::limits::{ASK_IDS_MAX, REPAIR_BYTES_PER_SECOND};
 use crate::terms::{ChunkId, PeerKey, Stamp};
-use crate::world::{Clock, Entropy, World};
+use crate::world::{Clock, Entropy, Moment, World};
 
 /// How often it is looked whether a comparison is due when nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(2);
 /// But where something always comes, it is waited so often only.
 const QUIET_TRIES: u32 = 150;
+/// How often all of the last heads a keeper knows are fetched.
+const HEADS_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Chunks that are taken between two looks at the pace.
 const PIECE: usize = 16;
 
@@ -31,6 +34,8 @@ pub(super) struct Healing {
     last: BTreeMap<PeerKey, Last>,
     lines: BTreeMap<PeerKey, u64>,
     pub(super) away: Away,
+    /// When all of the last heads a keeper knows were fetched last.
+    heads: BTreeMap<PeerKey, Moment>,
     /// Claims that came here by comparisons in this run.
     taken: u64,
     /// Claims each keeper has that were lacking here, and could not be taken, when it was compared with last.
@@ -49,6 +54,7 @@ impl Healing {
     fn forget_all_but(&mut self, members: &[PeerKey]) {
         self.last.retain(|peer, _| members.contains(peer));
         self.lines.retain(|peer, _| members.contains(peer));
+        self.heads.retain(|peer, _| members.contains(peer));
         self.open.retain(|peer, _| members.contains(peer));
     }
 }
@@ -203,7 +209,8 @@ impl<W: World> Service<W> {
                 Some(before) => before.ground.mine != due.ground.mine,
                 None => self.0.damaged_at_start > 0,
             };
-            self.take_heads_again(&due.keeper, lost).await;
+            self.take_heads_again(&due.keeper, self.look_back(due.peer, lost))
+                .await;
             let outcome = self.compare_with(&due, absent, least, &mut fetching).await;
             open.push((due, outcome));
         }
@@ -227,6 +234,21 @@ impl<W: World> Service<W> {
         let copies = self.store().copies(self.me(), &places).await;
         let now = self.world().clock().wall();
         self.0.healing.borrow_mut().copies = Some((copies, now));
+    }
+
+    /// How far back the heads a keeper knows are fetched: once a day as far as one may ever have been missed.
+    fn look_back(&self, peer: PeerKey, lost: bool) -> LookBack {
+        if lost {
+            return LookBack::All;
+        }
+        let now = self.now().moment;
+        let mut healing = self.0.healing.borrow_mut();
+        let last = healing.heads.entry(peer).or_insert(self.0.began);
+        if now.since(*last) < HEADS_EVERY {
+            return LookBack::ToTheFirstLacking;
+        }
+        *last = now;
+        LookBack::Deep
     }
 
     async fn compare_with(

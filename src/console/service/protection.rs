@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::terms::canary::{self, Canary};
 use crate::terms::limits::KEEPER_AWAY_SECONDS_MAX;
 use crate::terms::{PeerKey, SnapshotNumber, Stamp};
 use crate::world::Moment;
@@ -102,6 +103,10 @@ impl Protection {
             .map(|proof| proof.at)
             .collect();
         let absent = u32::try_from(others.len() - confirmed.len()).unwrap_or(u32::MAX);
+        let absent = match canary::sings(Canary::CountItself) {
+            true => absent.saturating_sub(1),
+            false => absent,
+        };
         let copies = factor.saturating_sub(absent);
         let since = match self.shown {
             Some((shown, since)) if shown == copies => since,

@@ -16,8 +16,20 @@ use crate::session::Session;
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::{Clock, World};
 
-/// Heads of an author that are compared at the start of a session, besides new ones.
+/// Among so many of an author's last heads one that is lacking here is asked for.
 const HEADS_LOOKED_BACK: u64 = 100;
+
+/// How far back heads are fetched, besides new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LookBack {
+    /// From the first that is lacking here. The last that is not lacking is fetched all the same: if it is another one than the one that is
+    /// here, its author lost its memory, and numbers were used twice.
+    ToTheFirstLacking,
+    /// All of the last ones, whether their numbers are here or not.
+    Deep,
+    /// All there are: after a loss here any may be gone.
+    All,
+}
 /// How long a keeper that did not confirm its share is left alone.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -46,11 +58,12 @@ impl<W: World> Service<W> {
     pub(super) async fn take_heads(&self, session: &Session) {
         let keeper = RemoteKeeper::new(session.clone());
         let newest = &session.hello().heads;
-        self.take_heads_of(&keeper, newest, HEADS_LOOKED_BACK).await;
+        self.take_heads_of(&keeper, newest, LookBack::ToTheFirstLacking)
+            .await;
     }
 
-    /// Fetches what a keeper knows by now; after a loss here all of it, since any of ours may be gone.
-    pub(super) async fn take_heads_again(&self, keeper: &RemoteKeeper, lost: bool) {
+    /// Fetches what a keeper knows by now.
+    pub(super) async fn take_heads_again(&self, keeper: &RemoteKeeper, back: LookBack) {
         let Ok(newest) = keeper.heads(None, SnapshotNumber(0)).await else {
             return;
         };
@@ -58,7 +71,6 @@ impl<W: World> Service<W> {
             .iter()
             .map(|signed| (signed.head.author, signed.head.number))
             .collect();
-        let back = if lost { u64::MAX } else { HEADS_LOOKED_BACK };
         self.take_heads_of(keeper, &newest, back).await;
     }
 
@@ -70,7 +82,8 @@ impl<W: World> Service<W> {
         let sessions = self.mesh().map(crate::path::Mesh::sessions);
         for session in sessions.unwrap_or_default() {
             let keeper = RemoteKeeper::new(session);
-            self.take_heads_again(&keeper, false).await;
+            self.take_heads_again(&keeper, LookBack::ToTheFirstLacking)
+                .await;
         }
     }
 
@@ -78,28 +91,55 @@ impl<W: World> Service<W> {
         &self,
         keeper: &RemoteKeeper,
         newest: &[(PeerKey, SnapshotNumber)],
-        back: u64,
+        back: LookBack,
     ) {
         // A member may tell what it likes; authors that never belonged would fill this store's lists for ever.
         let newest = newest.iter().filter(|(author, _)| self.is_ours(*author));
         for (author, theirs) in newest {
             let ours = told_of(&self.store().newest_heads(), *author);
-            // A little further back than what is known: a head that was missed meanwhile is filled in.
-            let mut after = SnapshotNumber(ours.0.min(theirs.0).saturating_sub(back));
-            while after < *theirs {
-                let Ok(heads) = keeper.heads(Some(*author), after).await else {
-                    return;
-                };
-                let last = heads.iter().map(|head| head.head.number).max();
-                let Some(last) = last.filter(|last| *last > after) else {
-                    break;
-                };
-                for head in &heads {
-                    self.take_head(head).await;
-                }
-                after = last;
+            let known = ours.min(*theirs);
+            let last = SnapshotNumber(known.0.saturating_sub(HEADS_LOOKED_BACK));
+            let (many, whole) = self.store().heads_whole_until(*author, last, known);
+            let after = match back {
+                LookBack::ToTheFirstLacking => SnapshotNumber(whole.0.saturating_sub(1)),
+                LookBack::Deep => last,
+                LookBack::All => SnapshotNumber(0),
+            };
+            if !self.take_heads_after(keeper, *author, after, *theirs).await {
+                return;
+            }
+            let is_told_twice = back == LookBack::ToTheFirstLacking
+                && whole == known
+                && self.store().heads_whole_until(*author, last, known).0 as u64
+                    > many as u64 + (theirs.0 - known.0);
+            if is_told_twice && !self.take_heads_after(keeper, *author, last, *theirs).await {
+                return;
             }
         }
+    }
+
+    /// Fetches an author's heads after a number. False if the keeper is gone.
+    async fn take_heads_after(
+        &self,
+        keeper: &RemoteKeeper,
+        author: PeerKey,
+        mut after: SnapshotNumber,
+        theirs: SnapshotNumber,
+    ) -> bool {
+        while after < theirs {
+            let Ok(heads) = keeper.heads(Some(author), after).await else {
+                return false;
+            };
+            let last = heads.iter().map(|head| head.head.number).max();
+            let Some(last) = last.filter(|last| *last > after) else {
+                break;
+            };
+            for head in &heads {
+                self.take_head(head).await;
+            }
+            after = last;
+        }
+        true
     }
 
     /// Keeps a head another keeper knows. One that cannot be kept is told, and stops no other.
