@@ -3,7 +3,7 @@
 //! One file of blocks, sorted by name and addressed by it, so a question costs one block; a filter in memory answers most
 //! of them without. It is a cache: a block that does not hold is a question without answer, and the file is stored again.
 //! What it says counts only when keepers confirm that they have the pack. Memory: the filter and the table of live bytes,
-//! both of fixed size.
+//! both as large as the number of files asks for, and never larger than a fixed size.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,10 +23,16 @@ pub(super) const HEAD_BYTES: usize = 64;
 pub(super) const ENTRY_BYTES: usize = 64;
 /// Entries of a full block.
 pub(super) const ENTRIES_MAX: usize = (BLOCK_BYTES - HEAD_BYTES) / ENTRY_BYTES;
-/// Packs whose live bytes are told apart; two that share a place look more alive, never less.
-pub(super) const PACK_SLOTS: usize = 1 << 15;
-/// Words of the filter: 512 KiB let three in a hundred of 400,000 strangers through.
-pub(super) const FILTER_WORDS: usize = 1 << 16;
+/// Packs whose live bytes are told apart at most; two that share a place look more alive, never less.
+const PACK_SLOTS_MAX: usize = 1 << 15;
+/// And at least.
+const PACK_SLOTS_MIN: usize = 1 << 10;
+/// Words of the filter at most: 512 KiB let three in a hundred of 400,000 strangers through.
+const FILTER_WORDS_MAX: usize = 1 << 16;
+/// Words for each block that names are spread over: a Box with few files writes little with each snapshot.
+const FILTER_WORDS_A_BLOCK: u64 = 8;
+/// How the first block begins. What began otherwise had tables of another size.
+const MARK: &[u8] = b"RSVKNOW2";
 const BODY_BYTES: usize = BLOCK_BYTES - HEAD_BYTES;
 
 /// Where a small file's bytes are; or, with no bytes, that a large file with this identity was there.
@@ -167,7 +173,34 @@ impl Shape {
     }
 
     fn alive_at(&self) -> u64 {
-        self.filter_at() + (FILTER_WORDS * 8).div_ceil(BODY_BYTES) as u64
+        self.filter_at() + (self.filter_words() * 8).div_ceil(BODY_BYTES) as u64
+    }
+
+    /// Words of the filter.
+    pub(super) fn filter_words(&self) -> usize {
+        let wanted = self.spread.saturating_mul(FILTER_WORDS_A_BLOCK);
+        let wanted = usize::try_from(wanted).unwrap_or(FILTER_WORDS_MAX);
+        wanted.clamp(64, FILTER_WORDS_MAX).next_power_of_two()
+    }
+
+    /// Packs whose live bytes are told apart: far more than there can be of so many files, so that hardly two share a place.
+    pub(super) fn pack_slots(&self) -> usize {
+        self.filter_words().clamp(PACK_SLOTS_MIN, PACK_SLOTS_MAX)
+    }
+
+    /// The places of the filter's two bits.
+    pub(super) fn filter_bits(&self, name: &Name) -> [usize; 2] {
+        let bits = self.filter_words() * 64;
+        let word = |at: usize| {
+            let bytes = [name[at], name[at + 1], name[at + 2], 0];
+            u32::from_le_bytes(bytes) as usize % bits
+        };
+        [word(8), word(12)]
+    }
+
+    /// The place of a pack in the table of live bytes.
+    pub(super) fn slot(&self, pack: &ChunkId) -> usize {
+        usize::from(u16::from_le_bytes([pack.0[0], pack.0[1]])) % self.pack_slots()
     }
 }
 
@@ -200,7 +233,7 @@ pub(super) fn read_block(bytes: &[u8], number: u64) -> Option<(u64, usize, &[u8]
 }
 
 pub(super) fn shape_block(shape: &Shape) -> Vec<u8> {
-    let mut body = b"RSVKNOWN".to_vec();
+    let mut body = MARK.to_vec();
     body.extend(shape.spread.to_le_bytes());
     body.extend(shape.blocks.to_le_bytes());
     block(shape.id, 0, 0, &body)
@@ -209,25 +242,11 @@ pub(super) fn shape_block(shape: &Shape) -> Vec<u8> {
 fn read_shape(bytes: &[u8]) -> Option<Shape> {
     let (id, _, body) = read_block(bytes, 0)?;
     let word = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 bytes"));
-    (body.starts_with(b"RSVKNOWN") && word(8) > 0).then(|| Shape {
+    (body.starts_with(MARK) && word(8) > 0).then(|| Shape {
         id,
         spread: word(8),
         blocks: word(16),
     })
-}
-
-/// The places of the filter's two bits.
-pub(super) fn filter_bits(name: &Name) -> [usize; 2] {
-    let word = |at: usize| {
-        let bytes = [name[at], name[at + 1], name[at + 2], 0];
-        u32::from_le_bytes(bytes) as usize % (FILTER_WORDS * 64)
-    };
-    [word(8), word(12)]
-}
-
-/// The place of a pack in the table of live bytes.
-pub(super) fn slot(pack: &ChunkId) -> usize {
-    usize::from(u16::from_le_bytes([pack.0[0], pack.0[1]])) % PACK_SLOTS
 }
 
 /// Whole blocks from a file, by way of a buffer that is given back at once.
@@ -299,7 +318,7 @@ impl<'a, D: Disk> Known<'a, D> {
     /// Whether less than half of a pack was alive in the last snapshot: what lives is packed anew then.
     fn is_sparse(&self, pack: &Ref) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            let alive = u64::from(open.alive[slot(&pack.id)]);
+            let alive = u64::from(open.alive[open.shape.slot(&pack.id)]);
             pack.plain_bytes > 0 && alive > 0 && 2 * alive < u64::from(pack.plain_bytes)
         })
     }
@@ -307,10 +326,11 @@ impl<'a, D: Disk> Known<'a, D> {
     async fn find(&self, name: Name) -> Option<Place> {
         let open = self.open.as_ref()?;
         if open.filter.borrow().is_none() {
-            let filter = words(&self.disk, open, open.shape.filter_at(), FILTER_WORDS * 8).await;
+            let many = open.shape.filter_words();
+            let filter = words(&self.disk, open, open.shape.filter_at(), many * 8).await;
             // One that does not hold lets everything through.
             let filter = filter.map_or_else(
-                || vec![u64::MAX; FILTER_WORDS],
+                || vec![u64::MAX; many],
                 |bytes| {
                     let (words, _) = bytes.as_chunks::<8>();
                     words.iter().map(|word| u64::from_le_bytes(*word)).collect()
@@ -319,7 +339,7 @@ impl<'a, D: Disk> Known<'a, D> {
             *open.filter.borrow_mut() = Some(filter);
         }
         let may_be = open.filter.borrow().as_ref().is_some_and(|filter| {
-            let bits = filter_bits(&name);
+            let bits = open.shape.filter_bits(&name);
             bits.iter()
                 .all(|bit| filter[bit / 64] >> (bit % 64) & 1 == 1)
         });
@@ -357,7 +377,7 @@ async fn open<D: Disk>(disk: &D) -> Option<Open<D>> {
         alive: Vec::new(),
         filter: RefCell::new(None),
     };
-    let alive = words(disk, &open, shape.alive_at(), PACK_SLOTS * 4).await?;
+    let alive = words(disk, &open, shape.alive_at(), shape.pack_slots() * 4).await?;
     let (numbers, _) = alive.as_chunks::<4>();
     open.alive = numbers
         .iter()

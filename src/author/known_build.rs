@@ -9,8 +9,8 @@ use std::io;
 use super::asked::DataSetConfig;
 use super::draft::{Draft, Made};
 use super::known::{
-    ENTRIES_MAX, ENTRY_BYTES, FILTER_WORDS, Identity, PACK_SLOTS, PATH, Place, Shape, block,
-    filter_bits, read_block, read_blocks, shape_block, slot, word_blocks,
+    ENTRIES_MAX, ENTRY_BYTES, Identity, PATH, Place, Shape, block, read_block, read_blocks,
+    shape_block, word_blocks,
 };
 use super::shelf::ShelfReader;
 use crate::format::keys::DataKeys;
@@ -242,10 +242,10 @@ impl<D: Disk> Table<D> {
         };
         Ok(Self {
             blocks: Blocks::create(disk, NEW, id, 1).await?,
-            shape,
             last: None,
-            filter: vec![0; FILTER_WORDS],
-            alive: vec![0; PACK_SLOTS],
+            filter: vec![0; shape.filter_words()],
+            alive: vec![0; shape.pack_slots()],
+            shape,
         })
     }
 
@@ -257,10 +257,10 @@ impl<D: Disk> Table<D> {
             self.blocks.end_block().await?;
         }
         self.blocks.push(&place).await?;
-        for bit in filter_bits(&place.name) {
+        for bit in self.shape.filter_bits(&place.name) {
             self.filter[bit / 64] |= 1 << (bit % 64);
         }
-        let alive = &mut self.alive[slot(&place.pack.id)];
+        let alive = &mut self.alive[self.shape.slot(&place.pack.id)];
         *alive = alive.saturating_add(place.bytes);
         Ok(())
     }
