@@ -11,10 +11,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sim::{Controls, Mistake, Plan, Trouble, Weathered, weather};
+use sim::{Controls, Mistake, Plan, Weathered, never, weather};
 
 const USAGE: &str = "\
-usage: weeks [--seed N | --seeds A..B | --seconds S --from N] [--hours H] [--boxes N] [--new-drives] [--quiet] | --canaries [SEEDS]";
+usage: weeks [--seed N | --seeds A..B | --seconds S --from N] [--hours H] [--boxes N] [--quiet] | --canaries [SEEDS]";
 
 /// A mistake must be caught within so many short lives.
 const CANARY_SEEDS_MAX: u64 = 200;
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         choice.plan.hours,
         dirty.len()
     );
-    let missing = never(&counts, choice.plan);
+    let missing = never(&counts);
     if clean >= SEEDS_FOR_REACH && !missing.is_empty() {
         println!(
             "never happened, so nothing was proven about it: {}",
@@ -132,26 +132,6 @@ fn canaries(seeds_max: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What should have happened some time and did not.
-fn never(counts: &BTreeMap<String, u64>, plan: Plan) -> Vec<String> {
-    let troubles = Trouble::ALL.iter().map(|trouble| format!("{trouble:?}"));
-    let others = [
-        "asked anywhere",
-        "asked back",
-        "healed",
-        "looked at",
-        "replaced",
-        "started",
-        "swept",
-    ]
-    .map(str::to_owned);
-    troubles
-        .chain(others)
-        .filter(|what| plan.new_drives || (what != "DriveReplaced" && what != "replaced"))
-        .filter(|what| counts.get(what).is_none_or(|times| *times == 0))
-        .collect()
-}
-
 fn lived(seed: u64, plan: Plan) -> Weathered {
     let week = AssertUnwindSafe(|| weather(seed, plan));
     catch_unwind(week).unwrap_or_else(|panic| {
@@ -177,10 +157,6 @@ fn choice(arguments: &[String]) -> Option<Choice> {
     while let Some(word) = rest.next() {
         if word == "--quiet" {
             choice.quiet = true;
-            continue;
-        }
-        if word == "--new-drives" {
-            choice.plan.new_drives = true;
             continue;
         }
         let value = rest.next()?;

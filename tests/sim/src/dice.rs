@@ -1,32 +1,43 @@
 //! Chance that can be repeated: a stream of numbers from the seed and a label. Not for keys of anything but simulated Boxes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::time::Duration;
 
-use blake3::{Hasher, OutputReader};
+use blake3::Hasher;
 
 /// One stream of chance. Streams with different labels are independent, so a throw more here changes nothing there.
-pub struct Dice(RefCell<OutputReader>);
+pub struct Dice(Cell<u64>);
 
 impl Dice {
     pub(crate) fn new(seed: u64, label: &str) -> Self {
         let mut hasher = Hasher::new_derive_key("reserve sim dice 1");
         hasher.update(&seed.to_le_bytes());
         hasher.update(label.as_bytes());
-        Self(RefCell::new(hasher.finalize_xof()))
+        let mut start = [0; 8];
+        hasher.finalize_xof().fill(&mut start);
+        Self(Cell::new(u64::from_le_bytes(start)))
+    }
+
+    /// The next of a stream (splitmix64, by Sebastiano Vigna, in the public domain): every deed throws at least once.
+    fn next(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     /// Fills the bytes.
     pub fn fill(&self, bytes: &mut [u8]) {
-        self.0.borrow_mut().fill(bytes);
+        for piece in bytes.chunks_mut(8) {
+            piece.copy_from_slice(&self.next().to_le_bytes()[..piece.len()]);
+        }
     }
 
     /// A number below `end`, which is not zero. The bias of the remainder does not matter here.
     #[must_use]
     pub fn below(&self, end: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.fill(&mut bytes);
-        u64::from_le_bytes(bytes) % end
+        self.next() % end
     }
 
     /// A length of time below `end`, in milliseconds.

@@ -62,7 +62,7 @@ pub struct SimFile {
 
 /// The buffers of one boot.
 pub(crate) struct Pool {
-    free: RefCell<Vec<Vec<u8>>>,
+    spare: Rc<RefCell<Vec<Vec<u8>>>>,
     permits: Arc<Semaphore>,
 }
 
@@ -128,7 +128,7 @@ impl Disk for SimDisk {
             .acquire_owned()
             .await
             .expect("the pool's semaphore is never closed");
-        let bytes = self.pool.free.borrow_mut().pop();
+        let bytes = self.pool.spare.borrow_mut().pop();
         let bytes = bytes.unwrap_or_else(|| vec![STALE; STORE_BUFFER_BYTES]);
         SimBuffer {
             bytes,
@@ -197,6 +197,7 @@ impl Disk for SimDisk {
             stats.dir_syncs += 1;
             platter.replace(path, &bytes)?;
             machine.event("small bytes", &[], &bytes);
+            machine.network.look_on_disk(&machine.name, path, &bytes);
             Ok(())
         };
         self.deed("replace small", path, Cost::Sync, work).await
@@ -238,6 +239,10 @@ impl Disk for SimDisk {
 
     fn is_rotational(&self) -> bool {
         false
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.boot.machine.segment_bytes.get()
     }
 }
 
@@ -324,6 +329,7 @@ impl DiskFile for SimFile {
                     Landing::Elsewhere => platter.write(inode, offset / 2 / BLOCK * BLOCK, bytes),
                 }
                 machine.event("write", &[inode, offset], bytes);
+                machine.network.look_on_disk(&machine.name, path, bytes);
                 let mut stats = machine.disk_stats.borrow_mut();
                 stats.writes += 1;
                 stats.written_bytes += len as u64;
@@ -407,12 +413,9 @@ impl Cost {
 }
 
 impl Pool {
-    pub(crate) fn new() -> Rc<Self> {
+    pub(crate) fn new(spare: Rc<RefCell<Vec<Vec<u8>>>>) -> Rc<Self> {
         let permits = Arc::new(Semaphore::new(STORE_BUFFERS));
-        Rc::new(Self {
-            free: RefCell::default(),
-            permits,
-        })
+        Rc::new(Self { spare, permits })
     }
 }
 
@@ -444,7 +447,9 @@ impl DerefMut for SimBuffer {
 impl Drop for SimBuffer {
     fn drop(&mut self) {
         if let Some((pool, _permit)) = self.home.take() {
-            pool.free.borrow_mut().push(std::mem::take(&mut self.bytes));
+            pool.spare
+                .borrow_mut()
+                .push(std::mem::take(&mut self.bytes));
         }
     }
 }

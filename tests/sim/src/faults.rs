@@ -104,6 +104,12 @@ impl Faults {
         self.writes_to_misplace += 1;
     }
 
+    /// No write that is still to come goes wrong.
+    pub fn let_writes_land(&mut self) {
+        self.writes_to_lose = 0;
+        self.writes_to_misplace = 0;
+    }
+
     pub(crate) fn landing(&mut self) -> Landing {
         if self.writes_to_lose > 0 {
             self.writes_to_lose -= 1;

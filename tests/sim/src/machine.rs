@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use reserve::terms::Stamp;
+use reserve::terms::limits::SEGMENT_BYTES;
 
 use crate::dice::Dice;
 use crate::disk::{DiskStats, Pool};
@@ -55,6 +56,10 @@ pub(crate) struct Machine {
     pub(crate) is_timeless: Cell<bool>,
     /// What its disk lies about.
     pub(crate) lie: Cell<Option<Lie>>,
+    /// How large a file of its store may get, if it is not as in life.
+    pub(crate) segment_bytes: Cell<u64>,
+    /// Buffers nobody uses: making one takes longer than most that is done with it.
+    pub(crate) spare: Rc<RefCell<Vec<Vec<u8>>>>,
     alarm: Rc<Alarm>,
     born: Instant,
     is_on: Cell<bool>,
@@ -88,6 +93,7 @@ impl Machine {
         alarm: Rc<Alarm>,
     ) -> Self {
         let now = Instant::now();
+        let spare = Rc::default();
         Self {
             name: name.to_owned(),
             ip,
@@ -104,12 +110,14 @@ impl Machine {
             idleness: Cell::new(1),
             is_timeless: Cell::new(false),
             lie: Cell::new(None),
+            segment_bytes: Cell::new(SEGMENT_BYTES),
+            spare: Rc::clone(&spare),
             alarm,
             born: now,
             is_on: Cell::new(true),
             boot: Cell::new(1),
             booted: Cell::new(now),
-            pool: RefCell::new(Pool::new()),
+            pool: RefCell::new(Pool::new(spare)),
             tasks: RefCell::default(),
             tasks_started: Cell::new(0),
         }
@@ -135,7 +143,7 @@ impl Machine {
         self.is_on.set(true);
         self.boot.set(self.boot.get() + 1);
         self.booted.set(Instant::now());
-        self.pool.replace(Pool::new());
+        self.pool.replace(Pool::new(Rc::clone(&self.spare)));
         self.network.host_is_up(self.ip);
     }
 

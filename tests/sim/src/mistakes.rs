@@ -23,7 +23,6 @@ const SHORT: Plan = Plan {
     boxes: 3,
     hours: 5,
     every_minutes: 20,
-    new_drives: false,
     lie: None,
 };
 

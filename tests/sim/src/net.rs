@@ -23,7 +23,7 @@ use crate::dice::Dice;
 use crate::machine::{Boot, no_power};
 use crate::meddling::Meddling;
 use crate::pipe::{Item, Pipe};
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 use crate::trace::Trace;
 
 /// Waits between attempts to connect, in seconds: what Linux does, about two minutes in all.
@@ -194,13 +194,19 @@ impl Network {
         bytes
     }
 
-    /// Everybody hears everybody, as fast as ever.
+    /// Everybody hears everybody, as fast as ever, and what went dead is known to be.
     pub(crate) fn calm(&self) {
         let mut state = self.state.borrow_mut();
         state.partitions.clear();
         state.slow.clear();
         state.meddling.clear();
+        let pipes = state.pipes.iter().filter_map(Weak::upgrade);
+        let dead: Vec<_> = pipes.filter(|pipe| pipe.is_dead.take()).collect();
         drop(state);
+        for pipe in dead {
+            pipe.shut(Item::Reset);
+            pipe.drop_reader();
+        }
         self.healed.notify_waiters();
     }
 
@@ -221,6 +227,15 @@ impl Network {
     fn look_for_secrets(&self, place: &str, bytes: &[u8]) {
         if self.secrets.borrow().are_in(bytes) {
             let leak = format!("something secret was in clear on the wire: {place}");
+            self.leaks.borrow_mut().push(leak);
+        }
+    }
+
+    /// What is written on a disk: nobody's text anywhere, and no key among what is kept for others.
+    pub(crate) fn look_on_disk(&self, name: &str, path: &str, bytes: &[u8]) {
+        let secrets = self.secrets.borrow();
+        if secrets.are_written(path, bytes) {
+            let leak = secrets::on_disk(name, path);
             self.leaks.borrow_mut().push(leak);
         }
     }
@@ -321,9 +336,8 @@ async fn carry(network: Rc<Network>, pipe: Rc<Pipe>) {
             Item::Fin => (1, &[]),
             Item::Reset => (2, &[]),
         };
-        let place = format!("{} {}", pipe.from, pipe.to);
-        network.trace.event(&place, "arrives", &[kind], bytes);
-        network.look_for_secrets(&place, bytes);
+        network.trace.event(&pipe.way, "arrives", &[kind], bytes);
+        network.look_for_secrets(&pipe.way, bytes);
         if kind == 2
             && let Some(back) = pipe.back.upgrade()
         {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use reserve::author::Seen;
 use reserve::console::service::Service;
 use reserve::format::head::SignedHead;
+use reserve::keeper::Bounded;
 use reserve::terms::PeerKey;
 use reserve::world::World;
 use tokio::time::timeout;
@@ -108,6 +109,27 @@ impl Oracle {
                 self.taken[place].copies_min = shown.factor_min as usize;
             }
         }
+    }
+
+    /// What a Box has more of in memory than it may, or, when nobody does anything, what it should have none of.
+    #[must_use]
+    pub fn out_of_bounds(reserve: &Reserve, at_rest: bool) -> Vec<String> {
+        let mut told = Vec::new();
+        for house in reserve.houses.iter().filter(|house| house.runs()) {
+            for Bounded {
+                what,
+                now,
+                most,
+                ends,
+            } in house.service.iter().flat_map(Service::bounded_now)
+            {
+                if now > most || (at_rest && ends && now > 0) {
+                    let name = house.name();
+                    told.push(format!("{name} has {now} of at most {most} {what}"));
+                }
+            }
+        }
+        told
     }
 
     /// Everything that was ever called protected.

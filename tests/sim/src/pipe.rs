@@ -43,6 +43,8 @@ enum Writer {
 pub(crate) struct Pipe {
     pub(crate) from: IpAddr,
     pub(crate) to: IpAddr,
+    /// Both, as the trace names them.
+    pub(crate) way: String,
     pub(crate) latency: Duration,
     /// The other direction of the same link.
     pub(crate) back: Weak<Pipe>,
@@ -79,6 +81,7 @@ impl Pipe {
         Self {
             from,
             to,
+            way: format!("{from} {to}"),
             latency,
             back,
             is_dead: Cell::new(false),

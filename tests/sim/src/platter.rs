@@ -3,6 +3,7 @@
 //! Invariants: a file's bytes become durable only by [`Platter::sync`] of that file; names only by [`Platter::sync_dir`] of
 //! their directory, in the order they were given; reading shows the newest bytes, as through a drive's cache.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::rc::Rc;
@@ -62,6 +63,8 @@ pub(crate) struct Platter {
     dirs: BTreeSet<String>,
     names: BTreeMap<String, Inode>,
     durable_names: BTreeMap<String, Inode>,
+    /// Which files have names now, as far as somebody asked since the last change.
+    named: RefCell<Option<BTreeSet<Inode>>>,
     journal: Vec<NameChange>,
 }
 
@@ -187,6 +190,7 @@ impl Platter {
             apply(&mut self.durable_names, change.names);
         }
         self.names = self.durable_names.clone();
+        self.named.take();
         let named: BTreeSet<Inode> = self.names.values().copied().collect();
         self.files.retain(|inode, _| named.contains(inode));
         for file in self.files.values_mut() {
@@ -258,6 +262,7 @@ impl Platter {
             dirs: self.dirs.clone(),
             names: self.durable_names.clone(),
             durable_names: self.durable_names.clone(),
+            named: RefCell::default(),
             journal: Vec::new(),
         }
     }
@@ -279,7 +284,9 @@ impl Platter {
 
     /// Whether a name leads to a file.
     pub(crate) fn is_named(&self, inode: Inode) -> bool {
-        self.names.values().any(|named| *named == inode)
+        let mut named = self.named.borrow_mut();
+        let named = named.get_or_insert_with(|| self.names.values().copied().collect());
+        named.contains(&inode)
     }
 
     pub(crate) fn used_bytes(&self) -> u64 {
@@ -315,6 +322,7 @@ impl Platter {
 
     fn rename_all(&mut self, dir: &str, names: Vec<(String, Option<Inode>)>) {
         apply(&mut self.names, names.clone());
+        self.named.take();
         self.journal.push(NameChange {
             dir: dir.to_owned(),
             names,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use reserve::console::service::Service;
+use reserve::roster::LoadedBox;
+use reserve::world::World;
 
 use crate::house::{Answer, House};
 use crate::secrets;
@@ -64,17 +66,47 @@ impl Reserve {
         self.houses[at].start().await
     }
 
-    /// Has one Box shut out another, of which nothing is left, and take in what stands in its place now.
+    /// Has one Box shut out another, of which nothing is left.
+    ///
+    /// # Errors
+    /// If the power is cut.
+    pub async fn shut_out(&self, by: usize, name: &str) -> Answer<()> {
+        // A person is asked whether it is meant, where others cannot be asked or do not have everything. What is dead is dead.
+        for forced in [false, true] {
+            let service = self.service(by).ok_or("the inviter does not run")?;
+            let (home, lost) = (self.houses[by].home.clone(), name.to_owned());
+            let removed = home.run(async move { service.remove_box(&lost, true, forced).await });
+            if removed.await?.is_ok() {
+                break;
+            }
+        }
+        // That it was shut out before is no obstacle.
+        Ok(())
+    }
+
+    /// Has one Box take out another in good order, which is still there.
+    ///
+    /// # Errors
+    /// As the product says.
+    pub async fn take_out(&self, by: usize, name: &str) -> Answer<()> {
+        let service = self
+            .service(by)
+            .ok_or("the one that is asked does not run")?;
+        let (home, leaving) = (self.houses[by].home.clone(), name.to_owned());
+        let removed = home.run(async move { service.remove_box(&leaving, false, false).await });
+        removed.await?.map_err(|fault| fault.to_string())?;
+        Ok(())
+    }
+
+    /// Has one Box take in what stands in the place of another, which was shut out or taken out.
     ///
     /// # Errors
     /// As the product says.
     pub async fn replace(&mut self, at: usize, by: usize, name: &str) -> Answer<()> {
-        let service = self.service(by).ok_or("the inviter does not run")?;
-        let (home, lost) = (self.houses[by].home.clone(), name.to_owned());
-        // That it is shut out already is no obstacle.
-        let _ = home
-            .run(async move { service.remove_box(&lost, true).await })
-            .await?;
+        // It may have been taken in before, and its power went before it said so.
+        if LoadedBox::load(self.houses[at].home.disk()).await.is_ok() {
+            return self.houses[at].start().await;
+        }
         for key in secrets::keys_of(&self.houses[by].home).await? {
             self.world.watch_for(&key);
         }

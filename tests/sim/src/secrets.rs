@@ -45,6 +45,16 @@ impl Secrets {
         self.wanted.clone()
     }
 
+    /// Whether any of them is where it may not be, on a keeper's disk.
+    pub(crate) fn are_written(&self, path: &str, bytes: &[u8]) -> bool {
+        if !self.are_in(bytes) {
+            return false;
+        }
+        let mut texts = Self::default();
+        texts.add(MARK);
+        path.starts_with(STORE) || texts.are_in(bytes)
+    }
+
     /// Whether any of them is somewhere in these bytes.
     pub(crate) fn are_in(&self, bytes: &[u8]) -> bool {
         let begins = |(_, byte): &(usize, &u8)| self.begins[usize::from(**byte)];
@@ -69,27 +79,26 @@ pub(crate) async fn keys_of(home: &SimBox) -> Result<Vec<Vec<u8>>, Box<dyn Error
     Ok(keys.chain(roots).collect())
 }
 
-/// Whose disks hold people's plaintext anywhere, or a data key among what is kept for others.
+/// Whose disks hold people's plaintext anywhere, or a data key among what is kept for others: all that lies there now.
 pub(crate) fn on_disks(reserve: &Reserve) -> Vec<String> {
-    let mut texts = Secrets::default();
-    texts.add(MARK);
-    let keys = reserve.world.secrets();
     let mut all = Secrets::default();
-    for secret in &keys {
+    for secret in &reserve.world.secrets() {
         all.add(secret);
     }
     let mut told = Vec::new();
     for house in &reserve.houses {
         house.home.each_file(|path, bytes| {
-            if texts.are_in(bytes) || (path.starts_with(STORE) && all.are_in(bytes)) {
-                let name = house.name();
-                told.push(format!(
-                    "something secret is in clear on the disk of {name}: {path}"
-                ));
+            if all.are_written(path, bytes) {
+                told.push(on_disk(house.name(), path));
             }
         });
     }
     told
+}
+
+/// That something secret lies on a disk.
+pub(crate) fn on_disk(name: &str, path: &str) -> String {
+    format!("something secret is in clear on the disk of {name}: {path}")
 }
 
 #[cfg(test)]
@@ -104,5 +113,8 @@ mod tests {
         secrets.add(b"key");
         assert!(secrets.are_in(b"aaab") && secrets.are_in(b"key") && secrets.are_in(b"a key!"));
         assert!(!secrets.are_in(b"aaakeaa") && !secrets.are_in(b""));
+        assert!(
+            secrets.are_written("store/seg-1", b"a key") && !secrets.are_written("keys", b"a key")
+        );
     }
 }

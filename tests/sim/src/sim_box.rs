@@ -295,6 +295,11 @@ impl SimBox {
         self.boot.machine.lie.set(lie);
     }
 
+    /// Has files of its store be so large at most.
+    pub fn make_segments(&self, bytes: u64) {
+        self.boot.machine.segment_bytes.set(bytes);
+    }
+
     /// Has looks that nobody waits for be so many times as far apart as in life, for weeks that are quick to run.
     pub fn idle(&self, times: u32) {
         self.boot.machine.idleness.set(times);

@@ -58,13 +58,19 @@ pub enum Trouble {
     BitRot,
     /// A part of the store cannot be read any more.
     BadSector,
+    /// A write of the store is said to be done, and nothing of it is there.
+    WriteLost,
+    /// A write of the store lands on what was written before.
+    WriteMisplaced,
     /// The drive with all that a keeper is dies; a new one is put in, and the Box is taken in again in its own place.
     DriveReplaced,
+    /// A person takes a Box out of the reserve in good order, and takes it in again as a new one.
+    TakenOut,
 }
 
 impl Trouble {
     /// All of it.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::PowerCut,
         Self::TornPowerCut,
         Self::LongSleep,
@@ -89,22 +95,24 @@ impl Trouble {
         Self::SettingsApart,
         Self::BitRot,
         Self::BadSector,
+        Self::WriteLost,
+        Self::WriteMisplaced,
         Self::DriveReplaced,
+        Self::TakenOut,
     ];
 
-    /// What comes next; drives are replaced in weeks that want it.
+    /// What comes next.
     #[must_use]
-    pub fn pick(dice: &Dice, new_drives: bool) -> Self {
+    pub fn pick(dice: &Dice) -> Self {
         loop {
             let at = usize::try_from(dice.below(Self::ALL.len() as u64)).unwrap_or(0);
-            // Days of sleep are rare, or nobody would ever be awake; and so are new drives.
+            // Days of sleep are rare, or nobody would ever be awake; and a reserve has room for so many Boxes that once were.
             let one_in = match Self::ALL[at] {
                 Self::LongSleep => 40,
-                Self::DriveReplaced => 4,
+                Self::DriveReplaced | Self::TakenOut => 8,
                 _ => 1,
             };
-            let is_wanted = new_drives || Self::ALL[at] != Self::DriveReplaced;
-            if is_wanted && dice.below(one_in) == 0 {
+            if dice.below(one_in) == 0 {
                 return Self::ALL[at];
             }
         }
@@ -113,7 +121,15 @@ impl Trouble {
     /// Whether it hurts copies that were acknowledged.
     #[must_use]
     pub fn hurts(self) -> bool {
-        matches!(self, Self::BitRot | Self::BadSector | Self::DriveReplaced)
+        matches!(
+            self,
+            Self::BitRot
+                | Self::BadSector
+                | Self::WriteLost
+                | Self::WriteMisplaced
+                | Self::DriveReplaced
+                | Self::TakenOut
+        )
     }
 
     /// How long it lasts.
@@ -124,9 +140,11 @@ impl Trouble {
                 return Duration::from_secs(26 * 3600)
                     + dice.time_below(Duration::from_secs(4 * 3600));
             }
-            Self::PowerCut | Self::TornPowerCut | Self::DriveAway | Self::DriveReplaced => {
-                Duration::from_secs(600)
-            }
+            Self::PowerCut
+            | Self::TornPowerCut
+            | Self::DriveAway
+            | Self::DriveReplaced
+            | Self::TakenOut => Duration::from_secs(600),
             Self::DiskFull
             | Self::DiskSlow
             | Self::LineSlow
@@ -144,7 +162,9 @@ impl Trouble {
             | Self::BytesForged
             | Self::HalfOpen
             | Self::BitRot
-            | Self::BadSector => Duration::from_secs(60),
+            | Self::BadSector
+            | Self::WriteLost
+            | Self::WriteMisplaced => Duration::from_secs(60),
         };
         dice.time_below(most)
     }

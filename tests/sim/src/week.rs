@@ -16,15 +16,18 @@ use crate::house::Answer;
 use crate::lie::Lie;
 use crate::oracle::Oracle;
 use crate::people::{MARK, People};
-use crate::reserve::Reserve;
+use crate::reserve::{NAMES, Reserve};
 use crate::sim_box::SimWorld;
 use crate::story::run_within;
+use crate::told::{self, SAID};
 use crate::trace::TraceHash;
 
 /// Looks that nobody waits for are this many times as far apart as in life.
-const IDLENESS: u32 = 12;
+const IDLENESS: u32 = 30;
+/// Files of a store are so large: a week fills some dozens.
+const SEGMENT_BYTES: u64 = 1 << 20;
 /// How often the oracle hears what the Boxes say.
-const LISTEN_EVERY: Duration = Duration::from_secs(60);
+const LISTEN_EVERY: Duration = Duration::from_secs(300);
 /// The longest pause between two things that go wrong.
 const TROUBLE_EVERY: Duration = Duration::from_secs(480);
 /// The longest pause between two things people do on one Box.
@@ -47,8 +50,6 @@ pub struct Plan {
     pub hours: u64,
     /// Minutes between snapshots.
     pub every_minutes: u32,
-    /// Whether drives die and are replaced by empty ones. Not every seed is clean with it yet (`--seed 4 --hours 5 --boxes 3`).
-    pub new_drives: bool,
     /// What all disks lie about.
     pub lie: Option<Lie>,
 }
@@ -59,7 +60,6 @@ impl Default for Plan {
             boxes: 5,
             hours: 168,
             every_minutes: 60,
-            new_drives: false,
             lie: None,
         }
     }
@@ -104,8 +104,11 @@ struct Week {
     planned: u64,
     /// The one Box whose acknowledged copies may be hurt now.
     hurt: Option<usize>,
-    /// The one Box that waits for a new drive.
+    /// The one Box that waits for a new drive, and whether it was taken out of the reserve before.
     drive_is_dead: Option<usize>,
+    is_taken_out: bool,
+    /// Boxes that began anew.
+    new_boxes: u32,
     why_not_replaced: Option<String>,
     wrong: Vec<String>,
     counts: BTreeMap<String, u64>,
@@ -117,7 +120,7 @@ struct Week {
 /// If a task of a Box panics, or if something waits for ever.
 pub fn weather(seed: u64, plan: Plan) -> Weathered {
     let limit = Duration::from_secs(plan.hours * 3600 * 2) + RECOVERY_MAX * 6;
-    let ran = run_within(seed, limit, async |world: SimWorld| {
+    let lived = async |world: SimWorld| {
         let lived = Week::begin(world, plan).await;
         match lived {
             Ok(week) => week.live().await,
@@ -126,8 +129,11 @@ pub fn weather(seed: u64, plan: Plan) -> Weathered {
                 BTreeMap::new(),
             ),
         }
-    });
-    let (wrong, counts) = ran.value;
+    };
+    let (ran, told) = told::counted(|| run_within(seed, limit, lived));
+    let (wrong, mut counts) = ran.value;
+    let told = told.into_iter();
+    counts.extend(told.map(|(text, times)| (format!("{SAID}{text}"), times)));
     Weathered {
         wrong,
         counts,
@@ -139,6 +145,9 @@ impl Week {
     async fn begin(world: SimWorld, plan: Plan) -> Answer<Self> {
         let start = Instant::now();
         world.watch_for(MARK);
+        for name in NAMES.iter().take(plan.boxes) {
+            world.box_named(name).make_segments(SEGMENT_BYTES);
+        }
         let reserve = Reserve::found(world.clone(), plan.boxes, plan.every_minutes).await?;
         let mut people = Vec::new();
         for house in &reserve.houses {
@@ -158,6 +167,8 @@ impl Week {
             planned: 0,
             hurt: None,
             drive_is_dead: None,
+            is_taken_out: false,
+            new_boxes: 0,
             why_not_replaced: None,
             wrong: Vec::new(),
             counts: BTreeMap::new(),
@@ -235,6 +246,7 @@ impl Week {
             Deed::Listen => {
                 let now = self.now();
                 self.oracle.listen(&self.reserve, now).await;
+                self.look_at_bounds(false);
                 self.plan_in(LISTEN_EVERY, Deed::Listen);
             }
             Deed::Live(at) => {
@@ -249,7 +261,7 @@ impl Week {
                 self.plan_in(wait, Deed::Live(at));
             }
             Deed::Trouble => {
-                self.make_trouble();
+                self.make_trouble().await;
                 let wait = self.dice.time_below(TROUBLE_EVERY);
                 self.plan_in(wait, Deed::Trouble);
             }
@@ -274,6 +286,13 @@ impl Week {
                 self.ask_back(3).await;
                 self.plan_in(self.ask_back_every(), Deed::AskBack);
             }
+        }
+    }
+
+    fn look_at_bounds(&mut self, at_rest: bool) {
+        self.count("bounds looked at");
+        for told in Oracle::out_of_bounds(&self.reserve, at_rest) {
+            self.tell(told);
         }
     }
 
@@ -309,6 +328,10 @@ impl Week {
 
     /// A Box whose drive died is taken in again by another, in its own place.
     async fn replace(&mut self, at: usize) {
+        // Somebody saw to it before.
+        if self.drive_is_dead != Some(at) {
+            return;
+        }
         let others = (0..self.plan.boxes).filter(|other| *other != at);
         let Some(by) = others
             .into_iter()
@@ -320,12 +343,20 @@ impl Week {
         let home = self.reserve.houses[at].home.restart();
         self.reserve.houses[at].home = home;
         let name = self.reserve.houses[at].name().to_owned();
-        let taken_in = self.reserve.replace(at, by, &name);
+        let (reserve, is_taken_out) = (&mut self.reserve, self.is_taken_out);
+        let taken_in = async {
+            if !is_taken_out {
+                reserve.shut_out(by, &name).await?;
+            }
+            reserve.replace(at, by, &name).await
+        };
         let taken_in = timeout(START_MAX, taken_in).await;
         self.why_not_replaced = match taken_in {
             Ok(Ok(())) => {
                 self.count("replaced");
+                self.why_not_replaced = None;
                 self.drive_is_dead = None;
+                self.is_taken_out = false;
                 self.plan_in(SWEEP_AFTER, Deed::Sweep(at));
                 return;
             }
@@ -341,6 +372,8 @@ impl Week {
         if self.hurt != Some(at) {
             return;
         }
+        let home = &self.reserve.houses[at].home;
+        home.faults(crate::Faults::let_writes_land);
         if let Some(service) = self.reserve.service(at) {
             self.count("swept");
             let home = self.reserve.houses[at].home.clone();

@@ -10,7 +10,6 @@ const MORNING: Plan = Plan {
     boxes: 3,
     hours: 6,
     every_minutes: 30,
-    new_drives: false,
     lie: None,
 };
 

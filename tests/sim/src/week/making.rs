@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use reserve::world::World;
+use tokio::time::timeout;
 
-use super::{Deed, SWEEP_AFTER, Week};
+use super::{Deed, START_MAX, SWEEP_AFTER, Week};
 use crate::meddling::Meddling;
 use crate::trouble::Trouble;
 
+/// So many Boxes begin anew in a week at most: each is another member for ever, and each that was lost another epoch.
+const NEW_BOXES_MAX: u32 = 20;
+
 impl Week {
     /// Something goes wrong.
-    pub(super) fn make_trouble(&mut self) {
-        let mut trouble = Trouble::pick(&self.dice, self.plan.new_drives);
+    pub(super) async fn make_trouble(&mut self) {
+        let mut trouble = Trouble::pick(&self.dice);
         let at = self.any(self.plan.boxes);
         let other = (at + 1 + self.any(self.plan.boxes - 1)) % self.plan.boxes;
         // A person who moves files about does so when nothing else is strange there.
@@ -20,6 +24,13 @@ impl Week {
         }
         if trouble.hurts() && self.hurt.is_some_and(|hurt| hurt != at) {
             trouble = Trouble::TornPowerCut;
+        }
+        // A reserve has room for so many Boxes that once were, and a Box without a drive is none that is taken out.
+        let is_spent = self.new_boxes >= NEW_BOXES_MAX;
+        if matches!(trouble, Trouble::DriveReplaced | Trouble::TakenOut)
+            && (is_spent || self.drive_is_dead.is_some())
+        {
+            trouble = Trouble::LinksReset;
         }
         let lasts = trouble.lasts(&self.dice);
         let world = self.reserve.world.clone();
@@ -109,14 +120,36 @@ impl Week {
                 }
             }
             Trouble::BitRot | Trouble::BadSector => self.hurt(at, trouble),
-            Trouble::DriveReplaced => {
-                self.reserve.houses[at].cut(false);
-                home.lose_drive();
+            Trouble::WriteLost | Trouble::WriteMisplaced => {
+                home.faults(|faults| match trouble {
+                    Trouble::WriteLost => faults.lose_next_write(),
+                    _ => faults.misplace_next_write(),
+                });
                 self.hurt = Some(at);
-                self.drive_is_dead = Some(at);
-                self.plan_in(lasts, Deed::Replace(at));
+                self.plan_in(SWEEP_AFTER, Deed::Sweep(at));
+            }
+            Trouble::DriveReplaced => self.lose_drive(at, lasts),
+            Trouble::TakenOut => {
+                let name = home.name().to_owned();
+                let took = timeout(START_MAX, self.reserve.take_out(other, &name)).await;
+                // That not everybody is there to be asked is no wonder.
+                if matches!(took, Ok(Ok(()))) {
+                    self.count("taken out");
+                    self.is_taken_out = true;
+                    self.lose_drive(at, lasts);
+                }
             }
         }
+    }
+
+    /// All that a keeper is goes, for good; what stands there then is to be taken in as a new Box.
+    fn lose_drive(&mut self, at: usize, for_so_long: Duration) {
+        self.reserve.houses[at].cut(false);
+        self.reserve.houses[at].home.lose_drive();
+        self.hurt = Some(at);
+        self.drive_is_dead = Some(at);
+        self.new_boxes += 1;
+        self.plan_in(for_so_long, Deed::Replace(at));
     }
 
     pub(super) fn set_clock(&mut self, at: usize, offset: i64) {

@@ -6,8 +6,11 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{RECOVERY_MAX, START_MAX, Week};
-use crate::oracle::Taken;
+use crate::oracle::{Oracle, Taken};
 use crate::secrets;
+
+/// Something is under way now and then; not so often that it is never seen to end.
+const AT_REST_TRIES: u32 = 60;
 
 impl Week {
     /// Everything that passes has passed, and all Boxes are on.
@@ -23,6 +26,7 @@ impl Week {
             self.reserve.houses[at].home.faults(crate::Faults::pass);
             self.boot(at).await;
         }
+        self.meet().await;
         if let Some(at) = self.drive_is_dead {
             self.replace(at).await;
             if let Some(why) = self.why_not_replaced.take() {
@@ -30,7 +34,11 @@ impl Week {
                     "a Box with a new drive was not taken in again: {why}"
                 ));
             }
+            self.meet().await;
         }
+    }
+
+    async fn meet(&mut self) {
         if !self.reserve.meet().await {
             self.tell("the Boxes did not meet though nothing was in their way");
         }
@@ -42,9 +50,6 @@ impl Week {
         match self.oracle.endangered(&self.reserve, 0, hurt).await {
             Ok(told) => told.into_iter().take(3).for_each(|told| self.tell(told)),
             Err(error) => self.tell(error),
-        }
-        for told in secrets::on_disks(&self.reserve) {
-            self.tell(told);
         }
         for told in self.oracle.accepted_emptiness() {
             self.tell(told);
@@ -123,6 +128,9 @@ impl Week {
         }
         self.calm().await;
         self.look().await;
+        for told in secrets::on_disks(&self.reserve) {
+            self.tell(told);
+        }
         for at in 0..self.plan.boxes {
             self.reserve.houses[at].home.faults(crate::Faults::clear);
         }
@@ -180,6 +188,14 @@ impl Week {
             }
         }
         self.ask_back(4).await;
+        // What was asked last is over by then; a snapshot may be under way on one Box or another.
+        for _ in 0..AT_REST_TRIES {
+            sleep(Duration::from_secs(10)).await;
+            if Oracle::out_of_bounds(&self.reserve, true).is_empty() {
+                break;
+            }
+        }
+        self.look_at_bounds(true);
     }
 
     /// What is not well yet.
