@@ -396,7 +396,12 @@ impl<W: World> Store<W> {
         let Some(who) = state.authors.find(author) else {
             return (0, after);
         };
-        let whole = state.heads.whole_until(who, after, until);
+        let mut whole = state.heads.whole_until(who, after, until);
+        // What left on its author's word is not lacking.
+        while whole < until && state.is_forgotten(who, SnapshotNumber(whole.0 + 1)) {
+            let next = SnapshotNumber(whole.0 + 1);
+            whole = state.heads.whole_until(who, next, until);
+        }
         (state.heads.of(who).len(), whole)
     }
 
