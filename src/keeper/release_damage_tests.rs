@@ -3,6 +3,7 @@
 use super::lived::LIVED_PATH;
 use super::release_tests::{again, author, begin, chunks, give_up, has, live, said};
 use super::store_tests::{CONFIG, FIRST, open_with, record, run};
+use super::verify::Pace;
 use super::verify_tests::sizes;
 
 #[test]
@@ -71,5 +72,44 @@ fn a_disk_that_fails_while_something_waits_cancels_it() {
         let (store, _) = open_with(&disk.power_cut(), CONFIG, sizes()).await;
         assert_eq!(live(&store, 31).await, []);
         assert!(has(&store, ids[0]).await && has(&store, ids[1]).await);
+    });
+}
+
+#[test]
+fn a_disk_may_fail_at_any_sync_of_letting_go_and_compacting_and_nothing_that_is_needed_goes() {
+    run(async {
+        let mut ends = [0; 2];
+        for nth in 0..14 {
+            let (disk, store) = begin().await;
+            let ids = chunks(&store, 0..8).await;
+            assert_eq!(give_up(&store, &ids[..6], &[]).await, Ok(()));
+            assert_eq!(
+                store.have(author(), &ids[..1]).await.expect("works"),
+                [true]
+            );
+            live(&store, 29).await;
+            disk.fail_sync(nth);
+            live(&store, 2).await;
+            // What it says is not believed: the next start decides.
+            let _ = store.compact(Pace::Full).await;
+            drop(store);
+            let disk = disk.power_cut();
+            let (store, _) = open_with(&disk, CONFIG, sizes()).await;
+            live(&store, 1).await;
+            let _ = store.compact(Pace::Full).await;
+            for at in [0, 6, 7] {
+                let held = store.have(author(), &ids[at..=at]).await;
+                assert_eq!(held.expect("works"), [true], "chunk {at} after sync {nth}");
+                assert!(has(&store, ids[at]).await, "chunk {at} after sync {nth}");
+            }
+            let went = said(&store).await.claims.len() == 3;
+            ends[usize::from(went)] += 1;
+            if !went {
+                assert_eq!(give_up(&store, &ids[1..6], &[]).await, Ok(()), "sync {nth}");
+                live(&store, 31).await;
+                assert_eq!(said(&store).await.claims.len(), 3, "sync {nth}");
+            }
+        }
+        assert!(ends.iter().all(|count| *count > 0), "{ends:?}");
     });
 }

@@ -393,6 +393,7 @@ mod tests {
             assert!(!usual.is_said, "{usual:?}");
             let text = match key {
                 SharedKey::Retention => "last=6 hourly=1 daily=2 weekly=3 monthly=4 yearly=5",
+                SharedKey::ReleaseDelay => "7",
                 _ => "3",
             };
             let changed = home.roster.change_setting(&key.name(), text, &by);
