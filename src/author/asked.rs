@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use super::closure::Keyring;
 use super::sizes::Sizes;
 use crate::format::keys::DataKeys;
+use crate::format::roster::Choice;
 use crate::terms::{PeerKey, ReserveId, Suite};
 
 /// Who the author is.
@@ -19,6 +20,8 @@ pub struct AuthorIdentity {
     pub reserve: ReserveId,
     /// Itself and the former Boxes whose history it continues, newest first.
     pub line: Vec<PeerKey>,
+    /// What people chose between snapshots of its own that bear one number.
+    pub choices: Vec<Choice>,
     /// What it seals with.
     pub keys: Rc<DataKeys>,
     /// Keys of earlier epochs, newest first: a Box that remembers nothing looks for what was sealed under them before it

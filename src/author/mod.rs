@@ -11,6 +11,7 @@
 
 mod asked;
 mod closure;
+mod copies;
 mod cut;
 mod data_set;
 mod draft;
@@ -20,6 +21,7 @@ mod footing;
 mod gather;
 mod index;
 mod index_source;
+mod instead;
 mod kinds;
 mod known;
 mod known_build;
@@ -51,8 +53,10 @@ pub(crate) mod tests;
 
 pub use asked::{AuthorIdentity, DataSetConfig, Options};
 pub use closure::{
-    CatchUpError, CaughtUp, Closure, Keyring, Placement, Seen, catch_up, catch_up_with, on_none_of,
+    CatchUpError, CaughtUp, Closure, Keyring, Placement, Seen, catch_up, catch_up_with,
+    manifest_of, on_none_of,
 };
+pub use copies::copies_of;
 pub use error::SnapshotError;
 pub use patient::Patient;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};

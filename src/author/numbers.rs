@@ -94,9 +94,25 @@ pub struct Next {
 }
 
 /// What comes after what this Box remembers and what keepers know. `fresh` is a random incarnation, used when this Box's
-/// memory is behind or contradicted.
+/// memory is behind or contradicted. Where a person chose against what this Box remembers, it goes on from what stands `instead`.
 #[must_use]
-pub fn next(remembered: Option<&SignedHead>, known: &[SignedHead], fresh: [u8; 8]) -> Next {
+pub fn next(
+    remembered: Option<&SignedHead>,
+    known: &[SignedHead],
+    instead: Option<&SignedHead>,
+    fresh: [u8; 8],
+) -> Next {
+    let highest = |heads: &mut dyn Iterator<Item = &SignedHead>| {
+        let numbers = heads.map(|head| head.head.number.0);
+        SnapshotNumber(numbers.max().unwrap_or(0).saturating_add(1))
+    };
+    if let Some(instead) = instead {
+        return Next {
+            incarnation: fresh,
+            number: highest(&mut known.iter().chain(remembered).chain([instead])),
+            previous: Some(instead.hash()),
+        };
+    }
     let highest_known = known.iter().max_by_key(|head| head.head.number);
     let is_contradicted = |mine: &SignedHead| {
         known.iter().any(|other| {
@@ -111,17 +127,14 @@ pub fn next(remembered: Option<&SignedHead>, known: &[SignedHead], fresh: [u8; 8
             previous: Some(mine.hash()),
         },
         remembered => {
-            let before = remembered
+            // Of two of one number this Box goes on from its own: that is what it holds.
+            let before = highest_known
                 .into_iter()
-                .chain(highest_known)
+                .chain(remembered)
                 .max_by_key(|head| head.head.number);
             Next {
                 incarnation: fresh,
-                number: SnapshotNumber(
-                    before
-                        .map_or(0, |head| head.head.number.0)
-                        .saturating_add(1),
-                ),
+                number: highest(&mut before.into_iter()),
                 previous: before.map(SignedHead::hash),
             }
         }
@@ -238,7 +251,7 @@ mod tests {
     #[test]
     fn a_box_that_remembers_goes_on_in_its_incarnation() {
         let mine = head(7, 1);
-        let next = next(Some(&mine), &[head(6, 2), mine.clone()], [9; 8]);
+        let next = next(Some(&mine), &[head(6, 2), mine.clone()], None, [9; 8]);
         assert_eq!(next.incarnation, [4; 8]);
         assert_eq!(next.number, SnapshotNumber(8));
         assert_eq!(next.previous, Some(mine.hash()));
@@ -248,7 +261,7 @@ mod tests {
     fn a_restored_image_never_uses_a_number_again() {
         let newer = head(9, 2);
         for remembered in [None, Some(&head(7, 1))] {
-            let next = next(remembered, &[head(3, 1), newer.clone()], [9; 8]);
+            let next = next(remembered, &[head(3, 1), newer.clone()], None, [9; 8]);
             assert_eq!(next.incarnation, [9; 8]);
             assert_eq!(next.number, SnapshotNumber(10));
             assert_eq!(next.previous, Some(newer.hash()));
@@ -257,13 +270,26 @@ mod tests {
 
     #[test]
     fn another_head_of_the_same_number_starts_a_new_incarnation() {
-        let next = next(Some(&head(7, 1)), &[head(7, 2)], [9; 8]);
+        let next = next(Some(&head(7, 1)), &[head(7, 2)], None, [9; 8]);
         assert_eq!((next.incarnation, next.number), ([9; 8], SnapshotNumber(8)));
+        assert_eq!(next.previous, Some(head(7, 1).hash()), "it has its own");
+    }
+
+    #[test]
+    fn where_a_person_chose_against_it_a_box_goes_on_from_what_was_chosen() {
+        let (mine, chosen) = (head(9, 1), head(7, 2));
+        let known = [mine.clone(), head(9, 3)];
+        let next = next(Some(&mine), &known, Some(&chosen), [9; 8]);
+        assert_eq!(
+            (next.incarnation, next.number),
+            ([9; 8], SnapshotNumber(10))
+        );
+        assert_eq!(next.previous, Some(chosen.hash()));
     }
 
     #[test]
     fn the_first_snapshot_is_number_one() {
-        let next = next(None, &[], [9; 8]);
+        let next = next(None, &[], None, [9; 8]);
         assert_eq!((next.number, next.previous), (SnapshotNumber(1), None));
     }
 

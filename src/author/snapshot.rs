@@ -16,6 +16,7 @@ use super::cut::Cutter;
 use super::data_set::{Common, TakenSet};
 use super::error::SnapshotError;
 use super::fit;
+use super::instead::instead_of;
 use super::known::Known;
 use super::known_build;
 use super::numbers::{self, State};
@@ -200,8 +201,11 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         self.progress.phase.set(Phase::Landing);
         let manifest_sets: Vec<_> = sets.iter().map(|set| set.manifest.clone()).collect();
         let contents = *blake3::hash(&encode(&manifest_sets)).as_bytes();
-        let is_old =
-            self.options.only_news && state.contents == Some(contents) && !self.options.accept_loss;
+        let instead = instead_of(self.keepers, self.identity, state.last().as_ref()).await;
+        let is_old = self.options.only_news
+            && state.contents == Some(contents)
+            && !self.options.accept_loss
+            && instead.is_none();
         let last = state.last().filter(|_| is_old);
         if let Some(last) = &last {
             self.out.confirm(last.head.manifest).await?;
@@ -236,7 +240,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             numbers::loss(&state, &now)
         };
         let fresh = self.world.entropy().bytes();
-        let next = numbers::next(state.last().as_ref(), &known, fresh);
+        let next = numbers::next(state.last().as_ref(), &known, instead.as_ref(), fresh);
         let manifest = Manifest {
             author: self.identity.peer(),
             number: next.number,

@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+mod conflicts;
 mod events;
 mod forget;
 mod jobs;
 
+pub use conflicts::Conflicts;
 pub use events::{Events, Since};
 pub use forget::Forget;
 pub use jobs::{Completions, JobDeed, Jobs, Man, Report, Shell};
@@ -75,6 +77,8 @@ pub enum Command {
     /// Keepers let go what no snapshot needs any more 30 days of their running time later (`release_delay_days`); until then everything
     /// can be retrieved, and --undo takes it back. Exit status 3 when a keeper could not be told yet.
     Forget(Forget),
+    /// Snapshots of one Box that bear one number: what each holds, and which of them stands. Keepers keep all of them.
+    Conflicts(Conflicts),
     /// Look into a snapshot: a line for each thing, like `ls -l`. Exit status 4 when a part of its index cannot be had.
     Ls(Ls),
     /// Compare two snapshots, or a snapshot with files on disk: what was added (+), removed (-), changed (~) or renamed (>).

@@ -10,11 +10,13 @@ use super::cli::{Guests, Since};
 use super::event_view::EventView;
 use super::fault::Fault;
 
+mod conflicts;
 mod fetch;
 mod forgetting;
 mod jobs;
 mod keeping;
 
+pub use conflicts::{ConflictView, OpenConflict, SideSet, SideView};
 pub use fetch::{CHUNK_HEADER_BYTES, Ended, FETCH_BYTES, Fetch, chunk_header, read_chunk_header};
 pub use forgetting::{
     ForgetCall, ForgetShare, ForgetView, LeavingSnapshot, StayingSnapshot, WaitingView,
@@ -86,6 +88,13 @@ pub enum Want {
     },
     /// Remove a Box, or follow its removal; goes on when nobody follows.
     Remove(Removal),
+    /// Snapshots that bear one number.
+    Conflicts {},
+    /// Decide which of them stands.
+    Choose {
+        /// The start of its id.
+        id: String,
+    },
     /// Read everything this Box keeps again now; progress, then the end.
     Sweep {},
     /// Have snapshots leave history, say which would, or take it back; progress, then the end.
@@ -128,6 +137,8 @@ pub enum Reply {
     Event(Box<EventView>),
     /// That was all.
     NoMore {},
+    /// Snapshots that bear one number.
+    Conflicts(Vec<ConflictView>),
     /// The end of a sweep.
     Sweep(SweepView),
     /// What leaves, or would.
@@ -365,6 +376,9 @@ pub struct StatusView {
     /// What this Box let go, as it waits at each keeper in reach.
     #[serde(default)]
     pub released: Vec<WaitingView>,
+    /// Authors whose newest snapshots are in conflict.
+    #[serde(default)]
+    pub conflicts: Vec<OpenConflict>,
 }
 
 /// What is about to be retrieved.

@@ -18,6 +18,7 @@ mod ask;
 mod at_rest;
 mod client;
 mod config;
+mod conflicts;
 mod diff;
 mod doctor;
 mod drill;
@@ -71,6 +72,7 @@ pub fn run(cli: Cli) -> Result<Exit, Fault> {
         Command::Snapshot(args) => ask::snapshot(&dir, &args),
         Command::Snapshots(print) => ask::snapshots(&dir, print),
         Command::Forget(args) => forget::run(&dir, &args),
+        Command::Conflicts(args) => conflicts::run(&dir, &args),
         Command::Status(print) => ask::status(&dir, print),
         Command::Peers(print) => ask::peers(&dir, print),
         Command::Diff(args) => diff::run(&dir, &args),

@@ -353,6 +353,7 @@ pub fn status_at_rest(dir: &Path) -> Result<StatusView, Fault> {
         mending_since_seconds: None,
         former: Vec::new(),
         released: Vec::new(),
+        conflicts: Vec::new(),
     })
 }
 

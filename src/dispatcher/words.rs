@@ -21,6 +21,21 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         (EventKind::BoxLost, _) => format!("{subject} was removed as lost"),
         (EventKind::BoxOutOfReach, false) => format!("{subject} is out of reach"),
         (EventKind::BoxOutOfReach, true) => format!("{subject} is back"),
+        (EventKind::BoxRunsTwice, false) => format!("{subject} runs twice, on two machines"),
+        (EventKind::BoxRunsTwice, true) => format!("{subject} runs on one machine again"),
+        (EventKind::UnresolvedConflict, false) => format!(
+            "{subject} has several newest snapshots{} and none of them stands: `reserve conflicts`",
+            numbered(event)
+        ),
+        (EventKind::UnresolvedConflict, true) => {
+            format!("it is decided which newest snapshot of {subject} stands")
+        }
+        (EventKind::HistoryParted, _) => {
+            format!(
+                "another snapshot{} of {subject} was found, and both are kept",
+                numbered(event)
+            )
+        }
         (EventKind::SnapshotTaken, _) => format!("{subject} was taken"),
         (EventKind::SnapshotProtected, _) => format!("{subject} is protected"),
         (EventKind::NotProtected, false) => "the newest snapshot is NOT protected".into(),
@@ -131,6 +146,11 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         text.push_str(&format!(" ({facts})"));
     }
     text
+}
+
+fn numbered(event: &Event) -> String {
+    let number = event.number(FactName::Number);
+    number.map_or_else(String::new, |number| format!(" of number {number}"))
 }
 
 fn subject(event: &Event, named: Named<'_>) -> String {

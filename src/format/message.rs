@@ -250,9 +250,9 @@ pub enum Refusal {
     /// The list of heads is full.
     #[error("the keeper's list of snapshots is full")]
     HeadsFull,
-    /// Two different heads of one author and number.
+    /// As many different heads of one author and number as are kept.
     #[error(
-        "the keeper has another snapshot of this author and number; both sides keep what they have"
+        "the keeper has as many other snapshots of this author and number as it keeps; `reserve conflicts` there shows them"
     )]
     HeadConflict,
     /// The ticket was used, ran out, or was never given.

@@ -10,17 +10,17 @@ use smol_str::SmolStr;
 use super::signature::{self, NotSigned};
 use super::{Malformed, decode, encode, malformed};
 use crate::terms::limits::{
-    ADDRESSES_MAX, EPOCHS_MAX, EVENT_PERIOD_HOURS_MAX, KEEPER_AWAY_HOURS_MAX, MEMBERS_MAX,
-    NAME_BYTES_MAX, RELEASE_DELAY_DAYS_MAX, RELEASE_DELAY_DAYS_MIN, ROSTER_BYTES_MAX,
+    ADDRESSES_MAX, CHOICES_MAX, EPOCHS_MAX, EVENT_PERIOD_HOURS_MAX, KEEPER_AWAY_HOURS_MAX,
+    MEMBERS_MAX, NAME_BYTES_MAX, RELEASE_DELAY_DAYS_MAX, RELEASE_DELAY_DAYS_MIN, ROSTER_BYTES_MAX,
     SWEEP_PERIOD_DAYS_MAX, WARNING_WINDOW_DAYS_MAX,
 };
-use crate::terms::{KeyEpoch, Limitation, PeerKey, ReserveId, Suite};
+use crate::terms::{HeadHash, KeyEpoch, Limitation, PeerKey, ReserveId, SnapshotNumber, Suite};
 
 const ROSTER: &str = "roster";
 const SIGNED: &[u8] = b"reserve 2026-11-24 fact v1";
 const NOISE_SIGNED: &[u8] = b"reserve 2026-11-24 noise key v1";
-/// Eight of each Box, and what can be said of the reserve.
-const FACTS_MAX: usize = 32 + 8 * MEMBERS_MAX;
+/// Nine of each Box, and what can be said of the reserve.
+const FACTS_MAX: usize = 32 + 9 * MEMBERS_MAX;
 /// Pairs of four and 32 bytes, a version, a length; a one-time key and a code.
 const NOTE_BYTES_MAX: usize = 37 * EPOCHS_MAX + 8 + 48;
 
@@ -122,6 +122,19 @@ pub enum Value {
     KeeperAway(u16),
     /// Days of its running time after which a keeper lets go of what an author gave up (0: as usual).
     ReleaseDelay(u16),
+    /// Which of the Box's snapshots a person chose, where several bear one number; by number, rising.
+    Chosen(Vec<Choice>),
+}
+
+/// Of the snapshots that bear one number, the one a person chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The number.
+    pub number: SnapshotNumber,
+    /// The head that stands.
+    pub head: HeadHash,
+    /// Chunks in its closure: of two choices made apart, the one that keeps more stands.
+    pub chunks: u64,
 }
 
 /// Secrets sealed to one key. What they are the secrets of stands in clear, so that whoever has more can say more.
@@ -208,6 +221,7 @@ impl Value {
             Self::Removed { .. } | Self::Stays => 10,
             Self::Secrets(_) => 11,
             Self::Replaces(_) => 12,
+            Self::Chosen(_) => 13,
             Self::EventPeriod(_) => 32,
             Self::WarningWindow(_) => 33,
             Self::SweepPeriod(_) => 34,
@@ -242,6 +256,10 @@ impl Value {
             Self::Secrets(note) => !of_reserve && note.is_possible(),
             Self::Replaces(before) => !of_reserve && *subject != Subject::Peer(*before),
             Self::Member { noise, proof } => is_its_own(subject, noise, proof),
+            Self::Chosen(choices) => {
+                let rises = choices.windows(2).all(|two| two[0].number < two[1].number);
+                !of_reserve && rises && (1..=CHOICES_MAX).contains(&choices.len())
+            }
             Self::FastAes(_) | Self::Removed { .. } | Self::Stays => !of_reserve,
         }
     }

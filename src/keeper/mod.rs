@@ -14,6 +14,7 @@ mod comparing;
 mod comparing_tests;
 #[cfg(test)]
 mod damage_tests;
+mod doubled;
 mod frames;
 #[cfg(test)]
 mod full_tests;

@@ -34,8 +34,10 @@ pub enum StoreError {
     /// The list of heads is full.
     #[error("the list of snapshots is full; nothing it holds is affected")]
     HeadsFull,
-    /// Another head of the same author, incarnation and number is here.
-    #[error("another snapshot of this author and number is here; both sides keep what they have")]
+    /// As many heads of the same author and number are here as are kept.
+    #[error(
+        "as many snapshots of this author and number are here as are kept; nothing that is here is affected; `reserve conflicts` shows them"
+    )]
     HeadConflict,
     /// A snapshot left on its author's word, and another Box has it still.
     #[error(

@@ -17,7 +17,9 @@ use crate::format::message::Room;
 use crate::format::record::{RecordHeader, id_of};
 use crate::format::segment::FrameType;
 use crate::terms::canary::{self, Canary};
-use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX};
+use crate::terms::limits::{
+    BLOCK_BYTES, FRAME_HEADER_BYTES, HEADS_OF_ONE_NUMBER_MAX, RECORD_BYTES_MAX,
+};
 use crate::terms::{ChunkId, Kind, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, World};
 
@@ -272,8 +274,8 @@ impl<W: World> Store<W> {
         Ok(None)
     }
 
-    /// Keeps a snapshot's head that another Box has; the caller has checked its signature. One that is here already is fine; one that left
-    /// on its author's word stays away.
+    /// Keeps a snapshot's head that another Box has; the caller has checked its signature. One that is here already is fine, and so are a few
+    /// that bear one number: which of them stands is not the store's to say. One that left on its author's word stays away.
     pub async fn put_head(&self, head: &SignedHead) -> Result<(), StoreError> {
         self.put_head_for(head, Word::Fellow).await
     }
@@ -303,6 +305,7 @@ impl<W: World> Store<W> {
         }
         let who = inner.author(author)?;
         let mut seen = 0;
+        let mut others: Vec<SignedHead> = Vec::new();
         let reading = inner.readers.enter();
         loop {
             let commit = inner.shared.next_commit();
@@ -323,6 +326,7 @@ impl<W: World> Store<W> {
                 break;
             }
             seen = places.len();
+            others.clear();
             for place in places {
                 let Some(other) = inner.read_head(place.location).await? else {
                     continue;
@@ -330,10 +334,13 @@ impl<W: World> Store<W> {
                 if other == *head {
                     return Ok(());
                 }
-                if other.head.incarnation == head.head.incarnation {
-                    return Err(StoreError::HeadConflict);
+                if !others.contains(&other) {
+                    others.push(other);
                 }
             }
+        }
+        if others.len() >= HEADS_OF_ONE_NUMBER_MAX {
+            return Err(StoreError::HeadConflict);
         }
         // Nothing has waited since the list was looked at.
         inner
@@ -348,7 +355,8 @@ impl<W: World> Store<W> {
         answer.wait().await
     }
 
-    /// Up to a hundred heads, oldest first: of one author after a number, or the newest of every author.
+    /// Up to a hundred heads, oldest first: of one author after a number, or the newest of every author, and then those that bear the
+    /// same numbers.
     pub async fn heads(
         &self,
         author: Option<PeerKey>,
@@ -374,46 +382,10 @@ impl<W: World> Store<W> {
                 }
             }
             None => {
-                let authors = inner.shared.state.borrow().authors.keys().to_vec();
-                for author in authors {
-                    heads.extend(inner.newest_head(author).await?);
-                }
+                heads = self.newest_of_all().await?;
             }
         }
         Ok(heads)
-    }
-
-    /// How many heads of an author there are, and the last number before the first that is not here, of those after one number and up
-    /// to another.
-    #[must_use]
-    pub fn heads_whole_until(
-        &self,
-        author: PeerKey,
-        after: SnapshotNumber,
-        until: SnapshotNumber,
-    ) -> (usize, SnapshotNumber) {
-        let state = self.inner().shared.state.borrow();
-        let Some(who) = state.authors.find(author) else {
-            return (0, after);
-        };
-        let mut whole = state.heads.whole_until(who, after, until);
-        // What left on its author's word is not lacking.
-        while whole < until && state.is_forgotten(who, SnapshotNumber(whole.0 + 1)) {
-            let next = SnapshotNumber(whole.0 + 1);
-            whole = state.heads.whole_until(who, next, until);
-        }
-        (state.heads.of(who).len(), whole)
-    }
-
-    /// The newest number of every author.
-    #[must_use]
-    pub fn newest_heads(&self) -> Vec<(PeerKey, SnapshotNumber)> {
-        let state = self.inner().shared.state.borrow();
-        let newest = |key: &PeerKey| {
-            let who = state.authors.find(*key)?;
-            Some((*key, state.heads.of(who).last()?.number))
-        };
-        state.authors.keys().iter().filter_map(newest).collect()
     }
 
     /// What it says of itself.

@@ -12,7 +12,7 @@ use super::refuse::StoreError;
 use super::store::{Store, StoreConfig};
 use crate::format::head::{Head, SignedHead};
 use crate::format::record::id_of;
-use crate::terms::limits::{BLOCK_BYTES, RECORD_BYTES_MAX};
+use crate::terms::limits::{BLOCK_BYTES, HEADS_OF_ONE_NUMBER_MAX, RECORD_BYTES_MAX};
 use crate::terms::{ChunkId, PeerKey, ReserveId, SnapshotNumber, Stamp};
 
 pub(super) type MockStore = Store<MockWorld>;
@@ -331,7 +331,7 @@ fn a_full_disk_refuses_data_but_takes_what_describes_it() {
 }
 
 #[test]
-fn heads_come_back_by_author_and_number_and_two_of_one_number_conflict() {
+fn heads_come_back_by_author_and_number_and_a_few_of_one_number_stand_beside_each_other() {
     run(async {
         let disk = MockWorld::new().disk;
         let (store, _) = open(&disk).await;
@@ -346,8 +346,8 @@ fn heads_come_back_by_author_and_number_and_two_of_one_number_conflict() {
         let before = disk.syncs();
         store.put_head(&heads[4]).await.expect("it is here");
         assert_eq!(disk.syncs(), before);
-        let conflict = store.put_head(&head(&anna, 5, 2)).await;
-        assert!(matches!(conflict, Err(StoreError::HeadConflict)));
+        let again = head(&anna, 5, 2);
+        store.put_head(&again).await.expect("both are kept");
         let mut reborn = head(&anna, 5, 2).head;
         reborn.incarnation = [9; 8];
         let reborn = SignedHead::sign(reborn, &anna);
@@ -356,7 +356,15 @@ fn heads_come_back_by_author_and_number_and_two_of_one_number_conflict() {
         let (one, two) = (head(&bela, 8, 1), head(&bela, 8, 2));
         let (first, second) = tokio::join!(store.put_head(&one), store.put_head(&two));
         first.expect("the first of two at once");
-        assert!(matches!(second, Err(StoreError::HeadConflict)));
+        second.expect("and the second");
+        let (once, twice) = tokio::join!(store.put_head(&two), store.put_head(&two));
+        once.and(twice).expect("it is here");
+        for other in 3..=HEADS_OF_ONE_NUMBER_MAX as u64 {
+            store.put_head(&head(&bela, 8, other)).await.expect("kept");
+        }
+        let refused = store.put_head(&head(&bela, 8, 9)).await;
+        assert!(matches!(refused, Err(StoreError::HeadConflict)));
+        store.put_head(&two).await.expect("what is here is here");
 
         for store in [store, open(&disk.power_cut()).await.0] {
             let listed = store.heads(Some(key), SnapshotNumber(10)).await;
@@ -365,9 +373,34 @@ fn heads_come_back_by_author_and_number_and_two_of_one_number_conflict() {
             assert_eq!(listed.expect("the disk works"), heads[119..]);
             let listed = store.heads(Some(ANNA), SnapshotNumber(0)).await;
             assert_eq!(listed.expect("the disk works"), []);
-            let mut newest = store.heads(None, SnapshotNumber(0)).await.expect("works");
-            newest.sort_by_key(|signed| signed.head.number);
-            assert_eq!(newest, [one.clone(), heads[119].clone()]);
+            let newest = store.heads(None, SnapshotNumber(0)).await.expect("works");
+            assert_eq!(newest.len(), 1 + HEADS_OF_ONE_NUMBER_MAX);
+            assert!(
+                [&one, &two, &heads[119]]
+                    .iter()
+                    .all(|head| newest.contains(head))
+            );
+            let fifth = store
+                .heads(Some(key), SnapshotNumber(4))
+                .await
+                .expect("works");
+            let fifth: Vec<_> = fifth
+                .iter()
+                .filter(|head| head.head.number.0 == 5)
+                .collect();
+            assert_eq!(fifth.len(), 3);
+            assert!(
+                [&heads[4], &again, &reborn]
+                    .iter()
+                    .all(|head| fifth.contains(head))
+            );
+            let mut doubled = store.doubled_numbers();
+            doubled.sort_by_key(|(_, number)| *number);
+            let bela = PeerKey(bela.verifying_key().to_bytes());
+            assert_eq!(
+                doubled,
+                [(key, SnapshotNumber(5)), (bela, SnapshotNumber(8))]
+            );
             assert!(store.newest_heads().contains(&(key, SnapshotNumber(120))));
             assert_eq!(store.newest_heads().len(), 2);
         }

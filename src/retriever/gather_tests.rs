@@ -12,6 +12,7 @@ use crate::format::head::{Head, SignedHead};
 use crate::format::keys::{DataKeys, ReserveSecret};
 use crate::format::message::Room;
 use crate::format::record;
+use crate::format::roster::Choice;
 use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::{
     ChunkId, Codec, KeyEpoch, Kind, PeerKey, ReserveId, SnapshotNumber, Stamp, Suite,
@@ -394,9 +395,28 @@ fn heads_are_merged_newest_first_and_conflicting_ones_are_both_kept() {
     assert_eq!(all.missing, [peer(4)]);
     assert_eq!(run(heads.of(author, 2)).heads.len(), 2);
 
-    let latest = run(heads.latest(author)).heads;
+    let collected = run(heads.latest(author, &[]));
+    let undisputed = collected.undisputed.map(|h| h.head.number.0);
+    assert_eq!(undisputed, Some(2));
+    let latest = collected.heads;
     let numbers: Vec<u64> = latest.iter().map(|h| h.head.number.0).collect();
     assert_eq!(numbers, [3, 3], "4 waits for a person, 3 exists twice");
+
+    let choice = |head: &SignedHead| Choice {
+        number: head.head.number,
+        head: head.hash(),
+        chunks: head.head.chunks,
+    };
+    for (one, other) in [(&latest[0], &latest[1]), (&latest[1], &latest[0])] {
+        let chosen = run(heads.latest(author, &[choice(one)]));
+        assert_eq!(chosen.heads, std::slice::from_ref(one));
+        assert_eq!(chosen.unseen, None);
+        assert_ne!(one, other);
+    }
+    let nowhere = choice(&head(9, 3, true, 77));
+    let missed = run(heads.latest(author, &[nowhere]));
+    assert_eq!((missed.heads.len(), missed.unseen), (0, Some(nowhere)));
+    assert_eq!(missed.undisputed.map(|h| h.head.number.0), Some(2));
 
     let authors = run(heads.of_all_authors()).heads;
     assert_eq!(authors.len(), 2);
@@ -411,6 +431,6 @@ fn a_long_history_is_read_to_its_end_and_only_the_newest_are_kept() {
     let newest = run(heads.of(author, 10)).heads;
     assert_eq!(newest.first().map(|h| h.head.number.0), Some(350));
     assert_eq!(newest.len(), 10);
-    let latest = run(heads.latest(author)).heads;
+    let latest = run(heads.latest(author, &[])).heads;
     assert_eq!(latest.first().map(|h| h.head.number.0), Some(19));
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::together::Together;
 use crate::format::head::SignedHead;
+use crate::format::roster::Choice;
 use crate::keeper::{Ask, Keepers};
+use crate::monitor::{Latest, judge, judged_after};
 use crate::terms::canary::{self, Canary};
 use crate::terms::limits::HEADS_MAX;
 use crate::terms::{HeadHash, PeerKey, SnapshotNumber};
@@ -15,6 +17,8 @@ use crate::world::{Clock, World};
 
 /// A keeper that takes longer for a list is left out of it.
 const LIST_SECONDS_MAX: u64 = 10;
+/// Heads of one author that are judged together, the newest: some 600 kB.
+const JUDGED_MAX: usize = 2_000;
 /// Heads in one answer, as the protocol has it.
 const HEADS_IN_ANSWER: usize = 100;
 
@@ -28,15 +32,40 @@ pub struct Heads<K: Keepers, W: World> {
 /// What keepers told, and who did not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Collected {
-    /// Newest first; conflicting ones (one author, one number) stand beside each other.
+    /// Newest first; those of one author and one number stand beside each other.
     pub heads: Vec<SignedHead>,
     /// Members that answered to the end.
     pub answered: Vec<PeerKey>,
     /// Members that could not be reached or did not answer: they may know more.
     pub missing: Vec<PeerKey>,
+    /// If `latest` is not decided: the newest accepted snapshot of which nobody says anything else.
+    pub undisputed: Option<SignedHead>,
+    /// The snapshot a person chose for `latest`, if nobody told of it.
+    pub unseen: Option<Choice>,
 }
 
 impl Collected {
+    /// Only what `latest` means is left.
+    fn judged(mut self, choices: &[Choice]) -> Self {
+        let judged = judge(&self.heads, choices);
+        let find = |wanted: &HeadHash| {
+            let mut heads = self.heads.iter();
+            heads.find(|head| head.hash() == *wanted).cloned()
+        };
+        self.undisputed = judged.undisputed.as_ref().and_then(find);
+        let meant = match judged.latest {
+            Latest::Nothing => Vec::new(),
+            Latest::Stands(head) => vec![head],
+            Latest::Disputed(sides) => sides,
+            Latest::Unseen(choice) => {
+                self.unseen = Some(choice);
+                Vec::new()
+            }
+        };
+        self.heads.retain(|head| meant.contains(&head.hash()));
+        self
+    }
+
     fn note(&mut self, member: PeerKey, answered: bool) {
         let list = if answered {
             &mut self.answered
@@ -115,42 +144,51 @@ impl<K: Keepers, W: World> Heads<K, W> {
         collected
     }
 
-    /// What `latest` means for an author: the accepted head with the highest number. More than one head means that two
-    /// snapshots bear that number, and a person has to choose.
-    pub async fn latest(&self, author: PeerKey) -> Collected {
+    /// What `latest` means for an author, with what people chose between its snapshots. More than one head, or a chosen one that nobody
+    /// in reach has, means that nothing is decided: then `undisputed` is what a person may fall back on.
+    pub async fn latest(&self, author: PeerKey, choices: &[Choice]) -> Collected {
         let known = self.of_all_authors().await;
         let newest = known.heads.iter().find(|head| head.head.author == author);
-        let Some(newest) = newest.map(|head| head.head.number.0) else {
+        let Some(newest) = newest.map(|head| head.head.number) else {
             return Collected {
                 heads: Vec::new(),
                 ..known
             };
         };
-        // Everybody's newest may hide a second snapshot of that number, so that number is asked for by itself; and when
-        // the newest wait for a person, the whole history is read for the last that was accepted.
-        let mut collected = Collected::default();
-        let newest_before = match canary::sings(Canary::BelieveOldHead) {
-            false => newest.saturating_sub(1),
-            true => 0,
-        };
-        for after in [newest_before, 0] {
-            let few = Merged::new(HEADS_IN_ANSWER);
-            let accepted = |head: &SignedHead| head.head.accepted;
-            collected = self
-                .collect(author, SnapshotNumber(after), few, accepted)
-                .await;
-            if !collected.heads.is_empty() {
-                break;
-            }
+        if canary::sings(Canary::BelieveOldHead) {
+            return self.oldest(author).await;
         }
-        let number = match canary::sings(Canary::BelieveOldHead) {
-            false => collected.heads.first(),
-            true => collected.heads.last(),
+        // Everybody's newest may hide a second snapshot of that number, so that number is asked for by itself; and what was chosen
+        // against is known by what it descends from.
+        let after = judged_after(newest, choices);
+        let all = |_: &SignedHead| true;
+        let accepted = |head: &SignedHead| head.head.accepted;
+        let near = Merged::new(JUDGED_MAX);
+        let near = self.collect(author, after, near, all).await;
+        let wanted = match judge(&near.heads, choices).latest {
+            Latest::Stands(_) => return near.judged(choices),
+            // The newest wait for a person: the whole history is read for the last that was accepted.
+            Latest::Nothing => accepted,
+            // Or for what the sides of a dispute have in common.
+            Latest::Disputed(_) | Latest::Unseen(_) => all,
         };
-        let number = number.map(|head| head.head.number);
+        let from_the_start = Merged::new(JUDGED_MAX);
+        let whole = self
+            .collect(author, SnapshotNumber(0), from_the_start, wanted)
+            .await;
+        whole.judged(choices)
+    }
+
+    /// A mistake made on purpose.
+    async fn oldest(&self, author: PeerKey) -> Collected {
+        let few = Merged::new(HEADS_IN_ANSWER);
+        let mut collected = self
+            .collect(author, SnapshotNumber(0), few, |head| head.head.accepted)
+            .await;
+        let oldest = collected.heads.last().map(|head| head.head.number);
         collected
             .heads
-            .retain(|head| Some(head.head.number) == number);
+            .retain(|head| Some(head.head.number) == oldest);
         collected
     }
 

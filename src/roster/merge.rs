@@ -227,8 +227,8 @@ mod tests {
     use super::super::SetError;
     use super::*;
     use crate::format::keys::RecoveryKeys;
-    use crate::format::roster::{EpochNote, Retention};
-    use crate::terms::{KeyEpoch, Limitation, Suite};
+    use crate::format::roster::{Choice, EpochNote, Retention};
+    use crate::terms::{HeadHash, KeyEpoch, Limitation, SnapshotNumber, Suite};
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -297,7 +297,7 @@ mod tests {
 
     /// Anything signed by anybody (4 and 5 are often no members, 6 is the recovery key) about anybody.
     fn any_fact() -> impl Strategy<Value = SignedFact> {
-        (0u8..23, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
+        (0u8..25, 0u8..6, 0u8..7, 1u32..5, 0u8..3).prop_map(|(what, about, by, counter, n)| {
             let value = match what {
                 0..=4 => Value::member([n; 32], &key(about)),
                 5 => Value::Name(["a", "b", "c"][usize::from(n)].into()),
@@ -322,6 +322,11 @@ mod tests {
                 20 => Value::SweepPeriod(n.into()),
                 21 => Value::KeeperAway(n.into()),
                 22 => Value::ReleaseDelay(7 + u16::from(n)),
+                23 => Value::Chosen(vec![Choice {
+                    number: SnapshotNumber(1),
+                    head: HeadHash([n; 32]),
+                    chunks: n.into(),
+                }]),
                 _ => Value::Retention(Retention {
                     daily: n.into(),
                     ..Retention::default()

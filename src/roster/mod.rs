@@ -7,6 +7,7 @@
 //! Not here: who calls whom and how (`session`), and which Box keeps what (`keeper`).
 
 mod apart;
+mod choosing;
 mod config;
 mod data_sets;
 mod edit;

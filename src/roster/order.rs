@@ -64,6 +64,10 @@ fn safety(value: &Value) -> u32 {
         Value::WarningWindowOf(_, days) => u32::from(or(*days, WARNING_WINDOW_DAYS_DEFAULT)),
         Value::ReleaseDelay(days) => u32::from(or(*days, RELEASE_DELAY_DAYS_DEFAULT)),
         Value::Retention(kept) => how_many(kept),
+        Value::Chosen(choices) => {
+            let chunks = choices.last().map_or(0, |newest| newest.chunks);
+            u32::try_from(chunks).unwrap_or(u32::MAX)
+        }
         Value::Stays => 1,
         Value::Recovery { .. }
         | Value::EpochSecret(_)

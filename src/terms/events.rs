@@ -94,6 +94,8 @@ event_kinds! {
     BoxLost = 3, "box_lost", Warning, Moment;
     /// There is no session with a Box; over when it is back.
     BoxOutOfReach = 4, "box_out_of_reach", Warning, Condition;
+    /// Two machines run with one Box's identity; over when only one was met for a while.
+    BoxRunsTwice = 5, "box_runs_twice", Failure, Condition;
 
     /// A snapshot was taken.
     SnapshotTaken = 20, "snapshot_taken", Normal, Moment;
@@ -117,6 +119,11 @@ event_kinds! {
     FilesRotten = 29, "files_rotten", Failure, Condition;
     /// What no snapshot needs could not be given up, since something that stays cannot be read; over when it could.
     ReleaseHeld = 30, "release_held", Warning, Condition;
+    /// Two newest snapshots of an author bear one number, and none stands for `latest`; over when a person chose, or their author went on
+    /// from one of them. Nothing is lost, and each can be retrieved by its id.
+    UnresolvedConflict = 31, "unresolved_conflict", Warning, Condition;
+    /// Another snapshot of a number was found; both are kept.
+    HistoryParted = 32, "history_parted", Warning, Moment;
 
     /// A keeper has no room on its disk.
     DiskFull = 40, "disk_full", Failure, Condition;

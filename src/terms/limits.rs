@@ -111,6 +111,13 @@ pub const DAMAGED_TOLD_MAX: usize = 16;
 pub const MENDED_MAX: usize = 1024;
 /// Heads a keeper remembers, of all authors: two years of hourly snapshots of each of five. One author may have as many as are left for the others.
 pub const HEADS_MAX: usize = 100_000;
+/// Heads of one author that bear one number and are kept: two Boxes that run with one identity make two. The rest is refused and told.
+pub const HEADS_OF_ONE_NUMBER_MAX: usize = 4;
+/// Choices between snapshots of one author that a roster remembers; the oldest give way.
+pub const CHOICES_MAX: usize = 8;
+/// For so many numbers it is followed what descends from snapshots that were not chosen: six weeks of hourly ones. Their author goes on from
+/// the chosen one as soon as it hears of the choice.
+pub const CHOICE_FOLLOWED_NUMBERS: u64 = 1_000;
 
 /// Days of its own running time that a keeper lets pass before a release is effective: time to notice a thief, or that a disk is encrypted.
 pub const RELEASE_DELAY_DAYS_DEFAULT: u16 = 30;

@@ -3,7 +3,9 @@
 use ed25519_dalek::SigningKey;
 use reserve::format::head::{DataSet, Head, Manifest, SignedHead};
 use reserve::format::index::{Child, Content, Entry, Node, Page, Piece, What};
-use reserve::format::roster::{EpochNote, Fact, Facts, Retention, SignedFact, Subject, Value};
+use reserve::format::roster::{
+    Choice, EpochNote, Fact, Facts, Retention, SignedFact, Subject, Value,
+};
 use reserve::terms::{
     ChunkId, ConsistencyLabel, FileSystemId, HeadHash, KeyEpoch, Limitation, PeerKey, ReserveId,
     SnapshotNumber, Stamp, Suite,
@@ -259,6 +261,11 @@ pub fn roster() -> Vec<Part> {
         Value::Removed { lost: true },
         Value::Secrets(note()),
         Value::Replaces(PeerKey(ramp(0x30))),
+        Value::Chosen(vec![Choice {
+            number: SnapshotNumber(300),
+            head: HeadHash(ramp(0x40)),
+            chunks: 70_000,
+        }]),
     ];
     let sign = |subject, value, counter| {
         let fact = Fact {

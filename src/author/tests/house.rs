@@ -38,6 +38,7 @@ impl House {
             line: vec![crate::terms::PeerKey(
                 SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes(),
             )],
+            choices: Vec::new(),
             keys: Rc::new(DataKeys::derive(KeyEpoch(1), &ReserveSecret([7; 32]))),
             older: Vec::new(),
             keyring: Rc::new(|epoch| Some(DataKeys::derive(epoch, &ReserveSecret([7; 32])))),

@@ -93,6 +93,7 @@ fn view() -> StatusView {
         mending_since_seconds: None,
         former: Vec::new(),
         released: Vec::new(),
+        conflicts: Vec::new(),
     }
 }
 

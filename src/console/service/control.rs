@@ -113,6 +113,8 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
             Ok(leaving) => return follow_leaving(&service, &leaving, &mut writer).await,
             Err(fault) => Err(fault),
         },
+        Want::Conflicts {} => Ok(Reply::Conflicts(service.conflicts().await)),
+        Want::Choose { id } => service.choose(&id).await.map(Reply::Conflicts),
         Want::Sweep {} => return sweep(&service, &mut writer).await,
         Want::Forget(call) => return forget(&service, call, &mut writer).await,
         Want::Retrieve { author, snapshot } => {

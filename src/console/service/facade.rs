@@ -6,7 +6,8 @@ use super::job::Asked;
 use super::{Directory, Service};
 use crate::console::cli::Guests;
 use crate::console::control::{
-    ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome, SweepView, TicketView,
+    ConflictView, ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome, SweepView,
+    TicketView,
 };
 use crate::console::fault::Fault;
 use crate::format::head::SignedHead;
@@ -85,6 +86,14 @@ impl<W: World> Service<W> {
         };
         let outcome = self.begin_snapshot(asked).await?.ended().await?;
         Ok(self.until_protected(outcome).await)
+    }
+
+    /// `reserve conflicts --choose ID`.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn decide(&self, id: &str) -> Result<Vec<ConflictView>, Fault> {
+        self.choose(id).await
     }
 
     /// `reserve sweep --now`.

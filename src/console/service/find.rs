@@ -164,18 +164,24 @@ impl<W: World> Service<W> {
             }
         };
         let mut collected = Collected::default();
+        let is_latest = wanted == "latest";
         for author in authors {
-            let of_one = if wanted == "latest" {
-                heads.latest(author).await
+            let of_one = if is_latest {
+                heads.latest(author, &self.roster().choices(author)).await
             } else {
                 heads.of(author, LOOKED_THROUGH_MAX).await
             };
             collected.heads.extend(of_one.heads);
             collected.missing = of_one.missing;
+            collected.undisputed = of_one.undisputed;
+            collected.unseen = of_one.unseen;
             // Numbers go on, so what a former Box took is older than anything its successor did.
-            if wanted == "latest" && !collected.heads.is_empty() {
+            if is_latest && (!collected.heads.is_empty() || collected.unseen.is_some()) {
                 break;
             }
+        }
+        if is_latest && (collected.heads.len() > 1 || collected.unseen.is_some()) {
+            return Err(undecided(&collected).into());
         }
         let mut fitting: Vec<SignedHead> = match wanted.strip_prefix('@').map(str::parse) {
             Some(Ok(moment)) => newest_until(collected.heads, moment).into_iter().collect(),
@@ -288,6 +294,48 @@ fn fits(signed: &SignedHead, wanted: &str) -> bool {
                 .hash()
                 .to_string()
                 .starts_with(&wanted.to_ascii_lowercase()))
+}
+
+/// Nothing stands for `latest`: nobody guesses, and both sides are named.
+fn undecided(collected: &Collected) -> Fault {
+    let said = |signed: &SignedHead| {
+        let (id, taken) = (snapshot_id(signed), text::utc(signed.head.taken.seconds));
+        format!(
+            "{id} (taken {taken}, {})",
+            text::bytes(signed.head.sealed_bytes)
+        )
+    };
+    let what = match &collected.unseen {
+        Some(choice) => format!(
+            "`latest` is snapshot {}, which a person chose, and no Box in reach has it",
+            choice.head.short()
+        ),
+        None => {
+            let number = collected
+                .heads
+                .first()
+                .map_or(0, |signed| signed.head.number.0);
+            let sides: Vec<_> = collected.heads.iter().map(said).collect();
+            format!(
+                "several newest snapshots bear the number {number}, and nothing decides which is `latest`: {}",
+                sides.join(" and ")
+            )
+        }
+    };
+    let before = collected
+        .undisputed
+        .as_ref()
+        .map_or_else(String::new, |signed| {
+            format!(" The newest that nobody disputes is {}.", said(signed))
+        });
+    Fault::new(
+        what,
+        "Nothing was written.",
+        format!(
+            "Name one with --snapshot ID, or decide for all Boxes: `reserve conflicts` shows what each holds.{before}"
+        ),
+    )
+    .exit(Exit::Usage)
 }
 
 fn not_found(author: Option<&str>, wanted: &str, missing: &[String]) -> Fault {

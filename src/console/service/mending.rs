@@ -214,6 +214,13 @@ impl<W: World> Service<W> {
         self.write_mended().await;
     }
 
+    /// There is more of an author's snapshots than was seen to: what keepers confirmed up to a number says too little.
+    pub(super) fn looked_after_anew(&self, author: PeerKey) {
+        let mut mended = self.0.mended.borrow_mut();
+        mended.done.retain(|(of, _), _| *of != author);
+        self.0.mend.notify_one();
+    }
+
     /// Told once of each process that a keeper runs as.
     fn say_it_stands(&self, author: PeerKey, keeper: PeerKey) {
         let boot = self.0.boots.borrow().get(&keeper).copied();

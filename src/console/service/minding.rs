@@ -16,6 +16,7 @@ use crate::format::message::{Refusal, Room};
 use crate::keeper::{
     Ask, Damage, DamageKind, Keepers, Pace, RemoteKeeper, SweepProgress, SweepReport, Which,
 };
+use crate::monitor::Disagreement;
 use crate::session::Session;
 use crate::terms::PeerKey;
 use crate::world::{Clock, World};
@@ -229,7 +230,10 @@ impl<W: World> Service<W> {
 
     /// Why a peer takes no more, with its figures and what to do.
     pub(super) fn refusal_in_words(&self, peer: PeerKey, refusal: Refusal) -> String {
-        limit_in_words(refusal, self.room_of(peer).as_ref())
+        match Disagreement::behind(refusal) {
+            Some(one) => format!("{refusal} ({})", one.reason()),
+            None => limit_in_words(refusal, self.room_of(peer).as_ref()),
+        }
     }
 }
 

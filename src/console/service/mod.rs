@@ -3,6 +3,7 @@
 //! `Service` is the hub the rooms' small host interfaces lead to; it decides nothing that a room could decide. It is generic over the
 //! world, so the simulated one runs the same composition; only `process` and `control` are of this machine.
 
+mod conflicts;
 mod control;
 mod damage;
 mod directory;
@@ -29,6 +30,7 @@ mod protection;
 mod proving;
 mod releasing;
 mod schedule;
+mod sides;
 mod taking;
 mod telling;
 mod verdict;
@@ -54,12 +56,13 @@ use crate::format::keys::RecoveryWay;
 use crate::format::message::{Refusal, Room};
 use crate::format::release::Waiting;
 use crate::keeper::{Presence, Server, Store};
+use crate::monitor::Processes;
 use crate::path::Mesh;
 use crate::retriever::Gather;
 use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
 use crate::session::{LocalKeys, Pool};
 use crate::terms::limits::{RECEIVE_POOL_BYTES, ROSTER_BYTES_MAX, TICKET_SECONDS};
-use crate::terms::{KeyEpoch, PeerKey, SnapshotNumber, Stamp};
+use crate::terms::{HeadHash, KeyEpoch, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
@@ -116,6 +119,12 @@ struct Inner<W: World> {
     leaving: RefCell<Option<Rc<Leaving>>>,
     /// Something may have to be mended.
     mend: Notify,
+    /// Snapshots that bear one number, as they were seen last.
+    conflicts: RefCell<conflicts::Seen>,
+    /// Which processes of the others were met.
+    processes: RefCell<Processes>,
+    /// The last head this process signed.
+    signed: RefCell<Option<HeadHash>>,
     /// What comparisons with other keepers told.
     healing: RefCell<Healing>,
     /// A comparison may be due.
@@ -224,6 +233,9 @@ impl<W: World> Service<W> {
             mended: RefCell::default(),
             leaving: RefCell::default(),
             mend: Notify::new(),
+            conflicts: RefCell::new(conflicts::Seen::at_start(&store)),
+            processes: RefCell::default(),
+            signed: RefCell::default(),
             healing: RefCell::default(),
             heal: Notify::new(),
             compact: Notify::new(),

@@ -11,6 +11,7 @@ use crate::console::control::ChangeView;
 use crate::console::fault::{Exit, Fault};
 use crate::format::message::{Message, Refusal};
 use crate::format::roster::Facts;
+use crate::monitor::Disagreement;
 use crate::roster::{Removal, Roster, RosterError, Secrets};
 use crate::session::Session;
 use crate::terms::KeyEpoch;
@@ -44,10 +45,11 @@ impl<W: World> Service<W> {
 
     /// Merges what somebody says of the roster; what changed is durable before it counts.
     pub(super) async fn take_in(&self, facts: &Facts) -> Result<(), Refusal> {
-        let mut apart = Vec::new();
+        let (mut apart, mut choices) = (Vec::new(), Vec::new());
         let taken = self
             .change_roster(|roster, _| {
                 apart = roster.edits_apart(facts);
+                choices = roster.choices_apart(facts);
                 let merged = roster.merge(facts);
                 if merged.refused.jumps + merged.refused.not_entitled > 0 {
                     tracing::warn!(refused = ?merged.refused, "a peer's roster says things nobody may say");
@@ -56,7 +58,8 @@ impl<W: World> Service<W> {
             })
             .await;
         if taken.is_ok() {
-            self.tell_dropped(&apart);
+            self.tell_dropped(&apart, Disagreement::RosterField);
+            self.tell_dropped(&choices, Disagreement::Choices);
         }
         match taken {
             Ok(true) => Ok(()),

@@ -159,6 +159,7 @@ impl<W: World> Service<W> {
     /// A snapshot was taken: what was confirmed counts, and whoever did not confirm is asked until it does.
     pub(super) fn snapshot_taken(&self, report: &SnapshotReport, places: u64) {
         *self.0.latest.borrow_mut() = Some(report.head.clone());
+        self.note_signed(report);
         // Its author knows of it too, whoever else is in reach later; that is no copy.
         let (service, head) = (self.clone(), report.head.clone());
         self.world()
@@ -310,6 +311,7 @@ impl<W: World> Service<W> {
 
     /// A session with a peer began. A process that was started anew says again what it has before its word counts.
     pub(super) fn met_again(&self, peer: PeerKey, boot: u64) {
+        self.note_process(peer, boot, self.world().clock().now());
         let before = self.0.boots.borrow_mut().insert(peer, boot);
         if before != Some(boot) {
             // What it said before it was started anew says nothing of how whole it is now.

@@ -41,6 +41,7 @@ impl<W: World> Service<W> {
             signing: self.0.identity.signing.clone(),
             reserve: self.roster().reserve(),
             line: self.roster().lineage(self.me()),
+            choices: self.roster().choices(self.me()),
             older: older.collect(),
             keys: Rc::new(keys),
             keyring: self.keyring(),

@@ -6,6 +6,7 @@ use crate::author::{SnapshotError, SnapshotReport};
 use crate::console::control::{Ended, SnapshotView};
 use crate::dispatcher::{EventFact, EventKind, FactName, Reporter, Subject};
 use crate::format::message::Refusal;
+use crate::monitor::Disagreement;
 use crate::roster::{DroppedEdit, Removal, Roster};
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::World;
@@ -170,7 +171,7 @@ impl<W: World> Service<W> {
     }
 
     /// Edits made apart, of which one does not stand.
-    pub(super) fn tell_dropped(&self, edits: &[DroppedEdit]) {
+    pub(super) fn tell_dropped(&self, edits: &[DroppedEdit], why: Disagreement) {
         let roster = self.roster();
         for edit in edits {
             let (by, dropped_by) = (
@@ -183,6 +184,7 @@ impl<W: World> Service<W> {
                 EventFact::new(FactName::By, by.as_str()),
                 EventFact::new(FactName::Dropped, edit.dropped.as_str()),
                 EventFact::new(FactName::DroppedBy, dropped_by.as_str()),
+                EventFact::new(FactName::Reason, why.reason()),
             ];
             tracing::info!(key = %edit.key, stands = %edit.won, dropped = %edit.dropped, "a setting was changed on two Boxes apart");
             self.reporter()

@@ -341,6 +341,7 @@ impl<W: World> Service<W> {
             mending_since_seconds,
             former: self.former_views(),
             released: self.released_views(),
+            conflicts: self.open_conflicts(),
         }
     }
 }

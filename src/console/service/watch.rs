@@ -40,6 +40,8 @@ impl<W: World> Service<W> {
             self.watch_peers(&mut away, now.moment);
             self.watch_copies(&mut few, now.moment).await;
             self.watch_limits().await;
+            self.watch_conflicts().await;
+            self.watch_processes(now.moment);
             let is_well = away.0.is_empty() && few.0.is_empty();
             let patience = if is_well { LOOK_EVERY } else { LOOK_SOON };
             self.wait_for_news(patience).await;

@@ -57,6 +57,7 @@ impl Reserve {
             line: vec![PeerKey(
                 SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes(),
             )],
+            choices: Vec::new(),
             keys: Rc::new(DataKeys::derive(EPOCH, &ReserveSecret([7; 32]))),
             older: Vec::new(),
             keyring: Rc::new(|epoch| Some(DataKeys::derive(epoch, &ReserveSecret([7; 32])))),
@@ -258,7 +259,7 @@ impl Reserve {
             self.neighbours.seen_by(NEW_BOX),
             self.world.box_named("new"),
         );
-        let collected = heads.latest(self.identity.peer()).await;
+        let collected = heads.latest(self.identity.peer(), &[]).await;
         collected.heads.into_iter().next()
     }
 
