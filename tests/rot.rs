@@ -16,10 +16,9 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use stage::{Stage, noise};
+use stage::{Stage, noise, until_settled};
 
 const PAGE_BYTES: usize = 4096;
 const TMPFS: u64 = 0x0102_1994;
@@ -112,11 +111,7 @@ fn what_rots_on_the_authors_own_disk_is_named_and_never_replaces_the_good_versio
         fs::write(files.join(name), bytes).unwrap();
     }
     let rotting = ["small", "large"].map(|name| Behind::of(&files.join(name)));
-    // What changed within two seconds of a walk is read again by the next: wait for the clock, not for luck.
-    let settled = SystemTime::now() + Duration::from_millis(2_100);
-    while SystemTime::now() < settled {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until_settled();
     let home = stage.first_box("home", files);
     let office = stage.joined_box("office", &home);
     let outcome = home.json(&["snapshot", "--wait", "--json"]);

@@ -2,7 +2,8 @@
 //!
 //! The way of a byte: `walk` finds it, `read` and `gather` take it in, `cut` and `seal` make chunks, `index` makes
 //! pages of entries, `replicate` sees chunks onto keepers, `snapshot` signs the head and publishes it, `closure` brings
-//! keepers that were away up to date. `shelf`, `known` and `numbers` are what the author remembers until the next time;
+//! keepers that were away up to date. `shelf`, `known` and `numbers` are what the author remembers until the next time, and
+//! `rebuild` fetches what it forgot;
 //! `sweep` reads what nobody touched again, and `rot` remembers what was found;
 //! `footing` sees that a data set is where it was, `leveldb` that a database comes back whole, `fit` that there is room.
 //!
@@ -32,6 +33,7 @@ mod pace;
 mod packing;
 mod patient;
 mod read;
+mod rebuild;
 mod recall;
 pub mod release;
 mod replicate;
@@ -59,6 +61,7 @@ pub use closure::{
 pub use copies::copies_of;
 pub use error::SnapshotError;
 pub use patient::Patient;
+pub use rebuild::rebuild_index;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 pub use retention::{Aged, Reason, kept};
 pub use rot::{Rotten, RottenFile};

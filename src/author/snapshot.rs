@@ -22,7 +22,8 @@ use super::known_build;
 use super::numbers::{self, State};
 use super::patient::Patient;
 use super::read::Reader;
-use super::recall::recall;
+use super::rebuild::{Rebuilt, rebuild, until_helped};
+use super::recall::{newest_heads, recall};
 use super::replicate::{LOST_MAX, Replicator};
 use super::report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
 use super::rot::Rotten;
@@ -31,11 +32,11 @@ use crate::format::encode;
 use crate::format::head::{Head, Manifest, SignedHead};
 use crate::keeper::{Ask, AskError, Keepers};
 use crate::terms::limits::DATA_SETS_MAX;
-use crate::terms::{ChunkId, HeadHash, Kind, SnapshotNumber, Stamp};
+use crate::terms::{ChunkId, HeadHash, Kind, Stamp};
 use crate::world::{Clock, Disk, Entropy, World};
 
 /// Whatever `changed` says, keepers that may help are asked again after this long.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Times a snapshot is begun again because taken-over chunks turned out to be nowhere.
 const BEGIN_MAX: usize = 3;
 
@@ -79,6 +80,8 @@ pub async fn publish<W: World, K: Keepers>(
     if keepers.members().iter().all(|member| member.key == me) {
         return Err(SnapshotError::NoOtherBox);
     }
+    until_helped(world, keepers, &data_sets).await?;
+    let rebuilt = rebuild(world, keepers, identity, &data_sets, options.sizes).await?;
     let mut distrusted = BTreeSet::new();
     let mut trusts_shelf = true;
     for begun in 1..=BEGIN_MAX {
@@ -88,6 +91,7 @@ pub async fn publish<W: World, K: Keepers>(
             identity,
             options,
             progress,
+            rebuilt: &rebuilt,
             out: Replicator::start(world.clone(), keepers.clone(), progress.clone()),
         };
         let trust = Trust {
@@ -118,6 +122,7 @@ struct Taking<'a, W: World, K: Keepers> {
     identity: &'a AuthorIdentity,
     options: &'a Options,
     progress: &'a Rc<Progress>,
+    rebuilt: &'a Rebuilt,
     out: Replicator<W, K>,
 }
 
@@ -132,6 +137,10 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         let sizes = self.options.sizes;
         let disk = self.world.disk();
         let mut state = State::load(disk).await?;
+        let had_forgotten = state.accepted.is_empty();
+        if had_forgotten {
+            state.accepted.clone_from(&self.rebuilt.accepted);
+        }
         let cutter = Cutter::new(keys.cut_seed(), &sizes);
         let sealer = || Sealer::new(keys.clone(), self.identity.suite);
         let mut reader = Reader::new(cutter, sealer()?, sizes);
@@ -148,7 +157,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             keys,
             progress: self.progress,
             // A Box that remembers its last snapshot takes over what it was made of, whatever it was sealed with.
-            older: if trust.is_total && !known.is_there() {
+            older: if trust.is_total && (self.rebuilt.has_index || !known.is_there()) {
                 &self.identity.older
             } else {
                 &[]
@@ -230,12 +239,15 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             .iter()
             .map(|set| (set.accepted.clone(), set.seen))
             .collect();
-        let known = self.heads().await;
+        let known = newest_heads(self.keepers, self.identity).await;
         state.pending = if self.options.accept_loss {
             None
-        } else if state.accepted.is_empty() {
-            let recalled = recall(self.keepers, self.identity, &known).await;
-            numbers::loss_since(&recalled, &now)
+        } else if had_forgotten {
+            let recalled = match &self.rebuilt.recalled {
+                Some(recalled) => recalled.clone(),
+                None => recall(self.keepers, self.identity, &known).await,
+            };
+            numbers::loss_since(&recalled, &now).or_else(|| numbers::loss(&state, &now))
         } else {
             numbers::loss(&state, &now)
         };
@@ -286,21 +298,6 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             tracing::warn!(%error, "what is in packs could not be noted: a renamed small file will be stored again");
         }
         Ok(Ok(report))
-    }
-
-    /// The newest head of this author, and of those it continues, on every keeper that can be reached.
-    async fn heads(&self) -> Vec<SignedHead> {
-        let is_mine = |head: &SignedHead| self.identity.line.contains(&head.head.author);
-        let mut known = Vec::new();
-        for member in self.keepers.members() {
-            let Some(keeper) = self.keepers.reach(member.key) else {
-                continue;
-            };
-            if let Ok(heads) = keeper.heads(None, SnapshotNumber(0)).await {
-                known.extend(heads.into_iter().filter(is_mine));
-            }
-        }
-        known
     }
 
     fn report(

@@ -113,6 +113,13 @@ pub async fn sweep_files<W: World, K: Keepers>(
     let disk = world.disk();
     let bytes = disk.read_small(PATH).await.ok().flatten();
     let swept = bytes.and_then(|bytes| decode_file::<SweptTo>(SWEPT, &bytes).ok());
+    if !has_index(disk, data_sets).await {
+        // Nothing to compare with yet: a round that met nothing is not over.
+        return Ok(FileSweep {
+            known: Rotten::load(disk).await,
+            ..FileSweep::default()
+        });
+    }
     let now = world.clock().wall();
     let fresh = SweptTo {
         began: now,
@@ -161,6 +168,16 @@ pub async fn sweep_files<W: World, K: Keepers>(
         known: sweep.known,
         ..sweep.found
     })
+}
+
+/// Whether a snapshot of any of them is remembered.
+async fn has_index<D: Disk>(disk: &D, data_sets: &[DataSetConfig]) -> bool {
+    for set in data_sets {
+        if ShelfReader::open(disk.clone(), &set.name).await.is_there() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Bytes of all data sets, as the last accepted snapshot has them.

@@ -17,7 +17,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -314,6 +314,14 @@ impl BoxProcess {
 impl Drop for BoxProcess {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// What changed within two seconds of a walk is read again by the next: waits for the clock, not for luck.
+pub fn until_settled() {
+    let settled = SystemTime::now() + Duration::from_millis(2_100);
+    while SystemTime::now() < settled {
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

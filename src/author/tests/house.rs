@@ -175,6 +175,23 @@ impl House {
         }
     }
 
+    /// Pages and nodes of the snapshot.
+    pub fn index_of(&self, report: &SnapshotReport) -> Vec<ChunkId> {
+        let manifest = self.open(report.head.head.manifest, Kind::Manifest);
+        let manifest = Manifest::decode(&manifest).expect("a manifest");
+        let sets = manifest.data_sets.iter();
+        let (mut todo, mut found): (Vec<_>, _) =
+            (sets.map(|set| (set.root, set.level)).collect(), Vec::new());
+        while let Some((id, level)) = todo.pop() {
+            found.push(id);
+            if level > 0 {
+                let node = Node::decode(&self.open(id, Kind::Node)).expect("a node");
+                todo.extend(node.children.iter().map(|child| (child.id, level - 1)));
+            }
+        }
+        found
+    }
+
     /// What the snapshot would give back: contents by path.
     pub fn contents(&self, report: &SnapshotReport) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut all: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();

@@ -47,6 +47,14 @@ impl<W: World> Service<W> {
         }
         let (keepers, identity) = (self.keepers(), self.author_identity());
         let how = (self.0.sizes, extent);
+        // Who lost its index has nothing to compare with. A snapshot that is being taken sees to that itself.
+        if let Ok(_turn) = self.0.snapshot_turn.try_lock() {
+            let (world, sizes) = (self.world(), self.0.sizes);
+            let rebuilt = author::rebuild_index(world, &keepers, &identity, &sets, sizes).await;
+            if let Err(error) = rebuilt {
+                tracing::warn!(%error, "what this Box remembers of its last snapshot cannot be read");
+            }
+        }
         let progress = FileProgress::default();
         let swept =
             author::sweep_files(self.world(), &keepers, &identity, &sets, how, &progress).await?;
