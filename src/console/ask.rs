@@ -102,7 +102,15 @@ pub fn sweep(dir: &Path, args: &Sweep) -> Result<Exit, Fault> {
 pub fn snapshots(dir: &Path, how: Print) -> Result<Exit, Fault> {
     let list = match Client::call(dir, Want::Snapshots {}) {
         Ok(mut client) => match client.reply()? {
-            Reply::Snapshots(list) => list,
+            Reply::Snapshots(view) => {
+                if !view.not_asked.is_empty() {
+                    text::tell(&format!(
+                        "Out of reach or without an answer, and perhaps with more snapshots than these: {}.",
+                        view.not_asked.join(", ")
+                    ));
+                }
+                view.snapshots
+            }
             _ => return Err(nonsense()),
         },
         Err(NoService::NotRunning) => {

@@ -128,7 +128,7 @@ pub enum Reply {
     /// A snapshot job's end.
     Snapshot(SnapshotOutcome),
     /// What can be retrieved.
-    Snapshots(Vec<SnapshotView>),
+    Snapshots(SnapshotsView),
     /// One screen.
     Status(Box<StatusView>),
     /// The Boxes.
@@ -295,6 +295,15 @@ pub struct SnapshotView {
     /// Seconds of its running time until the first keeper lets it go, at the earliest, as far as that is known.
     #[serde(default)]
     pub gone_in_seconds: Option<u64>,
+}
+
+/// What can be retrieved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotsView {
+    /// Newest first.
+    pub snapshots: Vec<SnapshotView>,
+    /// Boxes that could not be reached or did not answer: they may know more.
+    pub not_asked: Vec<String>,
 }
 
 /// A Box as lists show it.

@@ -62,7 +62,7 @@ pub fn find(dir: &Path, author: Option<&str>, snapshot: &str) -> Result<Opened, 
 fn opened(view: RetrieveView, client: Client, wish: &str) -> Result<Opened, Fault> {
     if (wish == "latest" || wish.starts_with('@')) && !view.not_asked.is_empty() {
         text::tell(&format!(
-            "Out of reach, and so not asked for a newer snapshot than {} (number {}): {}.",
+            "Out of reach or without an answer, and perhaps with a newer snapshot than {} (number {}): {}.",
             view.snapshot.id,
             view.snapshot.number,
             view.not_asked.join(", ")

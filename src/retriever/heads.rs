@@ -22,11 +22,21 @@ const JUDGED_MAX: usize = 2_000;
 /// Heads in one answer, as the protocol has it.
 const HEADS_IN_ANSWER: usize = 100;
 
-/// Collects heads.
+/// Collects heads. A keeper that once took too long is not waited for again by the same one and its clones.
 #[derive(Clone)]
 pub struct Heads<K: Keepers, W: World> {
     keepers: K,
     world: W,
+    silent: Rc<RefCell<BTreeSet<PeerKey>>>,
+}
+
+/// Heads with the members that have them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// By author, oldest first. A snapshot's author is no holder of it: its own memory of it is no copy.
+    pub heads: Vec<(SignedHead, Vec<PeerKey>)>,
+    /// Members that could not be reached or did not answer: they may know more.
+    pub missing: Vec<PeerKey>,
 }
 
 /// What keepers told, and who did not.
@@ -79,8 +89,58 @@ impl Collected {
 
 impl<K: Keepers, W: World> Heads<K, W> {
     /// Collects from these keepers.
-    pub const fn new(keepers: K, world: W) -> Self {
-        Self { keepers, world }
+    pub fn new(keepers: K, world: W) -> Self {
+        Self {
+            keepers,
+            world,
+            silent: Rc::default(),
+        }
+    }
+
+    /// The newest `of_each` heads of every author that each member knows of, and who has which.
+    pub async fn held(&self, of_each: u64) -> Held {
+        let mut lists = Together::new();
+        for member in self.keepers.members() {
+            let heads = self.clone();
+            lists.add(async move { (member.key, heads.held_by(member.key, of_each).await) });
+        }
+        let mut found: BTreeMap<_, (SignedHead, Vec<PeerKey>)> = BTreeMap::new();
+        let mut held = Held::default();
+        while let Some((member, (heads, is_all))) = lists.next().await {
+            if !is_all {
+                held.missing.push(member);
+            }
+            for signed in heads {
+                let author = signed.head.author;
+                let place = (author, signed.head.number, signed.hash());
+                let (_, holders) = found.entry(place).or_insert_with(|| (signed, Vec::new()));
+                if member != author && !holders.contains(&member) {
+                    holders.push(member);
+                }
+            }
+        }
+        held.missing.sort_unstable();
+        held.heads = found.into_values().collect();
+        for (_, holders) in &mut held.heads {
+            holders.sort_unstable();
+        }
+        held
+    }
+
+    /// What one member has, and whether it said all.
+    async fn held_by(&self, member: PeerKey, of_each: u64) -> (Vec<SignedHead>, bool) {
+        let Some(newest) = self.list(member, None, SnapshotNumber(0)).await else {
+            return (Vec::new(), false);
+        };
+        let mut all = Vec::new();
+        for head in newest {
+            let after = SnapshotNumber(head.head.number.0.saturating_sub(of_each));
+            let Some(more) = self.list(member, Some(head.head.author), after).await else {
+                return (all, false);
+            };
+            all.extend(more);
+        }
+        (all, true)
     }
 
     /// The newest `heads_max` heads of an author.
@@ -228,9 +288,16 @@ impl<K: Keepers, W: World> Heads<K, W> {
         after: SnapshotNumber,
     ) -> Option<Vec<SignedHead>> {
         let keeper = self.keepers.reach(peer)?;
+        if self.silent.borrow().contains(&peer) {
+            return None;
+        }
         let asking = keeper.heads(author, after);
         let limit = Duration::from_secs(LIST_SECONDS_MAX);
-        self.world.clock().within(limit, asking).await?.ok()
+        let answer = self.world.clock().within(limit, asking).await;
+        if answer.is_none() {
+            self.silent.borrow_mut().insert(peer);
+        }
+        answer?.ok()
     }
 }
 

@@ -43,7 +43,7 @@ use crate::terms::{ChunkId, Kind, PeerKey};
 
 pub use differ::{Changes, DiffTotals, Difference, diff};
 pub use gather::Gather;
-pub use heads::{Collected, Heads};
+pub use heads::{Collected, Heads, Held};
 pub use look::{Look, LookEnd, Seen, look};
 pub use on_disk::{DiskKind, DiskThing, OnDisk, diff_with};
 pub use report::{Differs, Progress, ProgressView, RetrieveError, RetrieveReport, Told};

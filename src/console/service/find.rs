@@ -49,18 +49,7 @@ impl<W: World> Service<W> {
     /// The snapshot a person means, with its manifest.
     pub async fn find(&self, author: Option<&str>, wanted: &str) -> Result<RetrieveView, Miss> {
         self.let_others_arrive().await;
-        let patience = self.world().clock();
-        let found = patience
-            .within(PATIENCE, self.find_patiently(author, wanted))
-            .await;
-        let (signed, not_asked) = match found {
-            Some(found) => found?,
-            // Time is up: whoever can be reached now has the last word.
-            None => self
-                .find_now(author, wanted)
-                .await?
-                .map_err(|missing| self.not_found(author, wanted, &missing))?,
-        };
+        let (signed, not_asked) = self.find_patiently(author, wanted).await?;
         let manifest = self
             .gather()
             .fetch(signed.head.manifest, Kind::Manifest)
@@ -118,24 +107,28 @@ impl<W: World> Service<W> {
         clock.within(ARRIVAL, all_are_there).await;
     }
 
-    /// Looks again whenever a keeper comes, until the snapshot is found.
+    /// Looks again whenever a keeper comes, until the snapshot is found or time is up. Who left a question without an answer is not
+    /// asked again.
     async fn find_patiently(
         &self,
         author: Option<&str>,
         wanted: &str,
     ) -> Result<(SignedHead, Vec<String>), Miss> {
+        let clock = self.world().clock();
+        let began = clock.now();
+        let heads = Heads::new(self.keepers(), self.world().clone());
         loop {
             let keepers = self.keepers();
-            match self.find_now(author, wanted).await? {
+            let missing = match self.find_now(&heads, author, wanted).await? {
                 Ok(found) => return Ok(found),
-                Err(missing) => {
-                    // No keeper will ever speak with one that was removed.
-                    let is_out = self.roster().member(&self.me()).is_none();
-                    if is_out || missing.is_empty() {
-                        return Err(self.not_found(author, wanted, &missing).into());
-                    }
-                    keepers.changed().await;
-                }
+                Err(missing) => missing,
+            };
+            // No keeper will ever speak with one that was removed.
+            let is_out = self.roster().member(&self.me()).is_none();
+            let left = PATIENCE.saturating_sub(clock.now().since(began));
+            if is_out || missing.is_empty() || clock.within(left, keepers.changed()).await.is_none()
+            {
+                return Err(self.not_found(author, wanted, &missing).into());
             }
         }
     }
@@ -143,10 +136,10 @@ impl<W: World> Service<W> {
     /// Looks once. Comes with, or as its inner error, the names of members that were not reached and may know more.
     async fn find_now(
         &self,
+        heads: &Heads<super::Directory<W>, W>,
         author: Option<&str>,
         wanted: &str,
     ) -> Result<Result<(SignedHead, Vec<String>), Vec<String>>, Miss> {
-        let heads = Heads::new(self.keepers(), self.world().clone());
         let names = |missing: &[PeerKey]| {
             missing
                 .iter()
