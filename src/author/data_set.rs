@@ -12,9 +12,11 @@ use super::gather::{Gather, Means, Totals};
 use super::known::Known;
 use super::numbers::{AcceptedSet, Seen};
 use super::read::Reader;
+use super::remembered::{Remembered, RememberedSet};
 use super::replicate::Replicator;
 use super::report::{Progress, Unread};
 use super::rot::Rotten;
+use super::sample::Sampler;
 use super::seal::Sealer;
 use super::set_walk::{SetEnd, SetWalk};
 use super::shelf::{ShelfReader, ShelfWriter};
@@ -40,6 +42,8 @@ pub(super) struct TakenSet<D: Disk> {
     pub seen: Seen,
     /// What is remembered of it.
     pub accepted: AcceptedSet,
+    /// What is remembered beside that: drawn of what it holds, and mounted below it.
+    pub remembered: RememberedSet,
     /// When the walk began that its index comes from.
     pub began: Stamp,
     /// Why it is in the snapshot as it was before.
@@ -67,6 +71,8 @@ pub(super) struct Common<'a, W: World, K: Keepers> {
     pub trust: &'a Trust<'a>,
     /// A person said that what is there now is right.
     pub accept_loss: bool,
+    /// Of the snapshots before.
+    pub remembered: &'a Remembered,
 }
 
 /// Why a data set was not taken.
@@ -153,9 +159,15 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
         )
         .await?;
         let files_before = before.files();
-        let gather = Gather::<W>::new(dense, reader.sizes, self.keys, shelf);
+        let mut remembered = self.remembered.of(&config.name);
+        if self.accept_loss || accepted.is_some_and(|set| set.path != config.path) {
+            remembered.mounts.clear();
+        }
+        let sampler = Sampler::looking_for(remembered.sample);
+        let gather = Gather::<W>::new(dense, reader.sizes, self.keys, (shelf, sampler));
         let means = self.means(config, reader, root.device);
-        let walk = SetWalk::new(self, means, config, gather, before, reader, footing);
+        let ground = (footing, remembered.mounts);
+        let walk = SetWalk::new(self, means, config, gather, before, reader, ground);
         let SetEnd {
             root: (id, level),
             gather,
@@ -164,8 +176,10 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             files_reused,
             moves,
             databases,
+            mounts,
         } = walk.run(root).await?;
         let totals = gather.totals;
+        let (sample, met) = gather.sampler.end();
         let label = notes.label();
         let has_moved =
             moves.packed > 0 || before.gone > 0 || moves.rewritten > 0 || !self.known.is_there();
@@ -194,6 +208,12 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
                 gone: before.gone,
                 moved: moves.moved,
                 rewritten: moves.rewritten,
+                met,
+            },
+            remembered: RememberedSet {
+                name: config.name.clone(),
+                sample,
+                mounts,
             },
             accepted: AcceptedSet {
                 name: config.name.clone(),
@@ -232,7 +252,9 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             reader.sizes.shelf_part_bytes,
         )
         .await?;
-        let mut gather = Gather::<W>::new(dense, reader.sizes, self.keys, shelf);
+        let remembered = self.remembered.of(&config.name);
+        let sampler = Sampler::looking_for(remembered.sample);
+        let mut gather = Gather::<W>::new(dense, reader.sizes, self.keys, (shelf, sampler));
         let means = self.means(config, reader, accepted.footing.device);
         while let Some(draft) = before.next().await {
             // What nobody has any more cannot be read again now: that ends the snapshot, not the memory of it.
@@ -257,6 +279,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             reason: format!("all of it is as it was before: {reason}").into(),
         };
         let totals = gather.totals;
+        let (sample, met) = gather.sampler.end();
         Ok(Some(TakenSet {
             manifest: DataSet {
                 name: config.name.clone(),
@@ -279,7 +302,13 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             files_reused: totals.files,
             seen: Seen {
                 files_before: before.files(),
+                met,
                 ..Seen::default()
+            },
+            remembered: RememberedSet {
+                name: config.name.clone(),
+                sample,
+                mounts: remembered.mounts,
             },
             accepted: AcceptedSet {
                 files: totals.files,

@@ -14,6 +14,7 @@ use super::known::Known;
 use super::links::Links;
 use super::replicate::Replicator;
 use super::report::Progress;
+use super::sample::Sampler;
 use super::seal::Sealer;
 use super::shelf::ShelfWriter;
 use super::sizes::Sizes;
@@ -126,6 +127,8 @@ pub struct Gather<'a, W: World> {
     pub trouble: Vec<Trouble>,
     /// Files with several names that were read.
     pub links: Links,
+    /// Draws a sample of all files.
+    pub(super) sampler: Sampler,
 }
 
 /// Something that could not be taken as it is.
@@ -140,11 +143,11 @@ pub struct Trouble {
 
 impl<'a, W: World> Gather<'a, W> {
     /// An empty one.
-    pub fn new(
+    pub(super) fn new(
         sealer: &'a mut Sealer,
         sizes: Sizes,
         keys: &DataKeys,
-        shelf: ShelfWriter<W::Disk>,
+        (shelf, sampler): (ShelfWriter<W::Disk>, Sampler),
     ) -> Self {
         Self {
             sealer,
@@ -163,6 +166,7 @@ impl<'a, W: World> Gather<'a, W> {
             moves: Moves::default(),
             trouble: Vec::new(),
             links: Links::default(),
+            sampler,
         }
     }
 
@@ -265,6 +269,7 @@ impl<'a, W: World> Gather<'a, W> {
                 self.totals.files += 1;
                 self.totals.bytes = self.totals.bytes.saturating_add(bytes);
             }
+            self.sampler.see(&draft);
             self.waiting_bytes = self.waiting_bytes.saturating_sub(weight(&draft));
             for page in self.pages.push(draft).into_iter().flatten() {
                 self.take_page(means, page).await?;

@@ -7,6 +7,7 @@ use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
 use super::footing::Footing;
+use super::sample::Met;
 use crate::format::head::SignedHead;
 use crate::format::{decode_file, encode_file};
 use crate::terms::canary::{self, Canary};
@@ -152,6 +153,8 @@ pub struct Seen {
     pub moved: u64,
     /// Files of the index before that have other contents.
     pub rewritten: u64,
+    /// What is still there, under whatever names, of what was drawn when the data set was accepted.
+    pub met: Met,
 }
 
 /// What keepers know of the last accepted snapshot, when this Box itself remembers none.
@@ -204,6 +207,15 @@ pub fn loss(state: &State, now: &[(AcceptedSet, Seen)]) -> Option<Loss> {
             })
     };
     if state.accepted.iter().any(is_less) {
+        return Some(Loss::Gone);
+    }
+    // As many files as before may be strange ones: what is gone is back when it is there itself.
+    let is_missing = |before: &AcceptedSet| {
+        now.iter()
+            .find(|(set, _)| set.name == before.name)
+            .is_some_and(|(_, seen)| is_much(seen.met.missing_of(before.files), before.files, 10))
+    };
+    if state.pending == Some(Loss::Gone) && state.accepted.iter().any(is_missing) {
         return Some(Loss::Gone);
     }
     let is_gone =
@@ -317,6 +329,7 @@ mod tests {
             gone,
             moved,
             rewritten,
+            met: Met::default(),
         }
     }
 
@@ -384,6 +397,24 @@ mod tests {
         // A dump of a database, every hour.
         assert_eq!(judged(&State::default(), 1, seen(1, 0, 0, 1)), None);
         assert_eq!(judged(&State::default(), 20, seen(20, 0, 0, 20)), None);
+    }
+
+    #[test]
+    fn strange_files_do_not_make_up_for_those_that_are_gone() {
+        let state = State {
+            accepted: vec![set("d", 100)],
+            pending: Some(Loss::Gone),
+            ..State::default()
+        };
+        let met = |missing| Seen {
+            met: Met {
+                drawn: 100,
+                missing,
+            },
+            ..seen(100, 0, 0, 0)
+        };
+        assert_eq!(judged(&state, 100, met(40)), Some(Loss::Gone));
+        assert_eq!(judged(&state, 100, met(3)), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ use super::known::Known;
 use super::known_build;
 use super::numbers::{AcceptedSet, Recalled, State};
 use super::recall::{LastAccepted, last_accepted, newest_heads, recalled};
+use super::remembered::{Remembered, RememberedSet};
+use super::sample::Sampler;
 use super::shelf::{ShelfReader, ShelfWriter};
 use super::sizes::Sizes;
 use super::snapshot::ASK_AGAIN;
@@ -36,6 +38,8 @@ pub(super) struct Rebuilt {
     pub accepted: Vec<AcceptedSet>,
     /// What keepers know of that snapshot, if this Box had forgotten it.
     pub recalled: Option<Recalled>,
+    /// A sample of what they held.
+    pub remembered: Remembered,
     /// Whether some index came from keepers.
     pub has_index: bool,
 }
@@ -196,6 +200,7 @@ async fn from_keepers<W: World, K: Keepers>(
             rebuilt
                 .accepted
                 .extend(stood(disk, set, head.head.taken).await);
+            rebuilt.remembered.sets.push(drawn(disk, set).await);
         }
     }
     rebuilt
@@ -333,4 +338,19 @@ async fn stood<D: Disk>(disk: &D, set: &DataSet, taken: Stamp) -> Option<Accepte
         label: set.label,
         taken,
     })
+}
+
+/// What its index says it held. What was mounted below it is in no index.
+async fn drawn<D: Disk>(disk: &D, set: &DataSet) -> RememberedSet {
+    let mut index = ShelfReader::open(disk.clone(), &set.name).await;
+    let mut sampler = Sampler::default();
+    while let Some(draft) = index.next().await {
+        sampler.see(&draft);
+    }
+    let (sample, _) = sampler.end();
+    RememberedSet {
+        name: set.name.clone(),
+        sample,
+        mounts: Vec::new(),
+    }
 }

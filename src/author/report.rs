@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use crate::format::head::{SignedHead, UNREAD_MAX};
 use crate::format::message::Refusal;
+use crate::keeper::Keepers;
 use crate::terms::{HeadHash, PeerKey, SnapshotNumber};
 
 /// What a snapshot is doing.
@@ -159,6 +160,51 @@ pub struct SnapshotReport {
 }
 
 impl SnapshotReport {
+    pub(super) fn bare(head: SignedHead, keepers: Vec<KeeperShare>, copies_min: u8) -> Self {
+        Self {
+            number: head.head.number,
+            hash: HeadHash(head.hash().0),
+            head,
+            files: 0,
+            bytes: 0,
+            is_unchanged: false,
+            chunks_new: 0,
+            bytes_new: 0,
+            files_reused: 0,
+            keepers,
+            copies: 0,
+            copies_min,
+            held: Vec::new(),
+            warnings: Vec::new(),
+            databases: 0,
+            unread: Vec::new(),
+            unread_count: 0,
+            skipped: Vec::new(),
+            skipped_count: 0,
+            index_was_damaged: false,
+        }
+    }
+
+    /// The report of a snapshot of which nothing is proven (yet): what a Box that was started anew begins with.
+    #[must_use]
+    pub fn unproven<K: Keepers>(keepers: &K, head: SignedHead) -> Self {
+        let me = head.head.author;
+        let shares = keepers
+            .members()
+            .into_iter()
+            .filter(|member| member.key != me)
+            .map(|member| KeeperShare {
+                key: member.key,
+                needed: u64::MAX,
+                confirmed: 0,
+                refused: 0,
+                refusal: None,
+                has_head: false,
+            })
+            .collect();
+        Self::bare(head, shares, keepers.factors().1)
+    }
+
     /// Whether every chunk is on as many other Boxes as it takes, and the head that names them as well.
     #[must_use]
     pub fn is_protected(&self) -> bool {

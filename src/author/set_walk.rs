@@ -1,11 +1,13 @@
 //! The walk of a data set beside the previous index: each thing taken over or read, the ground looked at from time to time.
 
 mod as_it_was;
+pub(super) mod mounts;
 mod said_empty;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::mounts::Mounts;
 use super::asked::DataSetConfig;
 use super::data_set::{Common, NotTaken, Notes};
 use super::draft::{Draft, Made};
@@ -16,6 +18,7 @@ use super::kinds;
 use super::known::Identity;
 use super::leveldb::{self, Database, Held};
 use super::read::{Reader, Taken};
+use super::remembered::Mount;
 use super::report::add;
 use super::shelf::ShelfReader;
 use super::untouched::{is_continued, may_be_taken_over};
@@ -52,6 +55,7 @@ pub(super) struct SetWalk<'a, W: World, K: Keepers> {
     /// A directory that was looked at and holds none.
     plain_dir: Option<Vec<u8>>,
     databases: u64,
+    mounts: Mounts,
 }
 
 /// What a walk came to.
@@ -63,6 +67,7 @@ pub(super) struct SetEnd<'a, W: World> {
     pub files_reused: u64,
     pub moves: Moves,
     pub databases: u64,
+    pub mounts: Vec<Mount>,
 }
 
 impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
@@ -73,7 +78,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         gather: Gather<'a, W>,
         before: ShelfReader<W::Disk>,
         reader: &'a mut Reader,
-        footing: Footing,
+        (footing, mounts): (Footing, Vec<Mount>),
     ) -> Self {
         Self {
             looked: common.world.clock().now(),
@@ -91,6 +96,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             database: None,
             plain_dir: None,
             databases: 0,
+            mounts: Mounts::expecting(mounts),
         }
     }
 
@@ -104,7 +110,13 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                     path
                 }
             };
+            self.pass_by_mounts(Some(path)).await?;
             self.emit_database(Some(path)).await?;
+            if self.holds_mount(&step).await? {
+                walk.stay_out();
+                self.note_trouble();
+                continue;
+            }
             match step {
                 Step::Skipped { path } => self.notes.skipped(&path, SOCKET),
                 // A data set that cannot be listed at all is a disaster to report, not emptiness to copy.
@@ -123,6 +135,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             self.gather.settle(&self.means).await?;
             self.note_trouble();
         }
+        self.pass_by_mounts(None).await?;
         self.emit_database(None).await?;
         self.before.pass_rest().await;
         let ended = self.gather.finish(&self.means).await?;
@@ -142,6 +155,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                 packed: small.packed,
             },
             databases: self.databases,
+            mounts: self.mounts.met,
         })
     }
 

@@ -24,15 +24,16 @@ use super::patient::Patient;
 use super::read::Reader;
 use super::rebuild::{Rebuilt, rebuild, until_helped};
 use super::recall::{newest_heads, recall};
+use super::remembered::Remembered;
 use super::replicate::{LOST_MAX, Replicator};
-use super::report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};
+use super::report::{Phase, Progress, SnapshotReport, Unread};
 use super::rot::Rotten;
 use super::seal::Sealer;
 use crate::format::encode;
 use crate::format::head::{Head, Manifest, SignedHead};
 use crate::keeper::{Ask, AskError, Keepers};
 use crate::terms::limits::DATA_SETS_MAX;
-use crate::terms::{ChunkId, HeadHash, Kind, Stamp};
+use crate::terms::{ChunkId, Kind, Stamp};
 use crate::world::{Clock, Disk, Entropy, World};
 
 /// Whatever `changed` says, keepers that may help are asked again after this long.
@@ -81,7 +82,9 @@ pub async fn publish<W: World, K: Keepers>(
         return Err(SnapshotError::NoOtherBox);
     }
     until_helped(world, keepers, &data_sets).await?;
-    let rebuilt = rebuild(world, keepers, identity, &data_sets, options.sizes).await?;
+    // Rarely needed, and large: it is not to be part of every snapshot's future.
+    let rebuilding = rebuild(world, keepers, identity, &data_sets, options.sizes);
+    let rebuilt = Box::pin(rebuilding).await?;
     let mut distrusted = BTreeSet::new();
     let mut trusts_shelf = true;
     for begun in 1..=BEGIN_MAX {
@@ -150,7 +153,13 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         let taken_at = self.world.clock().wall();
         let known = Known::open(disk.clone(), trust.distrusted, trust.is_total).await;
         let rotten = Rotten::load(disk).await;
+        let noted = Remembered::load(disk).await;
+        let mut remembered = noted.clone();
+        if had_forgotten {
+            remembered.draw_as(&self.rebuilt.remembered);
+        }
         let common = Common {
+            remembered: &remembered,
             world: self.world,
             rotten: &rotten,
             out: &self.out,
@@ -284,11 +293,25 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if state.pending.is_none() {
             state.accepted = now.into_iter().map(|(set, _)| set).collect();
         }
+        let mut to_remember = Remembered::default();
+        for set in &sets {
+            let mut now = set.remembered.clone();
+            // What waits for a person is compared with what was accepted.
+            if state.pending.is_some() {
+                now.sample = remembered.of(&now.name).sample;
+            }
+            to_remember.sets.push(now);
+        }
         state.contents = Some(contents);
         state.looked = Some(taken_at);
         // From here on it is too late to end it: what is remembered goes out with the next look.
         self.progress.phase.set(Phase::Publishing);
         state.store(disk).await?;
+        if to_remember != noted
+            && let Err(error) = to_remember.store(disk).await
+        {
+            tracing::warn!(%error, "what a data set held and what is mounted below it could not be noted");
+        }
 
         let mut report = self.report(head, &mut sets, absent, warning);
         self.hand_out(&mut report).await?;
@@ -431,53 +454,6 @@ pub async fn protect<K: Keepers>(
             return;
         }
         keepers.changed().await;
-    }
-}
-
-impl SnapshotReport {
-    pub(super) fn bare(head: SignedHead, keepers: Vec<KeeperShare>, copies_min: u8) -> Self {
-        Self {
-            number: head.head.number,
-            hash: HeadHash(head.hash().0),
-            head,
-            files: 0,
-            bytes: 0,
-            is_unchanged: false,
-            chunks_new: 0,
-            bytes_new: 0,
-            files_reused: 0,
-            keepers,
-            copies: 0,
-            copies_min,
-            held: Vec::new(),
-            warnings: Vec::new(),
-            databases: 0,
-            unread: Vec::new(),
-            unread_count: 0,
-            skipped: Vec::new(),
-            skipped_count: 0,
-            index_was_damaged: false,
-        }
-    }
-
-    /// The report of a snapshot of which nothing is proven (yet): what a Box that was started anew begins with.
-    #[must_use]
-    pub fn unproven<K: Keepers>(keepers: &K, head: SignedHead) -> Self {
-        let me = head.head.author;
-        let shares = keepers
-            .members()
-            .into_iter()
-            .filter(|member| member.key != me)
-            .map(|member| KeeperShare {
-                key: member.key,
-                needed: u64::MAX,
-                confirmed: 0,
-                refused: 0,
-                refusal: None,
-                has_head: false,
-            })
-            .collect();
-        Self::bare(head, shares, keepers.factors().1)
     }
 }
 

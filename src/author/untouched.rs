@@ -36,13 +36,18 @@ pub(super) fn may_be_taken_over(old: &Draft, stat: &Stat, began: Stamp, trust: &
 /// walk did that made the entry. Clocks of file systems tick slowly: a change in the moment it was read leaves the same times, so
 /// what was young then is looked at once more.
 pub(super) fn is_untouched(old: &Draft, stat: &Stat, began: Stamp) -> bool {
-    let settled = Stamp {
-        seconds: stat.ctime.seconds.saturating_add(SETTLED_SECONDS),
-        ..stat.ctime
-    };
     old.ctime != TO_READ_AGAIN
         && old.mtime == stat.mtime
         && old.ctime == stat.ctime
         && old.inode == stat.inode
-        && settled <= began
+        && had_settled(stat.ctime, began)
+}
+
+/// Whether the last change of a thing was long enough ago when the walk began that looked at it.
+pub(super) fn had_settled(ctime: Stamp, began: Stamp) -> bool {
+    let settled = Stamp {
+        seconds: ctime.seconds.saturating_add(SETTLED_SECONDS),
+        ..ctime
+    };
+    settled <= began
 }

@@ -154,6 +154,11 @@ impl<T: Tree> Walk<T> {
         }
     }
 
+    /// Stays out of the directory that was given out last.
+    pub const fn stay_out(&mut self) {
+        self.enter = false;
+    }
+
     /// Looks at the next names of the innermost directory, or leaves it.
     async fn look_ahead(&mut self) -> io::Result<()> {
         let Some(level) = self.inside.last_mut() else {

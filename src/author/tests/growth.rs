@@ -328,3 +328,69 @@ fn a_box_that_goes_on_for_another_in_a_new_epoch_sends_nothing_again() {
         assert!(house.street.puts() - puts < 2 * new.len() as u64);
     });
 }
+
+/// Takes all below a directory away, and gives it back to whoever wants to put it somewhere.
+fn carried_off(house: &House, dir: &str) -> Vec<(Vec<u8>, (Thing, crate::world::Stat))> {
+    let mut things = house.world.tree.0.things.borrow_mut();
+    let below = format!("{dir}/").into_bytes();
+    let paths: Vec<_> = things
+        .keys()
+        .filter(|path| path.starts_with(&below))
+        .cloned()
+        .collect();
+    let taken = paths.into_iter().map(|path| {
+        let thing = things.remove(&path).expect("it was there");
+        (path[below.len()..].to_vec(), thing)
+    });
+    taken.collect()
+}
+
+#[test]
+fn as_many_strange_files_are_not_forgiven_one_snapshot_later() {
+    run(async {
+        let (house, _) = settled().await;
+        let own = carried_off(&house, "/d/a");
+        for number in 0..u8::try_from(own.len()).expect("few") {
+            let strange = bytes("locked", number, 300);
+            house
+                .world
+                .tree
+                .file(format!("/d/a/{number}.locked"), strange);
+        }
+        for _ in 0..3 {
+            let report = house.take().await.expect("taken");
+            assert!(!report.head.head.accepted, "it waits for a person");
+        }
+        // They are themselves again.
+        carried_off(&house, "/d/a");
+        for (name, thing) in own {
+            let path = [b"/d/a/".as_slice(), &name].concat();
+            house.world.tree.0.things.borrow_mut().insert(path, thing);
+        }
+        assert!(house.take().await.expect("taken").head.head.accepted);
+    });
+}
+
+#[test]
+fn files_that_come_back_under_other_names_one_snapshot_later_are_moved() {
+    run(async {
+        let (house, before) = settled().await;
+        let moved = [carried_off(&house, "/d/a"), carried_off(&house, "/d/b")].concat();
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        house.world.tree.add("/d/sorted", Thing::Dir);
+        for (number, (_, (thing, stat))) in moved.into_iter().enumerate() {
+            let path = format!("/d/sorted/{number}").into_bytes();
+            house
+                .world
+                .tree
+                .0
+                .things
+                .borrow_mut()
+                .insert(path, (thing, stat));
+        }
+        let after = house.take().await.expect("taken");
+        assert!(after.head.head.accepted, "all of it is there");
+        assert_eq!(after.files, before.files);
+        assert_eq!(house.contents(&after), house.expected());
+    });
+}

@@ -121,15 +121,15 @@ impl House {
     pub async fn take(&self) -> Result<SnapshotReport, SnapshotError> {
         let data_sets = self.data_sets();
         let progress = Rc::new(Progress::default());
-        snapshot(
+        let taking = snapshot(
             &self.world,
             &self.street,
             &self.identity,
             &data_sets,
             &self.options,
             &progress,
-        )
-        .await
+        );
+        Box::pin(taking).await
     }
 
     pub fn open(&self, id: ChunkId, kind: Kind) -> Vec<u8> {

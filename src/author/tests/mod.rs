@@ -6,6 +6,7 @@ mod growth;
 pub mod house;
 mod kinds;
 mod known;
+mod mounts;
 mod open_file;
 mod rot;
 mod second_look;

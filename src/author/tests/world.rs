@@ -128,6 +128,9 @@ pub enum Thing {
     Locked(FileKind),
 }
 
+/// What things say of the device they are on, if nothing is mounted.
+pub const DATA_SETS_DEVICE: u64 = 5;
+
 #[derive(Default)]
 pub struct FilesInner {
     pub things: RefCell<BTreeMap<Vec<u8>, (Thing, Stat)>>,
@@ -179,7 +182,7 @@ impl Files {
             mtime: stamp,
             ctime: stamp,
             inode,
-            device: 5,
+            device: DATA_SETS_DEVICE,
             links: 1,
             rdev: 0,
         };
@@ -378,11 +381,12 @@ impl Tree for Files {
         answers
     }
     async fn file_system(&self, path: &TreePath) -> io::Result<FileSystemId> {
-        self.at(path)?;
-        Ok(FileSystemId {
-            magic: 1,
-            device: self.0.device.get(),
-        })
+        let (_, stat) = self.at(path)?;
+        let device = match stat.device {
+            DATA_SETS_DEVICE => self.0.device.get(),
+            mounted => mounted,
+        };
+        Ok(FileSystemId { magic: 1, device })
     }
     async fn file_system_serial(&self, path: &TreePath) -> io::Result<u64> {
         self.at(path)?;
