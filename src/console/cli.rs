@@ -251,6 +251,9 @@ pub struct Join {
     pub print: Print,
 }
 
+/// The full words where something would be lost for good.
+pub const FULL_WORDS: &str = "--even-if-copies-are-lost";
+
 /// `reserve recover`
 #[derive(Debug, Args)]
 pub struct Recover {
@@ -266,6 +269,9 @@ pub struct Recover {
     /// A Box somebody else may have: shut out for ever, whatever it said of others; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub lost: Vec<SmolStr>,
+    /// Shut out a lost Box even where it has the last good copy of something.
+    #[arg(long)]
+    pub even_if_copies_are_lost: bool,
     /// Continue the history of this removed or lost Box: its snapshots go on under this one. Nothing is sent again, unless a new key epoch began since.
     #[arg(long, value_name = "NAME")]
     pub replaces: Option<SmolStr>,

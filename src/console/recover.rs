@@ -10,17 +10,17 @@ use serde_bytes::{ByteArray, ByteBuf};
 use x25519_dalek::PublicKey;
 use zeroize::Zeroizing;
 
-use super::cli;
+use super::cli::{self, FULL_WORDS};
 use super::entry::{Entry, missing};
 use super::fault::{Exit, Fault};
 use super::joining::Hearing;
-use super::service::{self, has_fast_aes, session_suite};
+use super::service::{self, has_fast_aes, last_copies, session_suite};
 use super::setup::{done, in_world, make_dir, told};
 use super::text;
 use crate::format::keys::{RecoveryKeys, RecoveryWay};
 use crate::format::message::{JoinGrant, Message};
 use crate::format::roster::Facts;
-use crate::roster::{self, Identity, Recovering, RecoveryWords};
+use crate::roster::{self, Identity, Recovering, RecoveryWords, Roster};
 use crate::session::{self, OpenError, Pool, Session, Side};
 use crate::terms::PeerKey;
 use crate::terms::limits::RECEIVE_POOL_BYTES;
@@ -55,7 +55,8 @@ pub fn run(dir: &Path, args: &cli::Recover) -> Result<Exit, Fault> {
         let identity = roster::prepare_join(world.disk(), world.entropy())
             .await
             .map_err(|error| told(&error))?;
-        let back = come_back(&world, &identity, &words.keys(), from, &asked, &hearing).await;
+        let asking = (&asked, args.even_if_copies_are_lost);
+        let back = come_back(&world, &identity, &words.keys(), from, asking, &hearing).await;
         let grant = hearing.end(world.disk(), back).await?;
         roster::accept(world.disk(), &grant, identity, entry.config)
             .await
@@ -132,11 +133,11 @@ async fn come_back(
     own: &Identity,
     words: &RecoveryKeys,
     from: SocketAddr,
-    asked: &Recovering,
+    asking: (&Recovering, bool),
     hearing: &Hearing,
 ) -> Result<JoinGrant, Fault> {
     let session = reach(world, own, words, from).await?;
-    let made = speak(world, &session, own, words, asked, hearing).await;
+    let made = speak(world, &session, own, words, asking, hearing).await;
     session.close();
     let (roster, secrets) = made?;
     Ok(JoinGrant {
@@ -151,9 +152,9 @@ async fn speak(
     session: &Session,
     own: &Identity,
     words: &RecoveryKeys,
-    asked: &Recovering,
+    (asked, is_forced): (&Recovering, bool),
     hearing: &Hearing,
-) -> Result<(roster::Roster, roster::Secrets), Fault> {
+) -> Result<(Roster, roster::Secrets), Fault> {
     let hung_up = || {
         Fault::new(
             "the surviving Box hung up",
@@ -178,6 +179,9 @@ async fn speak(
         return Err(strange("it could not prove who it is"));
     }
     let facts = Facts::decode(&body).map_err(|error| strange(&error.to_string()))?;
+    if !is_forced {
+        refuse_last_copies(session, &facts, asked).await?;
+    }
     let made = roster::recover(&facts, peer, words, own, asked, world.entropy());
     let (roster, secrets) = made.map_err(|error| told(&error))?;
     let news = Rc::new(roster.to_facts().encode());
@@ -190,6 +194,46 @@ async fn speak(
             "Look at the surviving Box's log.",
         )),
         _ => Err(hung_up()),
+    }
+}
+
+/// Shutting out with the words must not take away what nobody else has either.
+async fn refuse_last_copies(
+    session: &Session,
+    facts: &Facts,
+    asked: &Recovering,
+) -> Result<(), Fault> {
+    // What does not parse is told by whoever makes a roster of it.
+    let Ok(there) = Roster::from_facts(facts) else {
+        return Ok(());
+    };
+    let lost = asked.lost.iter().filter_map(|name| there.by_name(name));
+    let (out, names): (Vec<_>, Vec<_>) = lost.map(|member| (member.key, member.name)).unzip();
+    if out.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = names.iter().map(smol_str::SmolStr::as_str).collect();
+    let unknown = || {
+        (
+            format!(
+                "the surviving Box did not say whether {} has the last copy of something",
+                names.join(" or ")
+            ),
+            format!("Repeat it; to shut out whatever that takes away, say {FULL_WORDS}."),
+        )
+    };
+    let answer = session.ask(Message::AskLastCopies { out }, None).await;
+    let told = match answer {
+        Ok((Message::LastCopies(last), _)) => last_copies::refusal(&there, &names, &last),
+        _ => Some(unknown()),
+    };
+    match told {
+        None => Ok(()),
+        Some((what, todo)) => Err(Fault::new(
+            what,
+            "Nobody was shut out; this Box is unchanged.",
+            todo,
+        )),
     }
 }
 

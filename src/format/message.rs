@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 
 use super::compare::{Marks, Prefix, Prints, Unmatched};
 use super::{Malformed, decode, encode, malformed};
-use crate::terms::limits::{ASK_IDS_MAX, BODY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::terms::limits::{ASK_IDS_MAX, BODY_BYTES_MAX, MEMBERS_MAX, MESSAGE_BYTES_MAX};
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber};
 
 const MESSAGE: &str = "message";
@@ -138,6 +138,23 @@ pub enum Message {
     ClaimedPage,
     /// I give up what the body names, a signed release. Answered with `Done` when it is durable.
     Release,
+
+    /// What would nobody have any more whom you reach, if these Boxes were shut out (recover sessions only)?
+    AskLastCopies {
+        /// At most `MEMBERS_MAX`.
+        out: Vec<PeerKey>,
+    },
+    /// Answers `AskLastCopies`.
+    LastCopies(LastCopies),
+}
+
+/// What is on none of some Boxes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LastCopies {
+    /// Chunks by the author whose snapshots need them, authors rising.
+    pub chunks: Vec<(PeerKey, u64)>,
+    /// Boxes that could not be asked and may have them, rising.
+    pub away: Vec<PeerKey>,
 }
 
 /// What a keeper has room for, told to one author.
@@ -327,6 +344,12 @@ impl Envelope {
         match &envelope.message {
             Message::Have { ids, .. } | Message::Pull { ids, .. } if !asks_little(ids) => {
                 Err(malformed(MESSAGE, "it asks for nothing or too much"))
+            }
+            Message::AskLastCopies { out } if out.is_empty() || out.len() > MEMBERS_MAX => {
+                Err(malformed(MESSAGE, "it asks for nothing or too much"))
+            }
+            Message::LastCopies(last) if last.chunks.len().max(last.away.len()) > MEMBERS_MAX => {
+                Err(malformed(MESSAGE, "it names more Boxes than there can be"))
             }
             Message::Prints(prints) => prints.check().map(|()| envelope),
             Message::Marks(marks) => marks.check().map(|()| envelope),

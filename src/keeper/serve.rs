@@ -256,6 +256,8 @@ impl<W: World, H: Host> Server<W, H> {
             | Message::Join(_)
             | Message::Recover { .. }
             | Message::Survivor { .. }
+            | Message::AskLastCopies { .. }
+            | Message::LastCopies(_)
             | Message::Held { .. }
             | Message::Done
             | Message::Record

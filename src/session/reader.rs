@@ -64,7 +64,8 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::Release
         | Message::Roster
         | Message::Join(_)
-        | Message::Recover { .. } => Standing::Request,
+        | Message::Recover { .. }
+        | Message::AskLastCopies { .. } => Standing::Request,
         Message::Held { .. }
         | Message::Done
         | Message::Record
@@ -76,6 +77,7 @@ pub(super) fn standing(message: &Message) -> Standing {
         | Message::ClaimedPage
         | Message::Welcome
         | Message::Survivor { .. }
+        | Message::LastCopies(_)
         | Message::Refused(_) => Standing::Answer,
     }
 }

@@ -1,7 +1,7 @@
 //! One fixed message of each variant, and its bytes.
 
 use reserve::format::compare::{Basis, Marker, Marks, Prints, Ranges, Unmatched, to_bytes};
-use reserve::format::message::{Envelope, Hello, JoinRequest, Message, Refusal, Room};
+use reserve::format::message::{Envelope, Hello, JoinRequest, LastCopies, Message, Refusal, Room};
 use reserve::terms::{ChunkId, PeerKey, SnapshotNumber};
 use serde_bytes::{ByteArray, ByteBuf};
 
@@ -9,7 +9,7 @@ use super::snapshots::author;
 use super::vectors::{Part, part, ramp};
 
 /// How many places [`place`] knows.
-pub const MESSAGES: usize = 31;
+pub const MESSAGES: usize = 33;
 
 /// A number for each message; the compiler asks here for a new one, and the test for its vector.
 pub const fn place(message: &Message) -> usize {
@@ -45,6 +45,8 @@ pub const fn place(message: &Message) -> usize {
         Message::Claimed { .. } => 28,
         Message::ClaimedPage => 29,
         Message::Release => 30,
+        Message::AskLastCopies { .. } => 31,
+        Message::LastCopies(_) => 32,
     }
 }
 
@@ -309,6 +311,21 @@ pub fn messages() -> Vec<Part> {
             0,
         ),
         ("refused forgotten", Message::Refused(Refusal::Forgotten), 0),
+        (
+            "ask last copies",
+            Message::AskLastCopies {
+                out: vec![author()],
+            },
+            0,
+        ),
+        (
+            "last copies",
+            Message::LastCopies(LastCopies {
+                chunks: vec![(author(), 300)],
+                away: vec![PeerKey(ramp(0x20))],
+            }),
+            0,
+        ),
     ];
     all.into_iter()
         .enumerate()

@@ -129,8 +129,16 @@ impl<W: World> Service<W> {
         };
         let body = Rc::new(self.roster().to_facts().encode());
         incoming.answer(survivor, Some(body)).await;
-        let Some(Some(incoming)) = clock.within(GUEST_PATIENCE, session.next()).await else {
-            return;
+        let incoming = loop {
+            let Some(Some(incoming)) = clock.within(GUEST_PATIENCE, session.next()).await else {
+                return;
+            };
+            let Message::AskLastCopies { out } = &incoming.message else {
+                break incoming;
+            };
+            let (out, word) = (out.clone(), incoming.reply.word());
+            let last = self.last_copies(&out, || word.working()).await;
+            incoming.answer(Message::LastCopies(last), None).await;
         };
         let taken = match (&incoming.message, Facts::decode(&incoming.body)) {
             (Message::Roster, Ok(facts)) => self.take_in(&facts).await,

@@ -12,20 +12,17 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use super::Service;
+use super::last_copies;
 use super::mending::Backwards;
 use super::views::name_of;
 use crate::author::{self, Seen};
-use crate::console::cli::Guests;
+use crate::console::cli::{FULL_WORDS, Guests};
 use crate::console::control::{LeavingView, Removal, RemovedView};
 use crate::console::fault::{Exit, Fault};
 use crate::format::roster::{Subject, Value};
-use crate::keeper::Keepers;
 use crate::roster::{Member, RosterError, SetError};
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::World;
-
-/// The full words.
-const FULL_WORDS: &str = "--even-if-copies-are-lost";
 
 /// A Box that is leaving. Goes on when the command that asked for it ends.
 pub struct Leaving {
@@ -229,69 +226,17 @@ impl<W: World> Service<W> {
         Err(refused(what, todo))
     }
 
-    /// Everybody who remains and can be asked now, and the names of those who cannot.
-    fn remaining(&self, leaving: PeerKey, guests: &[Member]) -> (Vec<PeerKey>, Vec<String>) {
-        let keepers = self.patient();
-        let mut members = keepers.members();
-        let goes = |key| key == leaving || guests.iter().any(|guest| guest.key == key);
-        members.retain(|member| !goes(member.key));
-        let (there, away): (Vec<_>, Vec<_>) = members
-            .into_iter()
-            .partition(|member| keepers.reach(member.key).is_some());
-        let there = there.into_iter().map(|member| member.key).collect();
-        let away = away.into_iter().map(|member| member.name.to_string());
-        (there, away.collect())
-    }
-
     /// Shutting out must not take away what nobody else has.
     async fn refuse_last_copies(&self, lost: &Member, leaving: &Leaving) -> Result<(), Fault> {
-        let (there, away) = self.remaining(lost.key, &leaving.guests);
-        let (keepers, keyring) = (self.keepers(), self.keyring());
-        self.know_all_heads().await;
         leaving.view.borrow_mut().phase = "looking whether others have everything".into();
-        let mut missing: BTreeMap<String, u64> = BTreeMap::new();
-        for (author, newest) in self.store().newest_heads() {
-            let name = name_of(&self.roster(), author);
-            let mut seen = Seen::default();
-            let mut heads = Backwards::from(author, newest);
-            while let Some(head) = heads.next(self).await {
-                leaving.view.borrow_mut().snapshots += 1;
-                if self.has_let_go(&head).await {
-                    continue;
-                }
-                let found = author::on_none_of(&keepers, &keyring, &head, &there, &mut seen).await;
-                // A part of the index that is nowhere hides what it names: at least itself is missing.
-                let lacks = found.unwrap_or(1);
-                if lacks > 0 {
-                    *missing.entry(name.clone()).or_default() += lacks;
-                }
-            }
+        let guests = leaving.guests.iter().map(|guest| guest.key);
+        let out: Vec<_> = std::iter::once(lost.key).chain(guests).collect();
+        let looked = || leaving.view.borrow_mut().snapshots += 1;
+        let last = self.last_copies(&out, looked).await;
+        match last_copies::refusal(&self.roster(), &[lost.name.as_str()], &last) {
+            Some((what, todo)) => Err(refused(what, todo)),
+            None => Ok(()),
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let named: Vec<_> = missing
-            .iter()
-            .map(|(author, chunks)| format!("{chunks} chunks of {author}"))
-            .collect();
-        let what = format!(
-            "on no other Box in reach are {}: only {} may have them",
-            named.join(" and "),
-            lost.name
-        );
-        let away = if away.is_empty() {
-            String::new()
-        } else {
-            format!(
-                "Out of reach now and perhaps in possession: {}. ",
-                away.join(", ")
-            )
-        };
-        let todo = format!(
-            "{away}Shutting {} out makes that final; if somebody else has it, say so at once with {FULL_WORDS}.",
-            lost.name
-        );
-        Err(refused(what, todo))
     }
 
     /// Sees everything onto those who remain.
@@ -303,8 +248,12 @@ impl<W: World> Service<W> {
     async fn drain(&self, member: &Member, leaving: &Leaving) -> Result<(), Fault> {
         let mut passed: BTreeMap<PeerKey, SnapshotNumber> = BTreeMap::new();
         loop {
-            let (there, away) = self.remaining(member.key, &leaving.guests);
+            let (there, away) = self.remaining(&[member.key]);
             if !away.is_empty() && !leaving.asked.forced {
+                let away: Vec<_> = away
+                    .iter()
+                    .map(|peer| name_of(&self.roster(), *peer))
+                    .collect();
                 let what = format!(
                     "{} cannot be asked whether everything {} has is there too",
                     away.join(", "),

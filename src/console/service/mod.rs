@@ -15,6 +15,7 @@ mod gate;
 mod guests;
 mod healing;
 mod job;
+pub mod last_copies;
 mod leaving;
 mod limits;
 mod listing;
