@@ -102,6 +102,8 @@ impl<W: World> Store<W> {
         let inner = self.inner();
         // Other programs write to the same disk.
         inner.refresh_free().await;
+        // There may be room again for what gave way.
+        inner.hold_back().await;
         let (limits, met) = (inner.shared.limits, &inner.met);
         let state = inner.shared.state.borrow();
         let largest = stride_of(RECORD_BYTES_MAX);

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::frames::{frame_in, head_in};
 use super::fullness::Met;
+use super::held_back::HeldBack;
 use super::lived::Life;
 use super::queue::{Answer, Shared, What, stride_of};
 use super::readers::Readers;
@@ -56,6 +57,8 @@ pub(super) struct Inner<W: World> {
     pub(super) met: Met,
     /// Who may still hold a place that a chunk had a moment ago.
     pub(super) readers: Readers,
+    /// Space that nobody else can take.
+    pub(super) held_back: HeldBack<W::Disk>,
     /// Segments whose files were removed, since all that was needed of them stands elsewhere.
     pub(super) compacted: RefCell<Compacted>,
     /// How long this keeper has run.
@@ -120,6 +123,7 @@ impl<W: World> Inner<W> {
             damage_found: RefCell::default(),
             met: Met::default(),
             readers: Readers::default(),
+            held_back: HeldBack::default(),
             compacted: RefCell::new(compacted),
             life: RefCell::new(life),
             releases_changed: Notify::new(),
@@ -194,6 +198,7 @@ impl<W: World> Inner<W> {
     pub(super) async fn refresh_free(&self) {
         // When it cannot be told, the last answer stands and the disk itself says no.
         if let Ok(bytes) = self.world.disk().free_bytes(STORE_DIR).await {
+            let bytes = bytes.saturating_add(self.held_back.bytes());
             self.shared.state.borrow_mut().free_bytes = bytes;
         }
     }

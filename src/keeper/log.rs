@@ -57,15 +57,28 @@ impl<W: World> Writer<W> {
     /// Writes until the store closes.
     pub(super) async fn run(mut self) {
         while self.inner.shared.wait_for_work().await {
+            self.make_way().await;
             match self.ready_segment().await {
                 Ok(segment) => self.commit(segment).await,
+                // There was no room for a segment's first block, or the last one's footer.
+                Err(StoreError::DiskFull) if self.inner.make_way_blindly().await => {}
                 Err(error) => self.refuse_all(&error),
             }
             self.inner.refresh_free().await;
+            self.inner.hold_back().await;
             self.inner.shared.end_commit();
         }
         self.inner.save_trust(1).await;
         self.inner.shared.end_writing();
+    }
+
+    /// What waits, a footer and a new segment find room, if need be where space was held back for them.
+    async fn make_way(&self) {
+        let queued = self.inner.shared.queued_for_sure();
+        let footer = footer_room(self.segment.as_ref().map_or(0, |open| open.entries.len() + 1));
+        self.inner
+            .make_way(queued + footer + 2 * BLOCK_BYTES as u64)
+            .await;
     }
 
     /// A segment that the first waiting frame fits in.
@@ -276,11 +289,13 @@ impl<W: World> Writer<W> {
         let shared = &self.inner.shared;
         let data = taken.iter().filter(|(job, _)| job.need == Need::Data);
         let refused: BTreeSet<ChunkId> = data.map(|(job, _)| job.id).collect();
+        // Without the data it is less; without any it finds room only where some was held back.
+        let has_given_way = refused.is_empty() && self.inner.make_way_blindly().await;
         let mut again = Vec::new();
         for (job, _) in taken {
             // A claim of what is refused is refused with it.
             let stays = job.need != Need::Data && !refused.contains(&job.id);
-            if stays && !refused.is_empty() {
+            if stays && (has_given_way || !refused.is_empty()) {
                 again.push(job);
             } else {
                 shared.fail(job, StoreError::DiskFull);

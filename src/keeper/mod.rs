@@ -22,6 +22,7 @@ mod fullness;
 mod further;
 mod groups;
 mod heads;
+mod held_back;
 mod holding;
 mod letting_go;
 mod lived;

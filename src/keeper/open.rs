@@ -239,7 +239,7 @@ impl<W: World> Store<W> {
             let now = world.clock().wall();
             inner.trust.borrow_mut().begin_at(number, offset, now);
         }
-        inner.refresh_free().await;
+        inner.begin_holding_back().await;
         inner.save_trust(1).await;
         inner.looked_at_start(report.mark());
         {

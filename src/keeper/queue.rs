@@ -317,6 +317,13 @@ impl Shared {
         }
     }
 
+    /// Bytes of what waits and is no data.
+    pub(super) fn queued_for_sure(&self) -> u64 {
+        let state = self.state.borrow();
+        let sure = state.queue.iter().filter(|job| job.need != Need::Data);
+        sure.map(Job::stride).sum()
+    }
+
     /// Waits until there is something to write; false when the store closes and all is written.
     pub(super) async fn wait_for_work(&self) -> bool {
         loop {

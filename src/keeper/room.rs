@@ -38,7 +38,7 @@ pub(super) struct Taken {
     pub(super) disk_bytes: u64,
     /// Bytes that wait to be written.
     pub(super) queued_bytes: u64,
-    /// What the file system has left.
+    /// What the file system has left, and what is held back on it.
     pub(super) free_bytes: u64,
 }
 
@@ -47,6 +47,13 @@ pub(super) fn held_back_bytes(capacity_bytes: Option<u64>) -> u64 {
     capacity_bytes.map_or(STORE_HELD_BACK_BYTES, |capacity| {
         STORE_HELD_BACK_BYTES.min(capacity / HELD_BACK_ONE_IN)
     })
+}
+
+/// What is held back on the disk while segments take so much: all segments and it stay within the capacity.
+pub(super) fn held_back_now(limits: &Limits, disk_bytes: u64) -> u64 {
+    let given = limits.capacity_bytes.unwrap_or(u64::MAX);
+    let bytes = limits.held_back_bytes.min(given.saturating_sub(disk_bytes));
+    bytes - bytes % BLOCK_BYTES as u64
 }
 
 impl Limits {

@@ -31,7 +31,7 @@ pub(super) struct State {
     pub(super) coming_bytes: [u64; MEMBERS_MAX],
     /// Bytes of all segments.
     pub(super) disk_bytes: u64,
-    /// What the file system had left when it was last asked.
+    /// What the file system had left when it was last asked, and what is held back on it.
     pub(super) free_bytes: u64,
     pub(super) segments: u32,
     pub(super) commits: u64,

@@ -78,7 +78,7 @@ pub const COMMIT_WAIT_DISK_MS: u64 = 30;
 pub const STORE_BUFFERS: usize = 4;
 /// The size of each of them.
 pub const STORE_BUFFER_BYTES: usize = 1 << 20;
-/// Space the store holds back for manifests, pages, roster and claims when data is refused.
+/// Space the store holds back for manifests, pages, roster and claims when data is refused: taken from the file system in advance.
 pub const STORE_HELD_BACK_BYTES: u64 = 64 << 20;
 /// One place in this many of the chunk table is held back for pages, nodes and manifests when data is refused.
 pub const TABLE_HELD_BACK_ONE_IN: usize = 64;

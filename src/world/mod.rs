@@ -136,6 +136,11 @@ pub trait DiskFile: Clone + 'static {
     async fn is_named(&self) -> io::Result<bool>;
     /// Cuts or extends the file to a length in bytes.
     async fn set_len(&self, bytes: u64) -> io::Result<()>;
+    /// Extends the file to a length in bytes and takes the space for all of it from the file system now. [`io::ErrorKind::Unsupported`]
+    /// where that is not given in advance.
+    async fn allocate(&self, _bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Ways to other Boxes: ordered streams of bytes that may end at any moment.

@@ -231,4 +231,10 @@ impl DiskFile for UringFile {
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
         Ok(rustix::fs::ftruncate(descriptor(&self.shared.file), bytes)?)
     }
+
+    async fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let shared = Rc::clone(&self.shared);
+        // What the system's library does where a file system cannot is to write zeros: the ring asks the file system alone.
+        to_its_end(async move { shared.file.fallocate(0, bytes, 0).await }).await
+    }
 }

@@ -386,6 +386,19 @@ impl DiskFile for SimFile {
         Ok(self.boot.machine.platter.borrow().is_named(self.inode))
     }
 
+    async fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let takes = Cost::Name.time(&self.boot.machine);
+        let done = self.deed(takes, move |machine, platter, _, inode| {
+            let more = platter.more_bytes(inode, bytes);
+            let used = platter.used_bytes();
+            machine.faults.borrow_mut().check_write(used, more)?;
+            machine.event("allocate", &[inode, bytes], &[]);
+            platter.allocate(inode, bytes);
+            Ok(())
+        });
+        done.await.unwrap_or_else(|| Err(no_power()))
+    }
+
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
         let takes = Cost::Name.time(&self.boot.machine);
         let done = self.deed(takes, move |machine, platter, _, inode| {

@@ -2,6 +2,7 @@
 //!
 //! A new kind of damage gets a field here, a method that breaks it, and one question the disk asks.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Faults {
     capacity_bytes: u64,
     syncs_to_fail: u32,
     writes_until_full: Option<u32>,
+    /// What was used when another program took all that was left.
+    full_at: Cell<Option<u64>>,
     unreadable: Vec<(String, Range<u64>)>,
     reads_to_fail: u32,
     is_gone: bool,
@@ -45,6 +48,7 @@ impl Default for Faults {
             capacity_bytes: CAPACITY_BYTES_DEFAULT,
             syncs_to_fail: 0,
             writes_until_full: None,
+            full_at: Cell::default(),
             unreadable: Vec::new(),
             reads_to_fail: 0,
             is_gone: false,
@@ -169,7 +173,10 @@ impl Faults {
 
     pub(crate) fn free_bytes(&self, used_bytes: u64) -> u64 {
         if self.writes_until_full == Some(0) {
-            return 0;
+            // What this keeper itself gives back it may take again.
+            let full_at = self.full_at.get().unwrap_or(used_bytes);
+            self.full_at.set(Some(full_at));
+            return full_at.saturating_sub(used_bytes);
         }
         self.capacity_bytes.saturating_sub(used_bytes)
     }
@@ -185,9 +192,8 @@ impl Faults {
     pub(crate) fn check_write(&mut self, used_bytes: u64, more_bytes: u64) -> io::Result<()> {
         self.check_writable()?;
         match &mut self.writes_until_full {
-            Some(0) => return Err(io::Error::from_raw_os_error(ENOSPC)),
+            Some(0) | None => {}
             Some(left) => *left -= 1,
-            None => {}
         }
         self.check_space(used_bytes, more_bytes)
     }

@@ -31,11 +31,14 @@ pub(crate) type Inode = u64;
 struct Bytes {
     len: u64,
     blocks: BTreeMap<u64, Rc<[u8]>>,
+    /// Space that is taken from its beginning on, written or not.
+    taken: u64,
 }
 
 enum Pending {
     Block(u64, Rc<[u8]>),
     Len(u64),
+    Taken(u64),
 }
 
 #[derive(Default)]
@@ -147,6 +150,17 @@ impl Platter {
 
     pub(crate) fn set_len(&mut self, inode: Inode, bytes: u64) {
         self.change(inode, Pending::Len(bytes));
+    }
+
+    /// Takes space for a file up to a length, which it then has.
+    pub(crate) fn allocate(&mut self, inode: Inode, bytes: u64) {
+        self.change(inode, Pending::Taken(bytes));
+    }
+
+    /// Bytes that this would take from the free space.
+    pub(crate) fn more_bytes(&self, inode: Inode, bytes: u64) -> u64 {
+        let used = self.files.get(&inode).map_or(0, |file| file.now.used());
+        bytes.saturating_sub(used)
     }
 
     /// Makes the changes of a file up to a mark durable.
@@ -293,7 +307,7 @@ impl Platter {
         self.names
             .values()
             .filter_map(|inode| self.files.get(inode))
-            .map(|file| file.now.blocks.len() as u64 * BLOCK)
+            .map(|file| file.now.used())
             .sum()
     }
 
@@ -335,6 +349,7 @@ impl Platter {
             let again = match &change {
                 Pending::Block(index, block) => Pending::Block(*index, Rc::clone(block)),
                 Pending::Len(bytes) => Pending::Len(*bytes),
+                Pending::Taken(bytes) => Pending::Taken(*bytes),
             };
             file.now.apply(again);
             file.changed = self.changes;
@@ -360,7 +375,16 @@ impl Bytes {
         match change {
             Pending::Block(index, block) => self.put(index, block),
             Pending::Len(bytes) => self.set_len(bytes),
+            Pending::Taken(bytes) => {
+                self.len = self.len.max(bytes);
+                self.taken = self.taken.max(bytes);
+            }
         }
+    }
+
+    /// Space it takes. Nobody writes into a file whose space was taken in advance.
+    fn used(&self) -> u64 {
+        (self.blocks.len() as u64 * BLOCK).max(self.taken)
     }
 
     fn put(&mut self, index: u64, block: Rc<[u8]>) {
@@ -369,6 +393,7 @@ impl Bytes {
     }
 
     fn set_len(&mut self, bytes: u64) {
+        self.taken = self.taken.min(bytes);
         if bytes < self.len {
             self.blocks.split_off(&bytes.div_ceil(BLOCK));
             let inside = usize::try_from(bytes % BLOCK).unwrap_or(0);

@@ -103,6 +103,33 @@ pub async fn a_file_can_be_cut_and_extended(world: impl World) -> io::Result<()>
     Ok(())
 }
 
+/// Space that is taken in advance is a file's length, and is given back when it is cut.
+///
+/// # Errors
+/// The disk's.
+pub async fn space_may_be_taken_in_advance_and_given_back(world: impl World) -> io::Result<()> {
+    let disk = world.disk();
+    disk.make_dir("store").await?;
+    let file = disk.open("store/held", true).await?;
+    match file.allocate(64 * BLOCK).await {
+        // Some file systems give no space in advance, and say so.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
+        done => done?,
+    }
+    assert_eq!(file.len().await?, 64 * BLOCK);
+    assert_eq!(block(disk, &file, 63 * BLOCK).await?, vec![0; BLOCK_BYTES]);
+    file.allocate(8 * BLOCK).await?;
+    assert_eq!(file.len().await?, 64 * BLOCK, "it never shortens");
+    file.set_len(2 * BLOCK).await?;
+    assert_eq!(file.len().await?, 2 * BLOCK);
+    file.allocate(4 * BLOCK).await?;
+    file.sync_data().await?;
+    drop(file);
+    let file = disk.open("store/held", false).await?;
+    assert_eq!(file.len().await?, 4 * BLOCK);
+    Ok(())
+}
+
 /// Opening tells apart what is there from what is not.
 ///
 /// # Errors

@@ -11,10 +11,11 @@ use reserve::format::keys::{DataKeys, ReserveSecret};
 use reserve::format::message::Refusal;
 use reserve::format::record::{id_of, seal};
 use reserve::keeper::{Store, StoreConfig};
+use reserve::terms::limits::STORE_HELD_BACK_BYTES;
 use reserve::terms::{
     ChunkId, Codec, KeyEpoch, Kind, PeerKey, ReserveId, SnapshotNumber, Stamp, Suite,
 };
-use reserve::world::{Entropy, World};
+use reserve::world::{Disk, DiskFile, Entropy, World};
 use sim::{Faults, SimBox, SimWorld, run};
 
 const ANNA: PeerKey = PeerKey([1; 32]);
@@ -145,10 +146,55 @@ fn a_disk_that_runs_full_at_any_write_refuses_what_did_not_fit_and_goes_on_when_
         .value
         .map_err(|error| format!("full after {writes} writes: {error}"))?;
         refused_least = refused_least.min(refused);
-        assert!(writes > 0 || refused == 12, "nothing fits on a full disk");
+        // What was taken in before the disk was found full may find a block that was freed for the index.
+        let all_or_nearly = (8..=9).contains(&refused);
+        assert!(
+            writes > 0 || all_or_nearly,
+            "{refused} refused on a full disk"
+        );
     }
     assert_eq!(refused_least, 0, "the last one had room for all");
     Ok(())
+}
+
+#[test]
+fn what_describes_data_finds_room_on_a_disk_that_another_program_filled() -> Answer<()> {
+    let story = async |world: SimWorld| {
+        let home = world.box_named("keeper");
+        let (store, _) = Store::open(home.clone(), CONFIG).await?;
+        let (mut kept, _) = put_all(&home, &store, &[draw(&home, 300_000)]).await;
+        let held_back = home.disk().open("store/held-back", false).await?;
+        let wanted = held_back.len().await?;
+        assert_eq!(wanted, STORE_HELD_BACK_BYTES);
+        home.faults(|faults| faults.fill_up_after(0));
+        for round in 1..=2 {
+            let data = [draw(&home, 300_000)];
+            let (none, refused) = put_all(&home, &store, &data).await;
+            assert_eq!((none.len(), refused[0].1), (0, Refusal::DiskFull));
+            let pages: Vec<_> = (0..20).map(|_| page(&home, 90_000)).collect();
+            let (pages, refused) = put_all(&home, &store, &pages).await;
+            assert_eq!(refused.len(), 0, "round {round}");
+            assert_eq!(store.have(BELA, &[kept[0].0]).await?, [true]);
+            store.put_head(&head(round)).await?;
+            kept.extend(pages);
+        }
+        assert!(held_back.len().await? < wanted, "it gave way");
+        home.torn_power_cut();
+        let home = home.restart();
+        let (store, report) = Store::open(home.clone(), CONFIG).await?;
+        assert_eq!((report.damaged, report.heads), (Vec::new(), 2));
+        let (pages, refused) = put_all(&home, &store, &[page(&home, 90_000)]).await;
+        assert_eq!((pages.len(), refused.len()), (1, 0), "after a start too");
+        assert_kept(&store, &kept).await?;
+
+        // Somebody makes room: what gave way is held back again before any data.
+        home.faults(Faults::clear);
+        store.fullness().await;
+        let held_back = home.disk().open("store/held-back", false).await?;
+        assert_eq!(held_back.len().await?, wanted);
+        Answer::Ok(())
+    };
+    run(1, story).value
 }
 
 /// Likewise, and the power goes before anybody can make room.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -291,6 +292,10 @@ impl<'a> Reserve<'a> {
     pub fn stored_bytes(&self) -> u64 {
         rustix::fs::sync();
         let other = &self.boxes[self.boxes.len() - 1];
-        disk_bytes(&other.dir().join("store"))
+        let store = other.dir().join("store");
+        // Space that is only held back holds nothing.
+        let held_back = fs::metadata(store.join("held-back"));
+        let held_back = held_back.map_or(0, |meta| meta.blocks() * 512);
+        disk_bytes(&store).saturating_sub(held_back)
     }
 }
