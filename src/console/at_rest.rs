@@ -11,6 +11,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::fault::Fault;
+use super::store_place;
+use crate::keeper::STORE_DIR;
 use crate::roster::LoadedBox;
 use crate::terms::Stamp;
 use crate::terms::limits::STORE_BUFFER_BYTES;
@@ -20,12 +22,26 @@ use crate::world::{Buffer, Disk, DiskFile};
 #[derive(Debug, Clone)]
 pub struct AtRest {
     root: PathBuf,
+    /// Where the store lies, if not there.
+    store: Option<PathBuf>,
 }
 
 impl AtRest {
     /// Of this state directory.
     pub fn new(dir: &Path) -> Self {
-        Self { root: dir.into() }
+        Self {
+            root: dir.into(),
+            store: store_place::elsewhere(dir),
+        }
+    }
+
+    /// Where a relative path is.
+    fn place(&self, path: &str) -> PathBuf {
+        let below = Path::new(path).strip_prefix(STORE_DIR);
+        match (&self.store, below) {
+            (Some(store), Ok(below)) => store.join(below),
+            (Some(_), Err(_)) | (None, _) => self.root.join(path),
+        }
     }
 
     /// What the Box knows of itself and its reserve.
@@ -147,7 +163,7 @@ impl Disk for AtRest {
     }
 
     async fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let entries = match std::fs::read_dir(self.root.join(dir)) {
+        let entries = match std::fs::read_dir(self.place(dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
@@ -167,11 +183,11 @@ impl Disk for AtRest {
         if create_new {
             return only_reads();
         }
-        Ok(ReadFile(Rc::new(File::open(self.root.join(path))?)))
+        Ok(ReadFile(Rc::new(File::open(self.place(path))?)))
     }
 
     async fn read_small(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        match std::fs::read(self.root.join(path)) {
+        match std::fs::read(self.place(path)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -194,8 +210,8 @@ impl Disk for AtRest {
         only_reads()
     }
 
-    async fn free_bytes(&self, _: &str) -> io::Result<u64> {
-        let space = rustix::fs::statvfs(&self.root)?;
+    async fn free_bytes(&self, dir: &str) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(self.place(dir))?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 

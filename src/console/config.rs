@@ -159,6 +159,15 @@ fn local(config: &Config) -> Vec<View> {
             config.advertise.is_empty(),
         ),
         view(
+            "store.path",
+            store
+                .path
+                .clone()
+                .unwrap_or_else(|| "in the state directory".to_owned()),
+            "",
+            store.path.is_none(),
+        ),
+        view(
             "store.capacity_bytes",
             number(store.capacity_bytes, "what the file system has"),
             if store.capacity_bytes.is_some() {

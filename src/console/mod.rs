@@ -42,6 +42,7 @@ mod screen;
 mod setup;
 mod source;
 mod store;
+mod store_place;
 mod text;
 mod when;
 

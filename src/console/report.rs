@@ -96,6 +96,7 @@ fn configuration(dir: &Path) -> Option<Value> {
         "advertise": config.advertise.len(),
         "data_sets": config.data.len(),
         "capacity_bytes": config.store.capacity_bytes,
+        "store_has_its_own_place": config.store.path.is_some(),
         "table_chunks": config.store.table_chunks,
     }))
 }

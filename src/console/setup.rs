@@ -12,7 +12,7 @@ use super::entry::{Entry, is_box, missing};
 use super::fault::{Exit, Fault};
 use super::joining::{self, Asking};
 use super::service::{self, has_fast_aes, peer_view, say_what_is_kept, snapshot_view};
-use super::{events, protectable, text};
+use super::{events, protectable, store_place, text};
 use crate::format::ticket::Ticket;
 use crate::keeper;
 use crate::roster::{self, Config, DataSet, Founded, Founding, RosterError};
@@ -39,7 +39,7 @@ pub(super) fn in_world<T>(
         )
     };
     uring::run(async {
-        let world = Uring::new(dir).map_err(|error| cannot(&error))?;
+        let world = store_place::world(dir).map_err(|error| cannot(&error))?;
         work(world).await
     })
     .map_err(|error| cannot(&error))?
@@ -365,7 +365,7 @@ pub fn snapshots_at_rest(dir: &Path) -> Result<(Vec<SnapshotView>, usize), Fault
     let found = at_rest.now(keeper::heads_at_rest(&at_rest));
     let (heads, unread) = found.map_err(|error| {
         Fault::new(
-            format!("{}: {error}", dir.join("store").display()),
+            format!("{}: {error}", store_place::of(dir).display()),
             "Nothing was changed.",
             "Look at `reserve doctor`.",
         )

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::fault::{Exit, Fault};
 use super::setup::in_world;
+use super::store_place;
 use super::text;
 use crate::keeper::{self, Presence};
 use crate::world::World;
@@ -32,7 +33,7 @@ pub(super) fn begin_anew(dir: &Path) -> Result<Exit, Fault> {
             Ok(Exit::Done)
         }
         Presence::Other => Err(Fault::new(
-            format!("another store is in {}", dir.join("store").display()),
+            format!("another store is in {}", store_place::of(dir).display()),
             "Nothing was changed.",
             "If the disk is to be used here, move what is on it away, then repeat the command.",
         )),

@@ -68,7 +68,9 @@ impl<W: World> Inner<W> {
                 self.held_back.bytes.set(bytes);
                 *self.held_back.file.borrow_mut() = Some(file);
             }
-            Err(error) => tracing::warn!(%error, "space for the index cannot be held back on this disk"),
+            Err(error) => {
+                tracing::warn!(%error, "space for the index cannot be held back on this disk")
+            }
         }
         self.refresh_free().await;
         self.hold_back().await;
@@ -80,7 +82,10 @@ impl<W: World> Inner<W> {
         let (wanted, free) = {
             let state = self.shared.state.borrow();
             let wanted = held_back_now(&self.shared.limits, state.disk_bytes);
-            (wanted, state.free_bytes.saturating_sub(self.held_back.bytes()))
+            (
+                wanted,
+                state.free_bytes.saturating_sub(self.held_back.bytes()),
+            )
         };
         let missing = wanted.saturating_sub(self.held_back.bytes());
         // A block more than it takes, since file systems take some for themselves.
@@ -116,7 +121,8 @@ impl<W: World> Inner<W> {
             return false;
         }
         let half = held / 2 / BLOCK * BLOCK;
-        self.resize_held_back(if half < 64 * BLOCK { 0 } else { half }).await;
+        self.resize_held_back(if half < 64 * BLOCK { 0 } else { half })
+            .await;
         self.held_back.bytes() < held
     }
 
@@ -136,7 +142,9 @@ impl<W: World> Inner<W> {
         match done {
             Ok(()) => self.held_back.bytes.set(bytes),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                tracing::info!("this file system gives no space in advance: what is held back for the index is only counted");
+                tracing::info!(
+                    "this file system gives no space in advance: what is held back for the index is only counted"
+                );
                 *self.held_back.file.borrow_mut() = None;
                 let _ = self.world.disk().remove(&path()).await;
             }

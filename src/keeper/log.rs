@@ -75,7 +75,11 @@ impl<W: World> Writer<W> {
     /// What waits, a footer and a new segment find room, if need be where space was held back for them.
     async fn make_way(&self) {
         let queued = self.inner.shared.queued_for_sure();
-        let footer = footer_room(self.segment.as_ref().map_or(0, |open| open.entries.len() + 1));
+        let footer = footer_room(
+            self.segment
+                .as_ref()
+                .map_or(0, |open| open.entries.len() + 1),
+        );
         self.inner
             .make_way(queued + footer + 2 * BLOCK_BYTES as u64)
             .await;

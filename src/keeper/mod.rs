@@ -96,3 +96,4 @@ pub use rest::Rest;
 pub use serve::{Host, Server};
 pub use store::{Space, Store, StoreConfig, StoreFigures};
 pub use verify::{Pace, SweepProgress, SweepReport, Which};
+pub use writing::STORE_DIR;

@@ -17,7 +17,7 @@ use crate::world::{Disk, DiskFile, World};
 const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
 /// Where segments are, below the Box's state directory.
-pub(super) const STORE_DIR: &str = "store";
+pub const STORE_DIR: &str = "store";
 
 /// A segment's file.
 pub(super) fn path_of(number: u32) -> String {

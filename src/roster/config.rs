@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use serde::Deserialize;
 use smol_str::SmolStr;
@@ -65,8 +66,10 @@ pub struct DataSet {
 }
 
 /// What a Box keeps for others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Store {
+    /// Where it lies: absolute; without it, in the state directory.
+    pub path: Option<String>,
     /// The most it may use, in bytes; without it, what the file system has.
     pub capacity_bytes: Option<u64>,
     /// Bytes of chunks that one author may have kept here; without it, as much as fits.
@@ -106,6 +109,7 @@ pub(super) struct RawDataSet {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStore {
+    path: Option<Spanned<String>>,
     capacity_bytes: Option<Spanned<u64>>,
     quota_bytes_per_author: Option<Spanned<u64>>,
     table_chunks: Option<Spanned<u64>>,
@@ -166,6 +170,9 @@ impl Config {
                 return Err(fail(number.span().start, what));
             }
         }
+        if let Some(path) = &raw.store.path {
+            check_path(path.get_ref()).map_err(|what| fail(path.span().start, what))?;
+        }
         if let Some(keep) = &raw.store.keep
             && !keep.get_ref()
         {
@@ -187,6 +194,7 @@ impl Config {
             advertise: raw.advertise.map(Spanned::into_inner).unwrap_or_default(),
             data: Vec::new(),
             store: Store {
+                path: raw.store.path.map(Spanned::into_inner),
                 capacity_bytes: raw.store.capacity_bytes.map(Spanned::into_inner),
                 quota_bytes_per_author: raw.store.quota_bytes_per_author.map(Spanned::into_inner),
                 table_chunks: raw.store.table_chunks.map(Spanned::into_inner),
@@ -223,6 +231,9 @@ impl Config {
         line(format_args!("listen = [{}]\n", list(&self.listen)));
         line(format_args!("advertise = [{}]\n", list(&self.advertise)));
         line(format_args!("\n[store]\n"));
+        if let Some(path) = &self.store.path {
+            line(format_args!("path = {}\n", quoted(path)));
+        }
         if let Some(bytes) = self.store.capacity_bytes {
             line(format_args!("capacity_bytes = {bytes}\n"));
         }
@@ -252,6 +263,15 @@ impl Config {
                 "\"{}\" is protected under the name \"{}\" already",
                 set.path.escape_debug(),
                 other.name
+            ));
+        }
+        let lies_within = |path: &str, dir: &str| Path::new(path).starts_with(dir);
+        if let Some(store) = &self.store.path
+            && (lies_within(store, &set.path) || lies_within(&set.path, store))
+        {
+            return Err(format!(
+                "\"{}\" and what this Box keeps for others (path of [store]) lie within each other: that would go round in circles",
+                set.path.escape_debug()
             ));
         }
         if self.data.len() >= DATA_SETS_MAX {
@@ -353,6 +373,7 @@ mod tests {
         let mut config = Config::new("home");
         config.advertise = vec![([192, 0, 2, 1], 9).into()];
         config.store.capacity_bytes = Some(5);
+        config.store.path = Some("/mnt/my \"disk\"".into());
         config.snapshots.every_minutes = 0;
         let set = DataSet::from_bytes("photos", b"/srv/my \"best\" \\ photos\n'''").expect("legal");
         config.push(set).expect("room");
@@ -369,6 +390,12 @@ mod tests {
                 "name = \"a\"\n[store]\ncapacity_bytes = 0\n",
                 3,
                 "capacity_bytes",
+            ),
+            ("name = \"a\"\n[store]\npath = \"disk\"\n", 3, "absolute"),
+            (
+                "name = \"a\"\n[store]\npath = \"/mnt/disk/store\"\n[[data]]\nname = \"x\"\npath = \"/mnt/disk\"\n",
+                5,
+                "circles",
             ),
             ("name = \"a\"\n[store]\nkeep = true\nsize = 1\n", 4, "size"),
             ("name = \"a\"\n[store]\nkeep = false\n", 3, "keep = false"),

@@ -8,6 +8,7 @@ use super::Line;
 use crate::console::at_rest::AtRest;
 use crate::console::client::{Client, NoService};
 use crate::console::control::{Reply, StatusView, Want};
+use crate::console::store_place;
 use crate::console::text::bytes;
 use crate::console::{fault::Fault, setup};
 use crate::roster::LoadedBox;
@@ -147,19 +148,40 @@ fn store(dir: &Path) -> Line {
     let at_rest = AtRest::new(dir);
     match at_rest.now(crate::keeper::presence(&at_rest)) {
         Ok(found) => match found.in_words() {
-            None => Line::ok(code, "it is where it should be"),
+            None => Line::ok(code, where_it_is(dir)),
             Some(why) => Line::failure(
                 code,
-                format!("{} is not this Box's: {why}", dir.join("store").display()),
+                format!(
+                    "{} is not this Box's: {why}",
+                    store_place::of(dir).display()
+                ),
                 "Connect and mount its disk; the keeper then goes on by itself. If it was replaced or is gone for good: `reserve store new`.",
             ),
         },
         Err(error) => Line::warning(
             code,
-            format!("{}: {error}", dir.join("store").display()),
+            format!("{}: {error}", store_place::of(dir).display()),
             "Run this as the user the keeper runs as.",
         ),
     }
+}
+
+/// With its disk, where that may be another one than the state directory's.
+fn where_it_is(dir: &Path) -> String {
+    let whole = "it is where it should be".to_owned();
+    let Some(place) = store_place::elsewhere(dir) else {
+        return whole;
+    };
+    let Ok(space) = rustix::fs::statvfs(&place) else {
+        return format!("{} will be made by the keeper", place.display());
+    };
+    let free = bytes(space.f_bavail.saturating_mul(space.f_frsize));
+    let spins = match rotational(&place) {
+        Some(true) => "a disk that spins",
+        Some(false) => "a disk that does not spin",
+        None => "an unknown disk",
+    };
+    format!("{whole}: {} on {spins}, {free} free", place.display())
 }
 
 fn data_set(name: &str, path: &Path) -> Line {

@@ -13,6 +13,7 @@ use super::opening::failed;
 use crate::author::Sizes;
 use crate::console::cli::Keeper;
 use crate::console::fault::{Exit, Fault};
+use crate::console::store_place;
 use crate::world::uring::{self, Uring};
 use crate::world::{Clock, World};
 
@@ -138,7 +139,8 @@ pub fn lock(dir: &Path) -> Result<File, Fault> {
 
 async fn keep(dir: &Path, args: Keeper) -> Result<End, Fault> {
     let mut ends = Ends::listen().map_err(|error| failed("signals cannot be heard", &error))?;
-    let world = Uring::new(dir).map_err(|error| failed("the service cannot start", &error))?;
+    let world = store_place::world(dir);
+    let world = world.map_err(|error| failed("the service cannot start", &error))?;
     let opening = super::opening::open(&world, args.listen, Sizes::default()).await?;
     let name = opening.service.name();
     let at = opening.at();

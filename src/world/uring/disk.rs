@@ -26,6 +26,8 @@ pub struct UringDisk {
 
 struct Inner {
     root: Option<PathBuf>,
+    /// A directory of it that lies elsewhere: its name, and where. Commits go there, so it is the one that is asked whether it spins.
+    elsewhere: Option<(String, PathBuf)>,
     rotational: bool,
     /// Whether to ask for direct I/O; the tests also go without.
     direct: bool,
@@ -37,19 +39,27 @@ struct Inner {
 }
 
 impl UringDisk {
-    pub(super) fn new(root: &Path) -> Self {
-        Self::with(Some(root), true, true)
+    pub(super) fn new(root: &Path, elsewhere: Option<(&str, PathBuf)>) -> Self {
+        Self::with(Some(root), elsewhere, true, true)
     }
 
     pub(super) fn none() -> Self {
-        Self::with(None, false, false)
+        Self::with(None, None, false, false)
     }
 
-    fn with(root: Option<&Path>, direct: bool, register: bool) -> Self {
+    fn with(
+        root: Option<&Path>,
+        elsewhere: Option<(&str, PathBuf)>,
+        direct: bool,
+        register: bool,
+    ) -> Self {
+        let elsewhere = elsewhere.map(|(name, place)| (name.to_owned(), place));
+        let commits_to = elsewhere.as_ref().map(|(_, place)| place.as_path());
         let disk = Self {
             inner: Rc::new(Inner {
                 root: root.map(Path::to_path_buf),
-                rotational: root.is_some_and(spins),
+                rotational: commits_to.or(root).is_some_and(spins),
+                elsewhere,
                 direct,
                 register,
                 pool: OnceCell::new(),
@@ -88,10 +98,10 @@ impl UringDisk {
             .components()
             .all(|part| matches!(part, Component::Normal(_)))
         {
-            Ok(if path.is_empty() {
-                root.clone()
-            } else {
-                root.join(path)
+            Ok(match self.elsewhere(path) {
+                Some((place, below)) => place.join(below),
+                None if path.is_empty() => root.clone(),
+                None => root.join(path),
             })
         } else {
             Err(io::Error::new(
@@ -99,6 +109,13 @@ impl UringDisk {
                 format!("{path:?} is not a path inside the state directory"),
             ))
         }
+    }
+
+    /// The directory that lies elsewhere, if a path is of it, and where in it.
+    fn elsewhere<'a>(&'a self, path: &'a str) -> Option<(&'a Path, &'a Path)> {
+        let (name, place) = self.inner.elsewhere.as_ref()?;
+        let below = Path::new(path).strip_prefix(name).ok()?;
+        Some((place, below))
     }
 
     /// Makes the names in a directory durable.
@@ -146,16 +163,24 @@ impl Disk for UringDisk {
 
     async fn make_dir(&self, dir: &str) -> io::Result<()> {
         let (disk, path) = (self.clone(), self.locate(dir)?);
+        let elsewhere = self.elsewhere(dir).map(|(place, _)| place.to_owned());
         to_its_end(async move {
             // From the top down, each name durable before the next is made below it. Parents of the state directory that
             // are there already are not ours to sync.
-            let ours = disk.inner.root.clone().unwrap_or_default();
+            let ours = elsewhere.clone().or_else(|| disk.inner.root.clone());
+            let ours = ours.unwrap_or_default();
             let mut above: Vec<&Path> = path
                 .ancestors()
                 .filter(|part| !part.as_os_str().is_empty())
                 .collect();
             above.reverse();
             for part in above {
+                // Where something lies elsewhere a disk is expected: nothing is made in its place.
+                let is_on_the_way = part != ours && ours.starts_with(part);
+                if elsewhere.is_some() && is_on_the_way && !part.is_dir() {
+                    let why = format!("{} is not there; is its disk mounted?", part.display());
+                    return Err(io::Error::new(io::ErrorKind::NotFound, why));
+                }
                 let made = match std::fs::DirBuilder::new().mode(0o700).create(part) {
                     Ok(()) => true,
                     Err(_) if part.is_dir() => false,
@@ -368,7 +393,7 @@ mod tests {
                 for register in [true, false] {
                     in_ring(async {
                         let dir = tempfile::tempdir_in(&place).expect("a directory");
-                        round_trip(UringDisk::with(Some(dir.path()), direct, register)).await;
+                        round_trip(UringDisk::with(Some(dir.path()), None, direct, register)).await;
                     });
                 }
             }
@@ -379,7 +404,7 @@ mod tests {
     fn a_write_that_nobody_waits_for_is_still_made() {
         in_ring(async {
             let dir = tempfile::tempdir().expect("a directory");
-            let disk = UringDisk::new(dir.path());
+            let disk = UringDisk::new(dir.path(), None);
             let file = disk.open("a", true).await.expect("creates");
             let mut buffer = disk.buffer().await;
             buffer.fill(7);
@@ -407,7 +432,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut began = false;
         in_ring(async {
-            let disk = UringDisk::new(dir.path());
+            let disk = UringDisk::new(dir.path(), None);
             let file = disk.open("a", true).await.expect("creates");
             let mut buffer = disk.buffer().await;
             buffer.fill(9);
@@ -427,7 +452,7 @@ mod tests {
     fn names_are_listed_moved_and_removed_and_never_lead_outside() {
         in_ring(async {
             let dir = tempfile::tempdir().expect("a directory");
-            let disk = UringDisk::new(&dir.path().join("not/there/yet"));
+            let disk = UringDisk::new(&dir.path().join("not/there/yet"), None);
             assert_eq!(
                 disk.list("store").await.expect("none"),
                 Vec::<String>::new()

@@ -10,7 +10,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 mod alarm;
@@ -76,7 +76,15 @@ impl Uring {
     /// # Errors
     /// When the helper thread cannot be started.
     pub fn new(state_dir: &Path) -> io::Result<Self> {
-        Self::with(UringDisk::new(state_dir))
+        Self::new_with(state_dir, None)
+    }
+
+    /// The same, where one directory of it lies elsewhere: its name, and where it is.
+    ///
+    /// # Errors
+    /// When the helper thread cannot be started.
+    pub fn new_with(state_dir: &Path, elsewhere: Option<(&str, PathBuf)>) -> io::Result<Self> {
+        Self::with(UringDisk::new(state_dir, elsewhere))
     }
 
     /// The world of a process that has no state directory, only people's files: every call of its `Disk` is refused.

@@ -85,7 +85,7 @@ mod tests {
     fn a_small_file_is_replaced_whole_with_the_right_mode() {
         in_ring(async {
             let dir = tempfile::tempdir().expect("a directory");
-            let disk = UringDisk::new(dir.path());
+            let disk = UringDisk::new(dir.path(), None);
             assert_eq!(disk.read_small("key").await.expect("asks"), None);
             let syncs = disk.syncs();
             disk.replace_small("key", b"first", true)
@@ -125,7 +125,7 @@ mod tests {
     fn a_replacement_that_fails_leaves_the_old_bytes() {
         in_ring(async {
             let dir = tempfile::tempdir().expect("a directory");
-            let disk = UringDisk::new(dir.path());
+            let disk = UringDisk::new(dir.path(), None);
             disk.replace_small("roster", b"old", false)
                 .await
                 .expect("writes");
@@ -145,7 +145,7 @@ mod tests {
     fn two_replacements_at_once_leave_the_later_one() {
         in_ring(async {
             let dir = tempfile::tempdir().expect("a directory");
-            let disk = UringDisk::new(dir.path());
+            let disk = UringDisk::new(dir.path(), None);
             let (long, short) = (vec![1; 300_000], vec![2; 10]);
             let (first, second) = tokio::join!(
                 disk.replace_small("a", &long, false),
