@@ -25,18 +25,11 @@ fn forget(home: &mut BoxProcess) {
     }
 }
 
-fn taken(home: &BoxProcess) -> (Option<i32>, Value) {
-    let output = home.run(&["snapshot", "--wait", "--json"]);
-    let outcome = serde_json::from_slice(&output.stdout);
-    let outcome = outcome.unwrap_or_else(|_| panic!("{output:?}\n{}", home.log()));
-    (output.status.code(), outcome)
-}
-
 /// All that was written before has rested when it is looked at next, and is in a snapshot that says so.
 fn rested() -> Trio {
     let trio = Trio::protected();
     until_settled();
-    let (code, outcome) = taken(&trio.home);
+    let (code, outcome) = trio.home.taken(&[]);
     assert_eq!(code, Some(0), "{outcome}");
     trio
 }
@@ -45,7 +38,7 @@ fn rested() -> Trio {
 fn nothing_is_read_or_sent_again_and_an_emptied_data_set_is_refused() {
     let mut trio = rested();
     forget(&mut trio.home);
-    let (code, outcome) = taken(&trio.home);
+    let (code, outcome) = trio.home.taken(&[]);
     assert_eq!(code, Some(0), "{outcome}");
     assert_eq!(
         (&outcome["files_read"], &outcome["bytes_read"]),
@@ -63,7 +56,7 @@ fn nothing_is_read_or_sent_again_and_an_emptied_data_set_is_refused() {
     // It forgets again, and this time everything vanished as well.
     fs::create_dir(&trio.files).unwrap();
     forget(&mut trio.home);
-    let (code, outcome) = taken(&trio.home);
+    let (code, outcome) = trio.home.taken(&[]);
     assert_eq!(code, Some(3), "{outcome}");
     assert_eq!(outcome["snapshot"]["accepted"], false, "{outcome}");
     fs::remove_dir(&trio.files).unwrap();
@@ -84,7 +77,7 @@ fn as_many_strange_files_in_place_of_its_own_are_refused() {
         fs::write(path.with_extension("txt.locked"), locked).unwrap();
     }
     forget(&mut trio.home);
-    let (code, outcome) = taken(&trio.home);
+    let (code, outcome) = trio.home.taken(&[]);
     assert_eq!(code, Some(3), "{outcome}");
     assert_eq!(outcome["snapshot"]["accepted"], false, "{outcome}");
     let to = trio.stage.path("latest");
@@ -104,7 +97,7 @@ fn a_sweep_after_the_loss_compares_with_what_keepers_have() {
     let after = trio.home.json(&["sweep", "--now", "--json"]);
     assert_eq!(count(&after), count(&before), "{after}");
     assert!(count(&after) > 300, "{after}");
-    let (code, outcome) = taken(&trio.home);
+    let (code, outcome) = trio.home.taken(&[]);
     assert_eq!(code, Some(0), "{outcome}");
     assert_eq!(outcome["files_read"], 0, "{outcome}");
     let to = trio.stage.path("back");

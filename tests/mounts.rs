@@ -13,8 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
-use stage::{BoxProcess, Stage, assert_same_trees, make_tree, noise, until_settled};
+use stage::{Stage, assert_same_trees, make_tree, noise, until_settled};
 
 /// A file system in memory at a directory, for as long as it is wanted.
 struct Disk {
@@ -52,13 +51,6 @@ impl Drop for Disk {
     }
 }
 
-fn taken(home: &BoxProcess, more: &[&str]) -> (Option<i32>, Value) {
-    let output = home.run(&[&["snapshot", "--wait", "--json"], more].concat());
-    let outcome = serde_json::from_slice(&output.stdout);
-    let outcome = outcome.unwrap_or_else(|_| panic!("{output:?}\n{}", home.log()));
-    (output.status.code(), outcome)
-}
-
 #[test]
 fn what_was_on_an_unplugged_disk_stays_as_it_was_and_is_told_by_its_path() {
     let stage = Stage::new();
@@ -81,12 +73,12 @@ fn what_was_on_an_unplugged_disk_stays_as_it_was_and_is_told_by_its_path() {
     until_settled();
     let home = stage.first_box("home", &files);
     let office = stage.joined_box("office", &home);
-    let (code, first) = taken(&home, &[]);
+    let (code, first) = home.taken(&[]);
     assert_eq!(code, Some(0), "{first}");
 
     disk.unplug();
     for _ in 0..2 {
-        let (code, held) = taken(&home, &[]);
+        let (code, held) = home.taken(&[]);
         assert_eq!(code, Some(3), "{held}");
         assert_eq!(held["unread"][0][0], "disk", "{held}");
         let why = held["unread"][0][1].as_str().unwrap();
@@ -100,8 +92,8 @@ fn what_was_on_an_unplugged_disk_stays_as_it_was_and_is_told_by_its_path() {
     office.succeeds(&["retrieve", "--author", "home", "--to", to_text]);
     assert_same_trees(&good, &to);
 
-    let (code, meant) = taken(&home, &["--accept-loss"]);
+    let (code, meant) = home.taken(&["--accept-loss"]);
     assert_eq!(code, Some(0), "{meant}");
-    let (code, after) = taken(&home, &[]);
+    let (code, after) = home.taken(&[]);
     assert_eq!(code, Some(0), "{after}");
 }

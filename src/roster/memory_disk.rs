@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::world::{Buffer, Disk, DiskFile, Entropy};
+use crate::world::nothing::{NoBuffer, Nothing, nothing};
+use crate::world::{Disk, Entropy};
 
 /// Each file's bytes, and whether it is secret.
 type Files = BTreeMap<String, (Vec<u8>, bool)>;
@@ -26,71 +26,9 @@ impl MemoryDisk {
     }
 }
 
-pub(super) struct NoBuffer;
-
-impl Deref for NoBuffer {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &[]
-    }
-}
-
-impl DerefMut for NoBuffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut []
-    }
-}
-
-impl Buffer for NoBuffer {}
-
-#[derive(Clone)]
-pub(super) struct NoFile;
-
-fn unsupported<T>() -> io::Result<T> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-impl DiskFile for NoFile {
-    type Buffer = NoBuffer;
-
-    async fn read_at(
-        &self,
-        buffer: NoBuffer,
-        _: usize,
-        _: usize,
-        _: u64,
-    ) -> (io::Result<usize>, NoBuffer) {
-        (unsupported(), buffer)
-    }
-    async fn write_at(
-        &self,
-        buffer: NoBuffer,
-        _: usize,
-        _: usize,
-        _: u64,
-    ) -> (io::Result<()>, NoBuffer) {
-        (unsupported(), buffer)
-    }
-    async fn sync_data(&self) -> io::Result<()> {
-        unsupported()
-    }
-    async fn len(&self) -> io::Result<u64> {
-        unsupported()
-    }
-    async fn changed(&self) -> io::Result<crate::terms::Stamp> {
-        unsupported()
-    }
-    async fn is_named(&self) -> io::Result<bool> {
-        unsupported()
-    }
-    async fn set_len(&self, _: u64) -> io::Result<()> {
-        unsupported()
-    }
-}
-
 impl Disk for MemoryDisk {
     type Buffer = NoBuffer;
-    type File = NoFile;
+    type File = Nothing;
 
     async fn buffer(&self) -> NoBuffer {
         NoBuffer
@@ -101,10 +39,10 @@ impl Disk for MemoryDisk {
         Ok(files.keys().filter_map(below).collect())
     }
     async fn make_dir(&self, _: &str) -> io::Result<()> {
-        unsupported()
+        nothing()
     }
-    async fn open(&self, _: &str, _: bool) -> io::Result<NoFile> {
-        unsupported()
+    async fn open(&self, _: &str, _: bool) -> io::Result<Nothing> {
+        nothing()
     }
     async fn read_small(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         let files = self.files.borrow();
@@ -123,13 +61,13 @@ impl Disk for MemoryDisk {
         Ok(())
     }
     async fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        unsupported()
+        nothing()
     }
     async fn sync_dir(&self, _: &str) -> io::Result<()> {
-        unsupported()
+        nothing()
     }
     async fn free_bytes(&self, _: &str) -> io::Result<u64> {
-        unsupported()
+        nothing()
     }
     fn is_rotational(&self) -> bool {
         false

@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::terms::Stamp;
 use crate::terms::limits::SEGMENT_BYTES;
 
+#[cfg(test)]
+pub(crate) mod nothing;
 mod tree;
 pub mod uring;
 

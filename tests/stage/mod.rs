@@ -166,6 +166,15 @@ impl BoxProcess {
         serde_json::from_str(&self.succeeds(args)).unwrap()
     }
 
+    /// Takes a snapshot and waits; how the command ended, and what came of it.
+    #[track_caller]
+    pub fn taken(&self, more: &[&str]) -> (Option<i32>, Value) {
+        let output = self.run(&[&["snapshot", "--wait", "--json"], more].concat());
+        let outcome = serde_json::from_slice(&output.stdout);
+        let outcome = outcome.unwrap_or_else(|_| panic!("{output:?}\n{}", self.log()));
+        (output.status.code(), outcome)
+    }
+
     /// Waits until it has a session with another Box.
     #[track_caller]
     pub fn until_met(&self, name: &str) {

@@ -7,7 +7,6 @@
 )]
 
 mod index;
-mod nothing;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,8 +21,8 @@ use crate::world::{
     TreeFile, TreePath, Whole, World, Xattrs,
 };
 
+use crate::world::nothing::{Nothing, nothing};
 pub(in crate::retriever) use index::*;
-use nothing::{Nothing, nothing};
 
 /// Runs a test on one thread with time that jumps.
 pub(in crate::retriever) fn run<T>(test: impl Future<Output = T>) -> T {

@@ -1,4 +1,4 @@
-//! A disk and a net that tests of a retriever never use.
+//! A disk and a net that a room's tests never use: every call is refused.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,18 +6,18 @@ use std::ops::{Deref, DerefMut};
 
 use tokio::io::DuplexStream;
 
+use super::{Buffer, Disk, DiskFile, Entropy, Listener, Net};
 use crate::terms::Stamp;
-use crate::world::{Buffer, Disk, DiskFile, Entropy, Listener, Net};
 
 /// What tests never use.
 #[derive(Clone, Copy)]
-pub(in crate::retriever) struct Nothing;
+pub(crate) struct Nothing;
 
-pub(super) fn nothing<T>() -> io::Result<T> {
+pub(crate) fn nothing<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-pub(in crate::retriever) struct NoBuffer;
+pub(crate) struct NoBuffer;
 impl Deref for NoBuffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
