@@ -236,6 +236,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if let Some(last) = last {
             state.looked = Some(taken_at);
             state.store(disk).await?;
+            remember(disk, &noted, &remembered, &sets, state.pending.is_some()).await;
             let mut report = self.report(last, &mut sets, absent, warning);
             report.is_unchanged = true;
             self.hand_out(&mut report).await?;
@@ -293,25 +294,12 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if state.pending.is_none() {
             state.accepted = now.into_iter().map(|(set, _)| set).collect();
         }
-        let mut to_remember = Remembered::default();
-        for set in &sets {
-            let mut now = set.remembered.clone();
-            // What waits for a person is compared with what was accepted.
-            if state.pending.is_some() {
-                now.sample = remembered.of(&now.name).sample;
-            }
-            to_remember.sets.push(now);
-        }
         state.contents = Some(contents);
         state.looked = Some(taken_at);
         // From here on it is too late to end it: what is remembered goes out with the next look.
         self.progress.phase.set(Phase::Publishing);
         state.store(disk).await?;
-        if to_remember != noted
-            && let Err(error) = to_remember.store(disk).await
-        {
-            tracing::warn!(%error, "what a data set held and what is mounted below it could not be noted");
-        }
+        remember(disk, &noted, &remembered, &sets, state.pending.is_some()).await;
 
         let mut report = self.report(head, &mut sets, absent, warning);
         self.hand_out(&mut report).await?;
@@ -429,6 +417,30 @@ async fn catch_up_reachable<K: Keepers>(
         }
     }
     pass
+}
+
+/// Notes what data sets hold and what is mounted below them, if that is not what was noted. What waits for a person is compared with
+/// what was accepted.
+async fn remember<D: Disk>(
+    disk: &D,
+    noted: &Remembered,
+    before: &Remembered,
+    sets: &[TakenSet<D>],
+    waits: bool,
+) {
+    let mut now = Remembered::default();
+    for set in sets {
+        let mut set = set.remembered.clone();
+        if waits {
+            set.sample = before.of(&set.name).sample;
+        }
+        now.sets.push(set);
+    }
+    if now != *noted
+        && let Err(error) = now.store(disk).await
+    {
+        tracing::warn!(%error, "what a data set held and what is mounted below it could not be noted");
+    }
 }
 
 /// Keeps the indexes of data sets for the next walk. They only save reading: the snapshot stands without them.

@@ -116,10 +116,16 @@ impl<W: World, K: Keepers> SetWalk<'_, W, K> {
             Some(_) | None => None,
         };
         let Some(stat) = stat.filter(|stat| stat.kind == FileKind::Dir) else {
-            let why =
-                "what was mounted there cannot be looked at, or something else is in its place";
+            let why = match step {
+                Step::Unread { reason, .. } => {
+                    format!("what was mounted there cannot be looked at: {reason}")
+                }
+                Step::Found { .. } | Step::Skipped { .. } => {
+                    "something else is in the place of what was mounted there".to_owned()
+                }
+            };
             return match before {
-                Some(before) => self.hold_mount(before, why).await,
+                Some(before) => self.hold_mount(before, &why).await,
                 None => Ok(false),
             };
         };

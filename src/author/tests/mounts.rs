@@ -135,7 +135,7 @@ fn a_file_in_its_place_is_not_taken_for_it() {
         unplug(&house, "/d/disk");
         house.world.tree.file("/d/disk", *b"no disk");
         let report = house.take().await.expect("taken");
-        told(&report, "disk", "something else is in its place");
+        told(&report, "disk", "something else is in the place");
         assert_eq!(house.contents(&report), before);
     });
 }
@@ -187,5 +187,23 @@ fn a_disk_inside_a_disk_is_remembered_through_the_outer_ones_absence() {
         let report = house.take().await.expect("taken");
         told(&report, "disk/inner", "is its disk connected?");
         assert_eq!(house.contents(&report), before);
+    });
+}
+
+#[test]
+fn a_disk_that_does_not_answer_any_more_is_told_with_what_it_says() {
+    run(async {
+        let house = with_disk("/d/disk");
+        house.take().await.expect("taken");
+        let before = house.expected();
+        let unseen = &house.world.tree.0.unseen;
+        unseen.borrow_mut().insert(b"/d/disk".to_vec(), 1);
+        let report = house.take().await.expect("taken");
+        told(&report, "disk", "cannot be looked at");
+        assert_eq!(house.contents(&report), before);
+        let read = house.world.tree.0.files_read.get();
+        let back = house.take().await.expect("taken");
+        assert_eq!(back.unread_count, 0, "{:?}", back.unread);
+        assert_eq!(house.world.tree.0.files_read.get(), read);
     });
 }

@@ -235,6 +235,10 @@ impl DiskFile for UringFile {
     async fn allocate(&self, bytes: u64) -> io::Result<()> {
         let shared = Rc::clone(&self.shared);
         // What the system's library does where a file system cannot is to write zeros: the ring asks the file system alone.
-        to_its_end(async move { shared.file.fallocate(0, bytes, 0).await }).await
+        let done = to_its_end(async move { shared.file.fallocate(0, bytes, 0).await }).await;
+        done.map_err(|error| match rustix::io::Errno::from_io_error(&error) {
+            Some(rustix::io::Errno::OPNOTSUPP) => io::ErrorKind::Unsupported.into(),
+            Some(_) | None => error,
+        })
     }
 }
