@@ -47,6 +47,15 @@ impl<D: Disk> HeldBack<D> {
 }
 
 impl<W: World> Inner<W> {
+    /// Asks anew what the file system has left.
+    pub(super) async fn refresh_free(&self) {
+        // When it cannot be told, the last answer stands and the disk itself says no.
+        if let Ok(bytes) = self.world.disk().free_bytes(STORE_DIR).await {
+            let bytes = bytes.saturating_add(self.held_back.bytes());
+            self.shared.state.borrow_mut().free_bytes = bytes;
+        }
+    }
+
     /// Opens what there is, or makes it. Where that fails, nothing is held back but by counting.
     pub(super) async fn begin_holding_back(&self) {
         let disk = self.world.disk();

@@ -20,7 +20,7 @@ use super::rest::Hurry;
 use super::room::Need;
 use super::table::{Entry, prefix_of};
 use super::trust::Trust;
-use super::writing::{STORE_DIR, path_of};
+use super::writing::path_of;
 use crate::format::compacted::Compacted;
 use crate::format::head::SignedHead;
 use crate::format::segment::{FooterEntry, FrameHeader, FrameType, Location};
@@ -192,14 +192,6 @@ impl<W: World> Inner<W> {
             if let (Ok(false) | Err(_), Some(location)) = (whole, Location::new(number, offset)) {
                 self.flag(&entry.id, location);
             }
-        }
-    }
-
-    pub(super) async fn refresh_free(&self) {
-        // When it cannot be told, the last answer stands and the disk itself says no.
-        if let Ok(bytes) = self.world.disk().free_bytes(STORE_DIR).await {
-            let bytes = bytes.saturating_add(self.held_back.bytes());
-            self.shared.state.borrow_mut().free_bytes = bytes;
         }
     }
 

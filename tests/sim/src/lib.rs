@@ -53,6 +53,7 @@ mod tree;
 mod trouble;
 pub mod twins;
 mod twins_kinds;
+mod twins_space;
 mod unfinished;
 mod week;
 mod wood;

@@ -11,7 +11,7 @@
 
 pub use crate::twins_kinds::{
     a_pipe_has_its_attributes, a_second_name_is_the_same_file, extended_attributes_come_back,
-    holes_are_told_and_stay_holes,
+    holes_are_told_and_stay_holes, space_may_be_taken_in_advance_and_given_back,
 };
 
 use std::io;
@@ -37,7 +37,7 @@ async fn append<D: Disk>(disk: &D, file: &D::File, fill: u8, blocks: usize) -> i
     file.write_at(buffer, BLOCK_BYTES, len, end).await.0
 }
 
-async fn block<D: Disk>(disk: &D, file: &D::File, offset: u64) -> io::Result<Vec<u8>> {
+pub(crate) async fn block<D: Disk>(disk: &D, file: &D::File, offset: u64) -> io::Result<Vec<u8>> {
     let buffer = disk.buffer().await;
     let (len, buffer) = file.read_at(buffer, 0, BLOCK_BYTES, offset).await;
     Ok(buffer[..len?].to_vec())
@@ -100,33 +100,6 @@ pub async fn a_file_can_be_cut_and_extended(world: impl World) -> io::Result<()>
     assert_eq!(file.len().await?, 3 * BLOCK);
     assert_eq!(block(disk, &file, 0).await?, vec![7; BLOCK_BYTES]);
     assert_eq!(block(disk, &file, BLOCK).await?, vec![0; BLOCK_BYTES]);
-    Ok(())
-}
-
-/// Space that is taken in advance is a file's length, and is given back when it is cut.
-///
-/// # Errors
-/// The disk's.
-pub async fn space_may_be_taken_in_advance_and_given_back(world: impl World) -> io::Result<()> {
-    let disk = world.disk();
-    disk.make_dir("store").await?;
-    let file = disk.open("store/held", true).await?;
-    match file.allocate(64 * BLOCK).await {
-        // Some file systems give no space in advance, and say so.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
-        done => done?,
-    }
-    assert_eq!(file.len().await?, 64 * BLOCK);
-    assert_eq!(block(disk, &file, 63 * BLOCK).await?, vec![0; BLOCK_BYTES]);
-    file.allocate(8 * BLOCK).await?;
-    assert_eq!(file.len().await?, 64 * BLOCK, "it never shortens");
-    file.set_len(2 * BLOCK).await?;
-    assert_eq!(file.len().await?, 2 * BLOCK);
-    file.allocate(4 * BLOCK).await?;
-    file.sync_data().await?;
-    drop(file);
-    let file = disk.open("store/held", false).await?;
-    assert_eq!(file.len().await?, 4 * BLOCK);
     Ok(())
 }
 

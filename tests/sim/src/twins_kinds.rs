@@ -1,5 +1,7 @@
 //! More conformance twins: several names, pipes, holes and extended attributes.
 
+pub use crate::twins_space::space_may_be_taken_in_advance_and_given_back;
+
 use std::io;
 
 use reserve::world::{Attributes, FileKind, NewFile, Tree, TreeFile, World};

@@ -70,7 +70,7 @@ on_both_worlds!(
     what_was_appended_is_read_after_reopening,
     a_read_at_the_end_is_short,
     a_file_can_be_cut_and_extended,
-        space_may_be_taken_in_advance_and_given_back,
+    space_may_be_taken_in_advance_and_given_back,
     opening_tells_what_is_there_from_what_is_not,
     a_directory_lists_its_plain_files_sorted,
     a_small_file_is_replaced_as_a_whole,
