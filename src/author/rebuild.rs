@@ -9,11 +9,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::asked::{AuthorIdentity, DataSetConfig};
-use super::closure::{CatchUpError, Closure, manifest_of};
+use super::closure::{CatchUpError, manifest_of};
 use super::draft::{Made, Ref};
 use super::error::SnapshotError;
 use super::footing::Footing;
 use super::index::MadePage;
+use super::index_source::IndexSource;
 use super::known::Known;
 use super::known_build;
 use super::numbers::{AcceptedSet, Recalled, State};
@@ -24,11 +25,11 @@ use super::shelf::{ShelfReader, ShelfWriter};
 use super::sizes::Sizes;
 use super::snapshot::ASK_AGAIN;
 use crate::format::head::{DataSet, SignedHead};
-use crate::format::index::{Content, Entry, Node, Page, Piece, What, path_order};
+use crate::format::index::{Content, Entry, Page, Piece, What, path_order};
 use crate::format::malformed;
 use crate::keeper::Keepers;
+use crate::terms::Stamp;
 use crate::terms::limits::{RECORD_HEADER_BYTES, RECORD_SEAL_BYTES};
-use crate::terms::{ChunkId, Kind, Stamp};
 use crate::world::{Clock, Disk, World};
 
 /// What came back.
@@ -187,8 +188,8 @@ async fn from_keepers<W: World, K: Keepers>(
     let disk = world.disk();
     for set in &manifest.data_sets {
         if lost.contains(&set.name.as_str()) {
-            let closure = Closure::new(keepers, &identity.keyring, head);
-            match put_on_shelf(disk, &closure, set, head.head.taken, sizes).await {
+            let index = IndexSource::new(keepers, &identity.keyring, head.head.author);
+            match put_on_shelf(disk, &index, set, head.head.taken, sizes).await {
                 Ok(()) => rebuilt.has_index = true,
                 Err(error) => {
                     tracing::warn!(data_set = %set.name, %error, "its index cannot be had: all of it is read again");
@@ -217,7 +218,7 @@ enum NotPut {
 
 async fn put_on_shelf<D: Disk, K: Keepers>(
     disk: &D,
-    closure: &Closure<'_, K>,
+    index: &IndexSource<'_, K>,
     set: &DataSet,
     taken: Stamp,
     sizes: Sizes,
@@ -229,39 +230,26 @@ async fn put_on_shelf<D: Disk, K: Keepers>(
     let mut last: Option<Entry> = None;
     while let Some((id, level)) = todo.pop() {
         if level > 0 {
-            todo.extend(children_of(closure, id, level).await?);
+            let node = index.node(id, level).await?;
+            let children = node.children.iter().rev();
+            todo.extend(children.map(|child| (child.id, level - 1)));
             continue;
         }
-        let plain = closure.fetch(id, Kind::Page).await?;
-        let page = Page::decode(&plain).map_err(CatchUpError::from)?;
+        let page = index.page(id).await?;
         if !follows(last.as_ref(), &page) {
             let why = malformed("index page", "its paths do not rise from page to page");
             return Err(CatchUpError::from(why).into());
         }
         last = page.entries.last().cloned();
         let refs = refs_of(&page);
-        shelf.push(&MadePage { page, refs }, plain).await?;
+        let encoded = page.encode();
+        shelf.push(&MadePage { page, refs }, encoded).await?;
     }
     // What was taken over as it was before says nothing of when that was: nothing of it counts as settled.
     let was_held = set.unread.iter().any(|(path, _)| path.is_empty());
     let began = if was_held { Stamp::default() } else { taken };
     shelf.commit(set.files, began).await?;
     Ok(())
-}
-
-/// What is below a node, last first.
-async fn children_of<K: Keepers>(
-    closure: &Closure<'_, K>,
-    id: ChunkId,
-    level: u8,
-) -> Result<Vec<(ChunkId, u8)>, CatchUpError> {
-    let node = Node::decode(&closure.fetch(id, Kind::Node).await?)?;
-    if node.level != level {
-        let why = "its level is not the one its parent names";
-        return Err(malformed("page-tree node", why).into());
-    }
-    let children = node.children.iter().rev();
-    Ok(children.map(|child| (child.id, level - 1)).collect())
 }
 
 /// Whether a page goes on where the one before it ended: whoever reads the shelf relies on it.
