@@ -74,6 +74,7 @@ impl Trio {
             older: Vec::new(),
             keyring,
             suite: Suite::ChaCha20Poly1305,
+            choices: Vec::new(),
         };
         let names = [(1, "home"), (2, "office"), (3, "friend")];
         let view = |(number, name): (u8, &'static str)| MemberView {
