@@ -27,6 +27,8 @@ mod view;
 
 #[cfg(test)]
 mod memory_disk;
+#[cfg(test)]
+mod merge_tests;
 
 pub use apart::DroppedEdit;
 pub use config::{Config, DataSet, Store};

@@ -198,8 +198,8 @@ impl<W: World, K: Keepers> Means<'_, W, K> {
         for (at, (known, reason)) in stays.iter().zip(reasons).enumerate().rev() {
             let manifest = match needed.manifest(known.manifest, known.number).await {
                 Ok(manifest) => manifest,
-                // Nobody can ever read it again.
-                Err(_) if reason.is_none() && history.is_complete() => {
+                // Nobody has it, and a person said so: a rule cannot know whether it is the last of a data set.
+                Err(_) if is_named(at) && reason.is_none() && history.is_complete() => {
                     leaving.push(*known);
                     continue;
                 }

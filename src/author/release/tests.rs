@@ -231,6 +231,31 @@ fn while_one_part_of_what_stays_cannot_be_read_nothing_is_given_up_at_all() {
 }
 
 #[test]
+fn a_snapshot_whose_manifest_nobody_has_leaves_at_a_persons_word_and_by_no_rule() {
+    run(async {
+        let past = Past::of(4).await;
+        let decided = past.decide(&Asked::Nothing).await.expect("all is there");
+        let second = decided.history.snapshots()[1];
+        decided.clean(&past.house.world).await.expect("cleaned");
+        for key in [1, 2] {
+            let shop = past.house.street.shop(key);
+            assert!(shop.chunks.borrow_mut().remove(&second.manifest).is_some());
+        }
+        let rule = Asked::Rule(Retention {
+            last: 1,
+            ..Retention::default()
+        });
+        let refused = past.decide(&rule).await.err();
+        assert!(
+            matches!(refused, Some(ReleaseError::Unreadable { number, .. }) if number == second.number),
+            "{refused:?}"
+        );
+        let decided = past.decide(&these(&[2])).await.expect("a person said so");
+        assert_eq!(decided.leaving, [second]);
+    });
+}
+
+#[test]
 fn what_was_sent_and_belongs_to_no_snapshot_comes_to_light() {
     run(async {
         let past = Past::of(2).await;
