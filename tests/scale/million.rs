@@ -226,9 +226,9 @@ fn put_and_get(home: &BoxProcess, callers: &[BoxProcess]) {
 }
 
 /// The most an author's Box may take with a full table: some room is left below what is promised. Of an unoptimised program so
-/// much more is in memory that it would not keep the promise itself: it takes 12 MiB more than the one that is flashed.
+/// much more is in memory that it would not keep the promise itself: it takes 13 MiB more than the one that is flashed.
 const AUTHOR_KIB_MAX: u64 = if cfg!(debug_assertions) {
-    68 << 10
+    72 << 10
 } else {
     60 << 10
 };
