@@ -97,4 +97,9 @@ pub trait Keepers: Clone + 'static {
     fn reach(&self, peer: PeerKey) -> Option<Self::Keeper>;
     /// Resolves when some keeper came or went since `reach` was last asked; may resolve once too often.
     async fn changed(&self);
+    /// A keeper that fell away a moment ago, once it is there again: links break, and seconds later there are others. Nothing at once
+    /// if there is no reason to expect it, and nothing after a while if it does not come.
+    async fn returning(&self, _peer: PeerKey) -> Option<Self::Keeper> {
+        None
+    }
 }

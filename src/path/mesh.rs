@@ -10,9 +10,11 @@ use tokio::sync::Notify;
 
 use super::rule::{Candidate, keeps_old, whereabouts};
 use crate::session::{Session, SessionError};
-use crate::terms::limits::{HANDSHAKES_MAX, HANDSHAKES_OF_AN_ADDRESS_MAX, REDIAL_MS};
+use crate::terms::limits::{
+    HANDSHAKES_MAX, HANDSHAKES_OF_AN_ADDRESS_MAX, REDIAL_MS, RETURN_SECONDS_MAX,
+};
 use crate::terms::{KeyEpoch, PeerKey};
-use crate::world::{Clock, Entropy, Listener, Net, World};
+use crate::world::{Clock, Entropy, Listener, Moment, Net, World};
 
 /// How long an address may take to answer at all before the next one is tried.
 const CALL_PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +59,9 @@ struct Inner<W: World, H: Host<W>> {
     world: W,
     host: H,
     sessions: RefCell<BTreeMap<PeerKey, Session>>,
+    started: Moment,
+    /// When the last session with a peer ended.
+    ended: RefCell<BTreeMap<PeerKey, Moment>>,
     /// Counts comings and goings.
     generation: Cell<u64>,
     changed: Notify,
@@ -81,6 +86,8 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
             world: world.clone(),
             host,
             sessions: RefCell::default(),
+            started: world.clock().now(),
+            ended: RefCell::default(),
             generation: Cell::new(0),
             changed: Notify::new(),
             called: RefCell::default(),
@@ -105,6 +112,21 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
             .get(&peer)
             .filter(|session| !session.is_closed())
             .cloned()
+    }
+
+    /// The session with a peer, waited for if it fell away, or this Box started, a moment ago.
+    pub async fn session_again(&self, peer: PeerKey) -> Option<Session> {
+        let since = *self.0.ended.borrow().get(&peer).unwrap_or(&self.0.started);
+        loop {
+            let seen = self.generation();
+            if let Some(session) = self.session(peer) {
+                return Some(session);
+            }
+            let gone_for = self.0.world.clock().now().since(since);
+            let left = Duration::from_secs(RETURN_SECONDS_MAX).checked_sub(gone_for)?;
+            let clock = self.0.world.clock();
+            clock.within(left, self.changed_since(seen)).await?;
+        }
     }
 
     /// All live sessions.
@@ -181,6 +203,8 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
                     tracing::info!(peer = %peer.short(), %why, "session ended");
                 }
             }
+            let now = mesh.0.world.clock().now();
+            mesh.0.ended.borrow_mut().insert(peer, now);
             mesh.bump();
         });
         self.0.host.met(session.clone());

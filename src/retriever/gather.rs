@@ -25,6 +25,8 @@ use crate::world::{Clock, Moment, World};
 const FETCHES_MAX: usize = 6;
 /// When all were asked, this many more patiences are waited before those that are silent are given up.
 const LAST_PATIENCES: u32 = 3;
+/// For one chunk, keepers that come back are asked again so often.
+const RETURNS_MAX: u32 = 8;
 /// Finds the data keys of an epoch, if this Box has them.
 type Keyring = Rc<dyn Fn(KeyEpoch) -> Option<DataKeys>>;
 
@@ -67,10 +69,52 @@ impl<K: Keepers, W: World> Gather<K, W> {
         }
     }
 
-    /// The verified record of a chunk, sealed as it is.
+    /// The verified record of a chunk, sealed as it is. When nobody has it, those that only fell away a moment ago are asked once they
+    /// are there again: a file is not given up for a link that broke.
     async fn record(&self, id: ChunkId, kind: Kind) -> Result<Vec<u8>, FetchError> {
+        let mut answer = self.record_from(id, kind, self.order(id)).await;
+        for _ in 0..RETURNS_MAX {
+            let Err(FetchError::Nowhere { asked, .. }) = &mut answer else {
+                break;
+            };
+            let Some(peer) = self.first_back(asked).await else {
+                break;
+            };
+            asked.retain(|(other, _)| *other != peer);
+            let before = std::mem::take(asked);
+            answer = self.record_from(id, kind, [peer].into()).await;
+            if let Err(FetchError::Nowhere { asked, .. }) = &mut answer {
+                asked.extend(before);
+            }
+        }
+        answer
+    }
+
+    /// The first that is there again of those that fell away.
+    async fn first_back(&self, asked: &[(PeerKey, Outcome)]) -> Option<PeerKey> {
+        let mut returns = Together::new();
+        for (peer, outcome) in asked {
+            if matches!(outcome, Outcome::Gone | Outcome::NotReachable) {
+                let (keepers, peer) = (self.keepers.clone(), *peer);
+                returns.add(async move { keepers.returning(peer).await.map(|_| peer) });
+            }
+        }
+        while let Some(back) = returns.next().await {
+            if back.is_some() {
+                return back;
+            }
+        }
+        None
+    }
+
+    /// From one of these.
+    async fn record_from(
+        &self,
+        id: ChunkId,
+        kind: Kind,
+        mut next: VecDeque<PeerKey>,
+    ) -> Result<Vec<u8>, FetchError> {
         let mut asked = Vec::new();
-        let mut next = self.order(id);
         let mut asks: Together<Answer> = Together::new();
         let mut open: Vec<(PeerKey, Moment)> = Vec::new();
         let mut waits_left = LAST_PATIENCES;

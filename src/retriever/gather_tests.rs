@@ -94,6 +94,8 @@ struct MockKeepers {
     me: PeerKey,
     keepers: Rc<RefCell<BTreeMap<PeerKey, MockKeeper>>>,
     offline: Rc<RefCell<BTreeSet<PeerKey>>>,
+    /// These come back as soon as somebody waits for them.
+    returning: Rc<RefCell<BTreeSet<PeerKey>>>,
 }
 
 impl Keepers for MockKeepers {
@@ -121,6 +123,15 @@ impl Keepers for MockKeepers {
     async fn changed(&self) {
         std::future::pending().await
     }
+    async fn returning(&self, peer: PeerKey) -> Option<MockKeeper> {
+        if !self.returning.borrow_mut().remove(&peer) {
+            return None;
+        }
+        self.offline.borrow_mut().remove(&peer);
+        let keeper = self.keepers.borrow().get(&peer).cloned()?;
+        keeper.manner.set(Manner::Honest);
+        Some(keeper)
+    }
 }
 
 fn keys() -> DataKeys {
@@ -146,6 +157,7 @@ fn five() -> MockKeepers {
         me: peer(0),
         keepers: Rc::new(RefCell::new((0..5).map(keeper).collect())),
         offline: Rc::default(),
+        returning: Rc::default(),
     }
 }
 
@@ -232,6 +244,26 @@ fn a_chunk_that_nobody_has_says_what_everybody_answered() {
             (peer(4), Outcome::Absent),
         ]
     );
+}
+
+#[test]
+fn a_keeper_whose_link_broke_is_asked_once_it_is_there_again() {
+    for manner in [Manner::Honest, Manner::Gone] {
+        let keepers = five();
+        let id = keepers.keep(3, b"photo");
+        let mut away = keepers.offline.borrow_mut();
+        away.insert(peer(1));
+        if manner == Manner::Honest {
+            away.insert(peer(3));
+        }
+        drop(away);
+        keepers.keeper(3).manner.set(manner);
+        let told = run(keepers.gather().fetch(id, Kind::Data));
+        assert!(matches!(told, Err(FetchError::Nowhere { .. })), "{told:?}");
+        keepers.returning.borrow_mut().extend([peer(1), peer(3)]);
+        let plain = run(keepers.gather().fetch(id, Kind::Data));
+        assert_eq!(plain.as_deref(), Ok(&b"photo"[..]));
+    }
 }
 
 #[test]

@@ -186,6 +186,9 @@ pub const WORKING_SECONDS: u64 = 30;
 pub const HAVE_STEP_IDS: usize = 256;
 /// The first and the last wait before a peer is called again, in milliseconds.
 pub const REDIAL_MS: (u64, u64) = (250, 10_000);
+/// A member whose session ended, or that was not met since this Box started, is waited for so many seconds by somebody who has nobody
+/// else to ask: two of the longest pauses between calls, with their chance, and what an address that does not answer takes.
+pub const RETURN_SECONDS_MAX: u64 = 30;
 /// An invitation is good for this many seconds of the inviter's monotonic time.
 pub const TICKET_SECONDS: u64 = 600;
 /// The service's port.

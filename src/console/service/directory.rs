@@ -75,4 +75,9 @@ impl<W: World> Keepers for Directory<W> {
             mesh.changed_since(self.seen.get()).await;
         }
     }
+
+    async fn returning(&self, peer: PeerKey) -> Option<AnyKeeper<W>> {
+        let session = self.service.mesh()?.session_again(peer).await?;
+        Some(AnyKeeper::Remote(RemoteKeeper::new(session)))
+    }
 }

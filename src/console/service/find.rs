@@ -23,6 +23,7 @@ const ARRIVAL: Duration = Duration::from_secs(1);
 const LOOKED_THROUGH_MAX: usize = 10_000;
 
 /// Why no snapshot was found.
+#[derive(Debug)]
 pub enum Miss {
     /// It is an error.
     Fault(Fault),
@@ -58,7 +59,8 @@ impl<W: World> Service<W> {
                 Fault::new(
                     format!("the manifest of snapshot {}: {error}", snapshot_id(&signed)),
                     "Nothing was written.",
-                    "See with `reserve peers` that all Boxes are in reach, then repeat the command.",
+                    "See with `reserve peers` that all Boxes are in reach, then repeat the command; or choose an older snapshot: \
+                     `reserve snapshots`.",
                 )
                 .exit(Exit::Damaged)
             })?;
