@@ -348,7 +348,9 @@ impl<W: World> Inner<W> {
             let bytes = stride_of(entry.payload_bytes as usize);
             report.bytes += bytes;
             progress.bytes.set(progress.bytes.get() + bytes);
-            if !is_whole {
+            if is_whole {
+                self.is_whole_after_all(segment.0, entry);
+            } else {
                 self.is_not_whole(segment.0, entry, progress, report);
             }
         }
@@ -412,6 +414,23 @@ impl<W: World> Inner<W> {
             && header.frame == entry.frame
             && header.payload_bytes == entry.payload_bytes
             && header.id == entry.id
+    }
+
+    /// What could not be read before and can be now counts again: its bytes are what their name says, and it may be the last copy.
+    fn is_whole_after_all(&self, number: u32, entry: &FooterEntry) {
+        let location = Location::new(number, u64::from(entry.offset));
+        let (Some(location), FrameType::Chunk) = (location, entry.frame) else {
+            return;
+        };
+        let mut state = self.shared.state.borrow_mut();
+        let mut was_damaged = false;
+        state.table.update(&entry.id, location, |entry| {
+            was_damaged = std::mem::take(&mut entry.damaged);
+        });
+        state.damaged -= u64::from(was_damaged);
+        if was_damaged {
+            tracing::info!(chunk = %entry.id, segment = number, "a chunk can be read again");
+        }
     }
 
     /// What is not whole no longer counts. A chunk that has a newer copy here is no loss.

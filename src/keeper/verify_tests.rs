@@ -89,6 +89,30 @@ fn any_flipped_bit_of_a_frame_is_found_flagged_and_named() {
 }
 
 #[test]
+fn what_could_not_be_read_and_can_be_now_counts_again() {
+    run(async {
+        for (path, chunk) in [(FIRST, 0), (SECOND, 2)] {
+            let (disk, store, ids) = three_segments().await;
+            disk.rot(path, BLOCK_BYTES + 300);
+            assert_eq!(read(&store, Which::All).await.damaged_count, 1);
+            assert!(!held(&store, &ids).await[chunk]);
+            // It was the cable.
+            disk.rot(path, BLOCK_BYTES + 300);
+            assert_eq!(read(&store, Which::All).await.damaged, []);
+            assert_eq!(store.figures().damaged, 0);
+            assert_eq!(held(&store, &ids).await, [true; 5]);
+            assert!(
+                store
+                    .get(ids[chunk])
+                    .await
+                    .expect("the disk works")
+                    .is_some()
+            );
+        }
+    });
+}
+
+#[test]
 fn a_segment_that_was_touched_while_the_keeper_was_off_is_read_before_a_yes() {
     run(async {
         let (disk, store, ids) = three_segments().await;

@@ -12,6 +12,7 @@ use crate::author::Extent;
 use crate::console::control::{ProgressView, RoomView, SweepView};
 use crate::console::fault::Fault;
 use crate::console::text::bytes;
+use crate::dispatcher::EventKind;
 use crate::format::message::{Refusal, Room};
 use crate::keeper::{
     Ask, Damage, DamageKind, Keepers, Pace, RemoteKeeper, SweepProgress, SweepReport, Which,
@@ -23,6 +24,8 @@ use crate::world::{Clock, World};
 
 /// When it is tried again after the store could not be read at all.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// A chunk that people are told of is looked for so often.
+const TOLD_AGAIN: Duration = Duration::from_secs(600);
 /// How long the others are left alone when they had nothing to mend with, unless one comes or goes.
 const MEND_AGAIN: Duration = Duration::from_secs(60);
 
@@ -103,7 +106,7 @@ impl<W: World> Service<W> {
         loop {
             // At the start too: what stood in the run before may be whole by now.
             self.tell_damage().await;
-            self.store().damage_seen().await;
+            self.damage_seen().await;
             self.store().remember().await;
             self.tell_damage().await;
             self.0.heal.notify_one();
@@ -116,6 +119,31 @@ impl<W: World> Service<W> {
                     clock.within(MEND_AGAIN, others.changed()).await;
                 }
             }
+        }
+    }
+
+    /// Until something is found damaged. While people are told of a chunk it is looked for now and then: a start may have forgotten where it
+    /// stood, and then whoever sends it again mends nothing and only keeps it.
+    async fn damage_seen(&self) {
+        loop {
+            let stands = !self
+                .reporter()
+                .subjects_of(EventKind::ChunkDamaged)
+                .is_empty();
+            let seen = self.store().damage_seen();
+            if !stands {
+                return seen.await;
+            }
+            if self
+                .world()
+                .clock()
+                .within(TOLD_AGAIN, seen)
+                .await
+                .is_some()
+            {
+                return;
+            }
+            self.tell_damage().await;
         }
     }
 
