@@ -2,6 +2,8 @@
 //!
 //! Nothing is decided here. What the socket offers is `control`; both call the same functions.
 
+use std::collections::BTreeSet;
+
 use super::job::Asked;
 use super::{Directory, Service};
 use crate::console::cli::Guests;
@@ -10,14 +12,15 @@ use crate::console::control::{
     TicketView,
 };
 use crate::console::fault::Fault;
+use crate::dispatcher::{EventKind, Subject};
 use crate::format::head::SignedHead;
 use crate::keeper::Bounded;
 use crate::retriever::Gather;
 use crate::session::Pool;
-use crate::terms::PeerKey;
 use crate::terms::limits::{
     EVENTS_STANDING_MAX, MEMBERS_MAX, RECEIVE_POOL_BYTES, ROSTER_BYTES_MAX,
 };
+use crate::terms::{ChunkId, PeerKey};
 use crate::world::World;
 
 /// A Box's newest snapshot, and what this Box would say of it now.
@@ -154,6 +157,17 @@ impl<W: World> Service<W> {
             .into_iter()
             .map(|event| (event.kind, event.text))
             .collect()
+    }
+
+    /// Chunks of this Box's store that are damaged, or that people are told are.
+    pub async fn damaged_chunks_now(&self) -> BTreeSet<ChunkId> {
+        let told = self.reporter().subjects_of(EventKind::ChunkDamaged);
+        let told = told.into_iter().filter_map(|subject| match subject {
+            Subject::Chunk(id) => Some(id),
+            _ => None,
+        });
+        let known = self.store().damaged_chunks().await;
+        told.chain(known.into_iter().map(|(id, _)| id)).collect()
     }
 
     /// All that is bounded in memory: how much there is now, and the most there may be.

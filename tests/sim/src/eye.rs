@@ -99,7 +99,26 @@ impl Eye {
         Ok(fewest)
     }
 
-    async fn holders(&mut self, id: ChunkId) -> Answer<BTreeSet<PeerKey>> {
+    /// Whether a snapshot needs a chunk.
+    ///
+    /// # Errors
+    /// If a part of the index is nowhere at all.
+    pub async fn needs(&self, head: &SignedHead, id: ChunkId) -> Answer<bool> {
+        let (neighbours, keyring) = (self.neighbours.clone(), self.keyring.clone());
+        let mut closure = Closure::new(&neighbours, &keyring, head);
+        while let Some(needed) = closure.next().await? {
+            if needed == id {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The Boxes that hold a good copy of a chunk.
+    ///
+    /// # Errors
+    /// If a record that was good a moment ago is none.
+    pub async fn holders(&mut self, id: ChunkId) -> Answer<BTreeSet<PeerKey>> {
         if let Some(known) = self.holders.get(&id) {
             return Ok(known.clone());
         }

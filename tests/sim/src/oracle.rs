@@ -10,7 +10,7 @@ use reserve::author::Seen;
 use reserve::console::service::Service;
 use reserve::format::head::SignedHead;
 use reserve::keeper::Bounded;
-use reserve::terms::PeerKey;
+use reserve::terms::{ChunkId, PeerKey};
 use reserve::world::World;
 use tokio::time::timeout;
 
@@ -165,6 +165,31 @@ impl Oracle {
         Ok(told)
     }
 
+    /// Why a damaged chunk should have been healed: who has it, or what was called protected and needs it. If nobody has it and nothing
+    /// does, nobody can heal it, and that it is told as damaged is the truth.
+    ///
+    /// # Errors
+    /// If it cannot be looked.
+    pub async fn should_be_healed(&self, reserve: &Reserve, id: ChunkId) -> Answer<Option<String>> {
+        let mut eye = Eye::open(reserve).await?;
+        let holders = eye.holders(id).await?;
+        for house in &reserve.houses {
+            if house.key.is_some_and(|key| holders.contains(&key)) {
+                return Ok(Some(format!("{} has it", house.name())));
+            }
+        }
+        for taken in self.protected() {
+            if eye.needs(&taken.head, id).await? {
+                let (house, number) = (&reserve.houses[taken.house], taken.head.head.number.0);
+                return Ok(Some(format!(
+                    "snapshot {number} of {} needs it",
+                    house.name()
+                )));
+            }
+        }
+        Ok(None)
+    }
+
     /// Retrieves a snapshot on a Box and compares; says what is wrong.
     pub async fn ask_back(
         &self,
@@ -192,6 +217,16 @@ impl Oracle {
         told.iter().map(|how| format!("{what}: {how}")).collect()
     }
 
+    /// Whether what could not be found belongs to a snapshot that nobody called protected yet: it may be whole nowhere.
+    fn is_of_one_never_protected(&self, of: usize, miss: &str) -> bool {
+        let Some((_, rest)) = miss.split_once("the manifest of snapshot ") else {
+            return false;
+        };
+        let id = rest.split(':').next().unwrap_or_default();
+        let mut protected = self.protected().filter(|taken| taken.house == of);
+        !protected.any(|taken| taken.head.hash().to_string().starts_with(id))
+    }
+
     /// Whether a Box that is asked for the newest snapshot of an author offers one that is older than what was called protected.
     pub async fn ask_latest(&self, reserve: &Reserve, on: usize, of: usize) -> Vec<String> {
         let newest = self
@@ -203,15 +238,25 @@ impl Oracle {
         };
         let name = reserve.houses[of].name();
         let (asked, on) = (name.to_owned(), reserve.houses[on].home.clone());
-        let found = on.run(async move { service.find(Some(&asked), "latest").await.ok() });
+        let found = on.run(async move {
+            service
+                .find(Some(&asked), "latest")
+                .await
+                .map_err(|miss| format!("{miss:?}"))
+        });
         match timeout(RETRIEVAL_MAX, found).await {
-            Ok(Ok(Some(view))) if view.snapshot.number >= newest => Vec::new(),
-            Ok(Ok(Some(view))) => vec![format!(
+            Ok(Ok(Ok(view))) if view.snapshot.number >= newest => Vec::new(),
+            Ok(Ok(Ok(view))) => vec![format!(
                 "latest of {name} on {} is {}, but {newest} was called protected",
                 on.name(),
                 view.snapshot.number
             )],
-            _ => vec![format!("latest of {name} is not found on {}", on.name())],
+            Ok(Ok(Err(miss))) if self.is_of_one_never_protected(of, &miss) => Vec::new(),
+            Ok(Ok(Err(miss))) => vec![format!(
+                "latest of {name} is not found on {}: {miss}",
+                on.name()
+            )],
+            _ => vec![format!("latest of {name} is not told on {}", on.name())],
         }
     }
 }

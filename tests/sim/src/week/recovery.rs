@@ -221,14 +221,19 @@ impl Week {
                 )),
                 None => told.push(format!("{name} has no snapshot")),
             }
-            if service.damaged_now() > 0 {
-                told.push(format!(
-                    "{name} has {} damaged places",
-                    service.damaged_now()
-                ));
+            // Damaged places whose names are lost too are judged by what is needed: all of it must have its copies, below.
+            for id in service.damaged_chunks_now().await {
+                match self.oracle.should_be_healed(&self.reserve, id).await {
+                    Ok(None) => {}
+                    Ok(Some(why)) => {
+                        told.push(format!("{name} still says that {id} is damaged, but {why}"))
+                    }
+                    Err(error) => told.push(format!("{name} says that {id} is damaged: {error}")),
+                }
             }
+            let seen = ["clock_jumped", "store_damaged", "chunk_damaged"];
             for (kind, text) in service.standing_now() {
-                if !matches!(kind.as_str(), "clock_jumped" | "store_damaged") {
+                if !seen.contains(&kind.as_str()) {
                     told.push(format!("{name} still says: {text}"));
                 }
             }
