@@ -19,12 +19,11 @@ const CHECKED: [&str; 8] = [
 ];
 
 /// What the product says when it helps itself, or says why it cannot now.
-const WAYS_OUT: [&str; 22] = [
+const WAYS_OUT: [&str; 21] = [
     "a chunk is damaged",
     "a commit failed; its segment is left as it is",
     "a head could not be kept",
     "a new Box was taken in",
-    "a new key epoch was begun: a lost Box knew the last",
     "a setting was changed on two Boxes apart",
     "confirmed its share of the newest snapshot",
     "could not confirm its share",
@@ -36,7 +35,7 @@ const WAYS_OUT: [&str; 22] = [
     "session ended: the link to the peer failed (connection reset); it is called again",
     "session ended: the peer gave no sign of life; it is called again",
     "session ended: what arrived does not verify; the connection was closed",
-    "the snapshot that was due could not begin",
+    "the reserve has a new key epoch",
     "the snapshot was not taken",
     "the store could not be read again",
     "the store is not where it was: no segment is begun there",
