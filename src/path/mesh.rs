@@ -60,7 +60,7 @@ struct Inner<W: World, H: Host<W>> {
     host: H,
     sessions: RefCell<BTreeMap<PeerKey, Session>>,
     started: Moment,
-    /// When the last session with a peer ended.
+    /// Since when there is no session with a peer; nothing of one with which there is a session, or was until just now.
     ended: RefCell<BTreeMap<PeerKey, Moment>>,
     /// Counts comings and goings.
     generation: Cell<u64>,
@@ -116,7 +116,7 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
 
     /// The session with a peer, waited for if it fell away, or this Box started, a moment ago.
     pub async fn session_again(&self, peer: PeerKey) -> Option<Session> {
-        let since = *self.0.ended.borrow().get(&peer).unwrap_or(&self.0.started);
+        let since = self.gone_since(peer);
         loop {
             let seen = self.generation();
             if let Some(session) = self.session(peer) {
@@ -126,6 +126,18 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
             let left = Duration::from_secs(RETURN_SECONDS_MAX).checked_sub(gone_for)?;
             let clock = self.0.world.clock();
             clock.within(left, self.changed_since(seen)).await?;
+        }
+    }
+
+    /// Since when there is no session with a peer. Whoever asked over one hears that it is over before that was noted here: then
+    /// it is over since now.
+    fn gone_since(&self, peer: PeerKey) -> Moment {
+        let had_one = self.0.sessions.borrow().contains_key(&peer);
+        let noted = self.0.ended.borrow().get(&peer).copied();
+        match noted {
+            Some(since) => since,
+            None if had_one => self.0.world.clock().now(),
+            None => self.0.started,
         }
     }
 
@@ -182,6 +194,7 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
             old.close();
         }
         self.0.sessions.borrow_mut().insert(peer, session.clone());
+        self.0.ended.borrow_mut().remove(&peer);
         tracing::info!(peer = %peer.short(), called = session.initiated(), "session began");
         self.bump();
         let (mesh, over) = (self.clone(), session.clone());
@@ -204,7 +217,10 @@ impl<W: World, H: Host<W>> Mesh<W, H> {
                 }
             }
             let now = mesh.0.world.clock().now();
-            mesh.0.ended.borrow_mut().insert(peer, now);
+            // One that made way for another left no gap.
+            if mesh.session(peer).is_none() {
+                mesh.0.ended.borrow_mut().entry(peer).or_insert(now);
+            }
             mesh.bump();
         });
         self.0.host.met(session.clone());

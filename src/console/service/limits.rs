@@ -8,8 +8,13 @@ use crate::keeper::{Fullness, Level};
 use crate::terms::PeerKey;
 use crate::world::World;
 
-/// Warnings about another keeper.
-const NEAR: [EventKind; 3] = [
+/// What stands of another Box as a keeper, for as long as it is one.
+const OF_KEEPERS: [EventKind; 8] = [
+    EventKind::BoxOutOfReach,
+    EventKind::DiskFull,
+    EventKind::TableFull,
+    EventKind::QuotaReached,
+    EventKind::DiskFailed,
     EventKind::DiskNearlyFull,
     EventKind::TableNearlyFull,
     EventKind::QuotaNearlyReached,
@@ -54,11 +59,20 @@ impl<W: World> Service<W> {
         }
     }
 
-    /// A keeper belongs no more: how full it is, nobody will know.
-    pub(super) fn forget_room(&self, keeper: PeerKey) {
-        self.0.rooms.borrow_mut().remove(&keeper);
-        for kind in NEAR {
-            self.reporter().forget(kind, &Subject::Peer(keeper));
+    /// Forgets what stands of keepers that belong no more: nobody will ever hear that it is over. Not once, when one goes: the journal
+    /// of a Box that was started anew says it again, and so may an answer that was under way.
+    pub(super) fn forget_former(&self, belongs: impl Fn(&PeerKey) -> bool) {
+        self.0
+            .rooms
+            .borrow_mut()
+            .retain(|keeper, _| belongs(keeper));
+        let reporter = self.reporter();
+        for kind in OF_KEEPERS {
+            for subject in reporter.subjects_of(kind) {
+                if matches!(&subject, Subject::Peer(keeper) if !belongs(keeper)) {
+                    reporter.forget(kind, &subject);
+                }
+            }
         }
     }
 

@@ -219,9 +219,9 @@ impl<W: World> Service<W> {
                 };
                 reporter.tell(kind, Subject::Peer(member.key), &[]);
                 self.tell_refusal(member.key, None);
-                self.forget_room(member.key);
             }
         }
+        self.forget_former(|peer| after.member(peer).is_some());
     }
 }
 

@@ -94,13 +94,8 @@ impl<W: World> Service<W> {
                 reporter.raise(EventKind::BoxOutOfReach, subject, &[]);
             }
         }
-        // Who belongs no more cannot come back.
-        for subject in reporter.subjects_of(EventKind::BoxOutOfReach) {
-            let belongs = |peer: &PeerKey| members.iter().any(|member| member.key == *peer);
-            if !matches!(&subject, Subject::Peer(peer) if belongs(peer)) {
-                reporter.forget(EventKind::BoxOutOfReach, &subject);
-            }
-        }
+        let belongs = |peer: &PeerKey| members.iter().any(|member| member.key == *peer);
+        self.forget_former(belongs);
     }
 
     async fn watch_copies(&self, few: &mut Lasts<EventKind>, now: Moment) {

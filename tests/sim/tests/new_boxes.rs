@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use reserve::console::service::Service;
 use reserve::format::head::Head;
 use reserve::world::{Clock, World};
-use sim::{Answer, Reserve, SimWorld, bring_back, differences, run};
+use sim::{Answer, Reserve, SimBox, SimWorld, bring_back, differences, run};
 
 /// Which of the three begins anew.
 const OFFICE: usize = 1;
@@ -68,6 +69,46 @@ fn a_box_that_was_taken_out_in_good_order_can_begin_anew_under_its_old_name() ->
         let (mut reserve, before) = with_files(&world).await?;
         reserve.take_out(0, "office").await?;
         begins_anew(&mut reserve, before).await
+    };
+    run(1, story).value
+}
+
+/// What a Box says of the disks of the others.
+fn nearly_full(service: &Service<SimBox>) -> Vec<String> {
+    let standing = service.standing_now().into_iter();
+    let of_disks = standing.filter(|(kind, _)| kind == "disk_nearly_full");
+    of_disks.map(|(_, text)| text).collect()
+}
+
+#[test]
+fn what_was_told_of_a_disk_that_was_replaced_is_not_told_again_by_a_box_that_is_started_anew()
+-> Answer<()> {
+    let story = async |world: SimWorld| -> Answer<()> {
+        let mut reserve = Reserve::found(world, 3, 0).await?;
+        let office = reserve.houses[OFFICE].home.clone();
+        office.faults(|faults| faults.fill_up_after(0));
+        let home = reserve.service(0).ok_or("it runs")?;
+        // It asks the others for their room every half a minute.
+        office.clock().sleep(Duration::from_secs(120)).await;
+        assert_eq!(nearly_full(&home).len(), 1, "{:?}", home.standing_now());
+
+        let house = &mut reserve.houses[OFFICE];
+        house.cut(false);
+        house.home.lose_drive();
+        house.home = house.home.restart();
+        reserve.shut_out(0, "office").await?;
+        reserve.replace(OFFICE, 0, "office").await?;
+        assert!(reserve.meet().await);
+        assert_eq!(nearly_full(&home), [""; 0]);
+
+        reserve.houses[0].cut(false);
+        reserve.houses[0].boot().await?;
+        assert!(reserve.meet().await);
+        let home = reserve.service(0).ok_or("it runs")?;
+        let clock = reserve.houses[0].home.clock().clone();
+        clock.sleep(Duration::from_secs(120)).await;
+        assert_eq!(nearly_full(&home), [""; 0]);
+        Ok(())
     };
     run(1, story).value
 }
