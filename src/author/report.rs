@@ -53,6 +53,8 @@ pub struct Progress {
     pub sent: RefCell<BTreeMap<PeerKey, (u64, u64)>>,
     /// Where the walk is.
     pub path: RefCell<Vec<u8>>,
+    /// The head that was signed: from then on this Box may remember it, whether the snapshot comes to its end or not.
+    pub signed: RefCell<Option<SignedHead>>,
 }
 
 impl Progress {

@@ -289,6 +289,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             accepted: state.pending.is_none(),
         };
         let head = SignedHead::sign(head, &self.identity.signing);
+        self.progress.signed.replace(Some(head.clone()));
         // Remembered before anybody sees it: a number is never signed twice.
         state.head = Some(ByteBuf::from(head.encode()));
         if state.pending.is_none() {

@@ -21,6 +21,6 @@ mod history_tests;
 pub use away::Away;
 pub use compare::{Outcome, Pair, Take, compare};
 pub use history::{Conflict, Judged, Latest, Side, Stance, judge, judged_after};
-pub use identity::Processes;
+pub use identity::{GoesOn, Processes, Signed};
 pub use plan::{Ground, Last, is_due};
 pub use verdict::{Disagreement, Verdict};

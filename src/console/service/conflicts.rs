@@ -8,19 +8,18 @@ use std::time::Duration;
 
 use super::Service;
 use super::views::name_of;
-use crate::author::SnapshotReport;
 use crate::console::control::{ConflictView, OpenConflict};
 use crate::console::fault::{Exit, Fault};
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
 use crate::format::head::SignedHead;
 use crate::format::roster::Choice;
 use crate::keeper::Store;
-use crate::monitor::{Disagreement, Judged, Latest, judge};
+use crate::monitor::{Disagreement, GoesOn, Judged, Latest, judge};
 use crate::terms::limits::{CHOICE_FOLLOWED_NUMBERS, HEADS_OF_ONE_NUMBER_MAX};
 use crate::terms::{PeerKey, SnapshotNumber};
-use crate::world::{Moment, World};
+use crate::world::{Clock, Moment, World};
 
-/// A Box of which only one process was met for this long runs once again.
+/// A Box of which only one process was met for this long runs once again. So does this one, when no other process signed for it.
 const ONCE_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What was seen of snapshots that bear one number.
@@ -252,39 +251,48 @@ impl<W: World> Service<W> {
         }
     }
 
-    /// Whoever ran twice and was met once only for a while runs once.
+    /// Whoever ran twice and was met once only for a while runs once. Of this Box itself nobody else may have signed in that time, as far as
+    /// heads came here: what was told of it outlives the process that told it, and there may be nothing new to sign for long.
     pub(super) fn watch_processes(&self, now: Moment) {
         for subject in self.reporter().subjects_of(EventKind::BoxRunsTwice) {
-            let Subject::Peer(peer) = &subject else {
-                continue;
+            let last = match &subject {
+                Subject::Peer(peer) => self.0.processes.borrow().runs_twice(peer),
+                Subject::Itself if self.is_overtaken() => continue,
+                Subject::Itself => self.0.signed.borrow().overtaken(),
+                _ => continue,
             };
-            let mut processes = self.0.processes.borrow_mut();
-            let last = processes.runs_twice(peer).unwrap_or(self.0.began);
-            if now.since(last) >= ONCE_AGAIN {
-                processes.forget(peer);
-                self.reporter()
-                    .clear(EventKind::BoxRunsTwice, &subject, &[]);
+            if now.since(last.unwrap_or(self.0.began)) < ONCE_AGAIN {
+                continue;
             }
+            if let Subject::Peer(peer) = &subject {
+                self.0.processes.borrow_mut().forget(peer);
+            }
+            self.reporter()
+                .clear(EventKind::BoxRunsTwice, &subject, &[]);
         }
     }
 
-    /// A snapshot was signed: if another process signed one since this process signed its last, this Box runs twice.
-    pub(super) fn note_signed(&self, report: &SnapshotReport) {
-        if report.is_unchanged {
-            return;
-        }
-        let before = self.0.signed.replace(Some(report.hash));
-        let Some(before) = before else {
-            return;
-        };
-        let previous = report.head.head.previous;
+    /// Whether heads came here that stand further on than what this process signed: another one did.
+    fn is_overtaken(&self) -> bool {
+        let known = super::gate::told_of(&self.store().newest_heads(), self.me());
+        self.0.signed.borrow().is_behind(known)
+    }
+
+    /// A head was signed, whatever became of its snapshot: if another process signed one since this process signed its last, this Box runs
+    /// twice.
+    pub(super) fn note_signed(&self, signed: &SignedHead) {
+        let now = self.world().clock().now();
         let choices = self.roster().choices(self.me());
+        let previous = signed.head.previous;
         let is_chosen = choices.iter().any(|choice| Some(choice.head) == previous);
-        if previous == Some(before) {
-            self.reporter()
-                .clear(EventKind::BoxRunsTwice, &Subject::Itself, &[]);
-        } else if !is_chosen {
-            self.tell_twice(Subject::Itself);
+        let goes_on = self.0.signed.borrow_mut().sign(signed, is_chosen, now);
+        match goes_on {
+            GoesOn::FromOwn => {
+                self.reporter()
+                    .clear(EventKind::BoxRunsTwice, &Subject::Itself, &[]);
+            }
+            GoesOn::FromAnother => self.tell_twice(Subject::Itself),
+            GoesOn::FromBefore => {}
         }
     }
 

@@ -57,13 +57,13 @@ use crate::format::keys::RecoveryWay;
 use crate::format::message::{Refusal, Room};
 use crate::format::release::Waiting;
 use crate::keeper::{Presence, Server, Store};
-use crate::monitor::Processes;
+use crate::monitor::{Processes, Signed};
 use crate::path::Mesh;
 use crate::retriever::Gather;
 use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
 use crate::session::{LocalKeys, Pool};
 use crate::terms::limits::{RECEIVE_POOL_BYTES, ROSTER_BYTES_MAX, TICKET_SECONDS};
-use crate::terms::{HeadHash, KeyEpoch, PeerKey, SnapshotNumber, Stamp};
+use crate::terms::{KeyEpoch, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
@@ -124,8 +124,8 @@ struct Inner<W: World> {
     conflicts: RefCell<conflicts::Seen>,
     /// Which processes of the others were met.
     processes: RefCell<Processes>,
-    /// The last head this process signed.
-    signed: RefCell<Option<HeadHash>>,
+    /// What this process signed.
+    signed: RefCell<Signed>,
     /// What comparisons with other keepers told.
     healing: RefCell<Healing>,
     /// A comparison may be due.

@@ -159,7 +159,6 @@ impl<W: World> Service<W> {
     /// A snapshot was taken: what was confirmed counts, and whoever did not confirm is asked until it does.
     pub(super) fn snapshot_taken(&self, report: &SnapshotReport, places: u64) {
         *self.0.latest.borrow_mut() = Some(report.head.clone());
-        self.note_signed(report);
         // Its author knows of it too, whoever else is in reach later; that is no copy.
         let (service, head) = (self.clone(), report.head.clone());
         self.world()

@@ -189,6 +189,9 @@ impl<W: World> Service<W> {
             &job.progress,
         )
         .await;
+        if let Some(signed) = job.progress.signed.take() {
+            self.note_signed(&signed);
+        }
         // Keepers that counted may be gone, and others be placed on: nothing is known then but what they say when they are asked again.
         let report = report.map(|mut report| {
             if places != self.places() {
