@@ -10,7 +10,7 @@ use reserve::author::Seen;
 use reserve::console::service::Service;
 use reserve::format::head::SignedHead;
 use reserve::keeper::Bounded;
-use reserve::terms::{ChunkId, PeerKey};
+use reserve::terms::{ChunkId, PeerKey, Stamp};
 use reserve::world::World;
 use tokio::time::timeout;
 
@@ -95,7 +95,12 @@ impl Oracle {
             };
             let name = (shown.head.head.author, shown.head.hash().0);
             let place = *self.known.entry(name).or_insert_with(|| {
-                let from = began(&house.home, self.clocks.get(&at), &shown.head, now);
+                let from = began(
+                    &house.home,
+                    self.clocks.get(&at),
+                    shown.head.head.taken,
+                    now,
+                );
                 self.taken.push(Taken {
                     house: at,
                     head: shown.head.clone(),
@@ -261,11 +266,12 @@ impl Oracle {
     }
 }
 
-/// When a walk began: what its Box's clock said then, seen through how far off that clock was.
+/// When a walk began: what its Box's clock said then, seen through how far off that clock was. A clock that was set back shows the same
+/// time twice: then not before the first of them, since a walk that waits for a keeper goes on for as long as it takes.
 fn began(
     home: &SimBox,
     clock: Option<&Vec<(Duration, i64)>>,
-    head: &SignedHead,
+    shown: Stamp,
     now: Duration,
 ) -> Duration {
     let first = [(Duration::ZERO, 0)];
@@ -273,10 +279,10 @@ fn began(
     let mut spans: Vec<(Duration, i64)> = clock.copied().collect();
     spans.push((now, 0));
     let fits = |pair: &[(Duration, i64)]| {
-        let moment = home.moment_of(head.head.taken, pair[0].1)?;
+        let moment = home.moment_of(shown, pair[0].1)?;
         (moment >= pair[0].0 && moment <= pair[1].0).then_some(moment)
     };
-    let fitting = spans.windows(2).rev().find_map(fits);
+    let fitting = spans.windows(2).find_map(fits);
     fitting.unwrap_or_default()
 }
 
@@ -291,4 +297,51 @@ async fn bring_back(
         crate::retrieval::bring_back(&home, head.head, BACK, move || service.source()).await?;
     home.tree().remove(BACK)?;
     Ok(back)
+}
+
+#[cfg(test)]
+mod tests {
+    use reserve::world::Clock;
+    use tokio::time::{Instant, sleep_until};
+
+    use super::*;
+    use crate::story::run;
+
+    /// When a walk is taken to have begun of which it is heard at the end, if the clock is set to these offsets at these seconds.
+    fn heard(begins: u64, set: &[(u64, i64)], ends: u64) -> Duration {
+        let begins = Duration::from_secs(begins);
+        let set: Vec<_> = set
+            .iter()
+            .map(|(at, offset)| (Duration::from_secs(*at), *offset))
+            .collect();
+        let story = async |world: crate::SimWorld| {
+            let start = Instant::now();
+            let home = world.box_named("home");
+            for (at, offset) in set.iter().filter(|(at, _)| *at < begins) {
+                sleep_until(start + *at).await;
+                home.set_wall_offset(*offset);
+            }
+            sleep_until(start + begins).await;
+            let shown = home.clock().wall();
+            began(&home, Some(&set), shown, Duration::from_secs(ends))
+        };
+        run(1, story).value
+    }
+
+    #[test]
+    fn a_walk_that_went_on_while_its_clock_was_set_back_began_before_that() {
+        // Shown a second time, later: at 4864.
+        assert_eq!(heard(3876, &[(4208, -988)], 5100).as_secs(), 3876);
+        // Of one that did begin then it is known only that it began not before.
+        assert!(heard(4864, &[(4208, -988)], 5100).as_secs() <= 4864);
+    }
+
+    #[test]
+    fn a_walk_whose_clock_was_far_off_began_when_it_did() {
+        assert_eq!(heard(900, &[], 1000).as_secs(), 900);
+        let far = &[(500, -1_000_000), (2000, 0)];
+        assert_eq!(heard(900, far, 2500).as_secs(), 900);
+        assert_eq!(heard(2100, far, 2500).as_secs(), 2100);
+        assert_eq!(heard(900, &[(500, 7200)], 1000).as_secs(), 900);
+    }
 }
