@@ -170,16 +170,22 @@ impl Oracle {
         Ok(told)
     }
 
-    /// Why a damaged chunk should have been healed: who has it, or what was called protected and needs it. If nobody has it and nothing
-    /// does, nobody can heal it, and that it is told as damaged is the truth.
+    /// Why a chunk that is damaged on a Box should have been healed: which other Box has it, or what was called protected and needs it. If
+    /// none has it and nothing does, nobody can heal it, and that it is told as damaged is the truth. What a start could not read is unknown
+    /// until the next start, even if it could be read by now.
     ///
     /// # Errors
     /// If it cannot be looked.
-    pub async fn should_be_healed(&self, reserve: &Reserve, id: ChunkId) -> Answer<Option<String>> {
+    pub async fn should_be_healed(
+        &self,
+        reserve: &Reserve,
+        on: usize,
+        id: ChunkId,
+    ) -> Answer<Option<String>> {
         let mut eye = Eye::open(reserve).await?;
         let holders = eye.holders(id).await?;
-        for house in &reserve.houses {
-            if house.key.is_some_and(|key| holders.contains(&key)) {
+        for (at, house) in reserve.houses.iter().enumerate() {
+            if at != on && house.key.is_some_and(|key| holders.contains(&key)) {
                 return Ok(Some(format!("{} has it", house.name())));
             }
         }

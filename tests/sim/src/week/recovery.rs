@@ -207,7 +207,7 @@ impl Week {
         if settings.len() > 1 {
             told.push(format!("not all Boxes agree on a setting: {settings:?}"));
         }
-        for house in &self.reserve.houses {
+        for (at, house) in self.reserve.houses.iter().enumerate() {
             let name = house.name();
             let Some(service) = &house.service else {
                 told.push(format!("{name} does not run"));
@@ -223,7 +223,7 @@ impl Week {
             }
             // Damaged places whose names are lost too are judged by what is needed: all of it must have its copies, below.
             for id in service.damaged_chunks_now().await {
-                match self.oracle.should_be_healed(&self.reserve, id).await {
+                match self.oracle.should_be_healed(&self.reserve, at, id).await {
                     Ok(None) => {}
                     Ok(Some(why)) => {
                         told.push(format!("{name} still says that {id} is damaged, but {why}"))
