@@ -151,7 +151,7 @@ fn what_rots_while_the_keeper_runs_is_found_by_a_sweep_and_fetched_anew() {
     });
     assert_eq!(healed["subject"], raised["subject"], "{healed}");
     let how = healed["facts"]["reason"]["text"].as_str().unwrap();
-    assert!(how.contains("copy came from another Box"), "{healed}");
+    assert!(how.contains("a whole copy is here again"), "{healed}");
     office.until_told("store_damaged", "clear", |_| true);
     let standing = office.json(&["status", "--json"])["standing"].clone();
     assert_eq!(standing.as_array().map(Vec::len), Some(0), "{standing}");

@@ -15,6 +15,7 @@ mod comparing_tests;
 #[cfg(test)]
 mod damage_tests;
 mod doubled;
+mod findings;
 mod frames;
 #[cfg(test)]
 mod full_tests;

@@ -20,7 +20,7 @@ use super::scan::scan;
 use super::store::Store;
 use super::sweep_plan::{self, Step};
 use super::writing::{STORE_DIR, footer_room, number_of};
-use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameHeader, FrameType, Location};
+use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameHeader};
 use crate::format::verified::SegmentMark;
 use crate::terms::limits::{
     BLOCK_BYTES, DAMAGE_FACTS_MAX, FRAME_HEADER_BYTES, RECORD_BYTES_MAX, SEGMENT_FRAMES_MAX,
@@ -78,7 +78,7 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    fn tell(&mut self, progress: &SweepProgress, damage: Damage) {
+    pub(super) fn tell(&mut self, progress: &SweepProgress, damage: Damage) {
         self.damaged_count += 1;
         progress.damaged.set(progress.damaged.get() + 1);
         if self.damaged.len() < DAMAGE_FACTS_MAX {
@@ -414,106 +414,5 @@ impl<W: World> Inner<W> {
             && header.frame == entry.frame
             && header.payload_bytes == entry.payload_bytes
             && header.id == entry.id
-    }
-
-    /// What could not be read before and can be now counts again: its bytes are what their name says, and it may be the last copy.
-    fn is_whole_after_all(&self, number: u32, entry: &FooterEntry) {
-        let location = Location::new(number, u64::from(entry.offset));
-        let (Some(location), FrameType::Chunk) = (location, entry.frame) else {
-            return;
-        };
-        let mut state = self.shared.state.borrow_mut();
-        let mut was_damaged = false;
-        state.table.update(&entry.id, location, |entry| {
-            was_damaged = std::mem::take(&mut entry.damaged);
-        });
-        state.damaged -= u64::from(was_damaged);
-        if was_damaged {
-            tracing::info!(chunk = %entry.id, segment = number, "a chunk can be read again");
-        }
-    }
-
-    /// What is not whole no longer counts. A chunk that has a newer copy here is no loss.
-    fn is_not_whole(
-        &self,
-        number: u32,
-        entry: &FooterEntry,
-        progress: &SweepProgress,
-        report: &mut SweepReport,
-    ) {
-        let Some(location) = Location::new(number, u64::from(entry.offset)) else {
-            return;
-        };
-        let (is_loss, kind) = match entry.frame {
-            FrameType::Chunk => (self.flag(&entry.id, location), DamageKind::Frames),
-            FrameType::Head => {
-                let was_there = self.shared.state.borrow_mut().heads.remove(location);
-                if was_there {
-                    self.is_broken();
-                }
-                (was_there, DamageKind::Head)
-            }
-            FrameType::Claim | FrameType::Release | FrameType::Freed => {
-                self.shared.void_all();
-                (true, DamageKind::Frames)
-            }
-        };
-        if is_loss {
-            let damage = Damage {
-                segment: number,
-                offset: location.offset(),
-                bytes: stride_of(entry.payload_bytes as usize),
-                kind,
-            };
-            report.tell(progress, damage);
-        }
-    }
-
-    /// Chunks that the table has in a segment and that were not found there.
-    fn flag_unlisted(
-        &self,
-        number: u32,
-        len: u64,
-        entries: &[FooterEntry],
-        progress: &SweepProgress,
-        report: &mut SweepReport,
-    ) {
-        let mut lost = self.shared.state.borrow().table.in_segment(number);
-        // What was written behind the end while it was read is none of this reading's business.
-        lost.retain(|(_, place)| place.offset() < len);
-        lost.retain(|(_, place)| {
-            let listed = entries.binary_search_by_key(&place.offset(), |e| u64::from(e.offset));
-            listed.is_err()
-        });
-        for (id, location) in lost {
-            if self.flag_nameless(&id, location).0 {
-                let damage = Damage {
-                    segment: number,
-                    offset: location.offset(),
-                    bytes: 0,
-                    kind: DamageKind::Frames,
-                };
-                report.tell(progress, damage);
-            }
-        }
-    }
-
-    /// A segment's file is gone: nothing that was in it counts any more.
-    pub(super) fn segment_is_gone(&self, number: u32) {
-        self.forget_file(number);
-        let lost = self.shared.state.borrow().table.in_segment(number);
-        for (id, location) in &lost {
-            self.flag_nameless(id, *location);
-        }
-        self.shared.state.borrow_mut().heads.remove_segment(number);
-        self.shared.void_all();
-        self.is_broken();
-        self.trust.borrow_mut().doubt(number);
-    }
-
-    fn segment_is_missing(&self, number: u32, progress: &SweepProgress, report: &mut SweepReport) {
-        self.segment_is_gone(number);
-        let damage = Damage::from_start(number, 0, DamageKind::Missing);
-        report.tell(progress, damage);
     }
 }

@@ -29,7 +29,7 @@ impl<W: World> Service<W> {
                 continue;
             };
             if let Ok(Some(_)) = self.store().get(id).await {
-                let how = "it is here and whole again";
+                let how = "a whole copy is here again, from another Box or read after all";
                 let how = [EventFact::new(FactName::Reason, how)];
                 reporter.clear(kind, &subject, &how);
             }

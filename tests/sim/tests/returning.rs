@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use reserve::world::World;
+use reserve::world::{Clock, World};
 use sim::{Answer, Reserve, SimWorld, bring_back, differences, run};
-use tokio::time::sleep;
 
 const HOME: usize = 0;
 const OFFICE: usize = 1;
@@ -30,9 +29,10 @@ async fn breaks_after(world: SimWorld, milliseconds: u64) -> Answer<()> {
     let friend = reserve.houses[FRIEND].home.clone();
     world.reset_links(&office, &friend);
     reserve.houses[HOME].cut(false);
-    sleep(Duration::from_secs(300)).await;
+    let clock = office.clock().clone();
+    clock.sleep(Duration::from_secs(300)).await;
     let breaks = async {
-        sleep(Duration::from_millis(milliseconds)).await;
+        clock.sleep(Duration::from_millis(milliseconds)).await;
         world.reset_links(&office, &friend);
     };
     let asked = bring_back(&office, head, "/back", move || service.source());
