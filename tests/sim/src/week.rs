@@ -343,10 +343,12 @@ impl Week {
         let home = self.reserve.houses[at].home.restart();
         self.reserve.houses[at].home = home;
         let name = self.reserve.houses[at].name().to_owned();
-        let (reserve, is_taken_out) = (&mut self.reserve, self.is_taken_out);
+        let (reserve, is_taken_out) = (&mut self.reserve, &mut self.is_taken_out);
         let taken_in = async {
-            if !is_taken_out {
+            if !*is_taken_out {
                 reserve.shut_out(by, &name).await?;
+                // Once: what has this name from here on is the new Box.
+                *is_taken_out = true;
             }
             reserve.replace(at, by, &name).await
         };
