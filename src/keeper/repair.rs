@@ -11,7 +11,6 @@ use super::serve::{Host, Server};
 use super::store::Store;
 use super::table::{Entry, prefix_of};
 use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameType};
-use crate::terms::canary::{self, Canary};
 use crate::terms::limits::{ASK_IDS_MAX, BLOCK_BYTES};
 use crate::terms::{ChunkId, PeerKey};
 use crate::world::{DiskFile, World};
@@ -64,20 +63,6 @@ impl<W: World> Store<W> {
 }
 
 impl<W: World> Inner<W> {
-    /// Believes that all is whole again.
-    fn forget_damage(&self) -> usize {
-        let mut state = self.shared.state.borrow_mut();
-        let damaged: Vec<Entry> = state.table.scan().filter(|entry| entry.damaged).collect();
-        for entry in &damaged {
-            let is_whole = |entry: &mut Entry| entry.damaged = false;
-            let mut name = [0; 32];
-            name[..entry.prefix.len()].copy_from_slice(&entry.prefix);
-            state.table.update(&ChunkId(name), entry.location, is_whole);
-        }
-        state.damaged = 0;
-        damaged.len()
-    }
-
     /// The whole name of a chunk whose frame may be damaged.
     pub(super) async fn name_of(&self, entry: &Entry) -> Option<ChunkId> {
         let location = entry.location;
@@ -110,13 +95,6 @@ impl<W: World> Inner<W> {
 impl<W: World, H: Host> Server<W, H> {
     /// Fetches what is damaged here from the other keepers that can be reached, several at once.
     pub async fn repair(&self) -> Repaired {
-        if canary::sings(Canary::RepairFromBadCopy) {
-            let replaced = self.store.inner().forget_damage();
-            return Repaired {
-                known: replaced,
-                replaced,
-            };
-        }
         let mut damaged = self.store.damaged_chunks().await;
         damaged.sort_unstable_by_key(|(id, author)| (*author, *id));
         let mut repaired = Repaired::default();

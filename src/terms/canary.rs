@@ -25,8 +25,6 @@ pub enum Canary {
     ForgetNeededPage,
     /// What comes from a disk or a keeper is not compared with its name.
     SkipVerification,
-    /// A damaged chunk counts as whole again though no whole copy of it came.
-    RepairFromBadCopy,
     /// A keeper is believed to have everything without being asked.
     BelieveHolder,
     /// A Box counts its own copy among those that protect its files.
@@ -37,7 +35,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::SameKeyTwice,
         Self::HaveWhatIsNot,
         Self::BelieveOldHead,
@@ -47,7 +45,6 @@ impl Canary {
         Self::ClaimWithoutCancelling,
         Self::ForgetNeededPage,
         Self::SkipVerification,
-        Self::RepairFromBadCopy,
         Self::BelieveHolder,
         Self::CountItself,
         Self::KeepOwnSetting,
