@@ -132,11 +132,19 @@ impl Week {
             Trouble::TakenOut => {
                 let name = home.name().to_owned();
                 let took = timeout(START_MAX, self.reserve.take_out(other, &name)).await;
-                // That not everybody is there to be asked is no wonder.
-                if matches!(took, Ok(Ok(()))) {
-                    self.count("taken out");
-                    self.is_taken_out = true;
-                    self.lose_drive(at, lasts);
+                match took {
+                    Ok(Ok(())) => {
+                        self.count("taken out");
+                        self.is_taken_out = true;
+                        self.lose_drive(at, lasts);
+                    }
+                    // That not everybody is there to be asked is no wonder.
+                    Ok(Err(_)) => {}
+                    // It would go on until it can, and nobody here would know: whoever was asked is switched off instead.
+                    Err(_) => {
+                        self.reserve.houses[other].cut(false);
+                        self.plan_in(lasts, Deed::Boot(other));
+                    }
                 }
             }
         }
