@@ -262,6 +262,45 @@ fn full_segments_are_closed_and_read_by_their_footers() {
 }
 
 #[test]
+fn a_chunk_that_another_was_written_over_is_replaced_for_every_start_to_come() {
+    run(async {
+        let sizes = Sizes {
+            segment_bytes: 64 << 10,
+            ..Sizes::default()
+        };
+        let disk = MockWorld::new().disk;
+        let (store, _) = open_with(&disk, CONFIG, sizes).await;
+        let mut ids = Vec::new();
+        for number in 0..20 {
+            ids.push(put(&store, ANNA, number, 700).await);
+        }
+        assert!(store.figures().segments > 1, "the first is closed");
+        drop(store);
+
+        // A write that landed in the wrong place: what stands there is a whole frame of another name.
+        let disk = disk.power_cut();
+        let mut bytes = disk.bytes(FIRST);
+        bytes.copy_within(2 * BLOCK_BYTES..3 * BLOCK_BYTES, BLOCK_BYTES);
+        disk.set_bytes(FIRST, bytes);
+        let (store, report) = open_with(&disk, CONFIG, sizes).await;
+        assert_eq!(report.chunks, 20);
+        let lost = ids[0];
+        assert_eq!(store.get(lost).await.expect("the disk works"), None);
+        assert_eq!(store.figures().damaged, 1);
+        put(&store, BELA, 0, 700).await;
+        assert_eq!((store.figures().damaged, store.figures().chunks), (0, 20));
+        drop(store);
+
+        let (store, report) = open_with(&disk.power_cut(), CONFIG, sizes).await;
+        assert_eq!(report.chunks, 20, "it is here once");
+        assert!(store.get(lost).await.expect("the disk works").is_some());
+        assert_eq!(store.figures().damaged, 0, "nobody looks at its old place");
+        let held = store.have(ANNA, &ids).await.expect("the disk works");
+        assert!(held.iter().all(|held| *held), "her claims stayed");
+    });
+}
+
+#[test]
 fn what_a_killed_process_wrote_is_durable_before_it_counts() {
     run(async {
         let (disk, first, second, start) = two_commits().await;

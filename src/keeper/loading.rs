@@ -12,6 +12,7 @@ use super::queue::stride_of;
 use super::reading::{Segment, Window};
 use super::refuse::{StoreError, is_want};
 use super::scan::{Scanned, scan};
+use super::table::prefix_of;
 use super::writing::{footer_room, path_of};
 use crate::format::record::id_of;
 use crate::format::release::{Freed, NotedRelease};
@@ -20,7 +21,7 @@ use crate::format::segment::{
 };
 use crate::format::verified::SegmentMark;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES, RECORD_BYTES_MAX, SEGMENT_FRAMES_MAX};
-use crate::terms::{AuthorIndex, PeerKey, StoreId};
+use crate::terms::{AuthorIndex, ChunkId, PeerKey, StoreId};
 use crate::world::{Disk, DiskFile, World};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -373,6 +374,7 @@ impl<'a, W: World> Loading<'a, W> {
             let matches = state.table.matches(&entry.id);
             matches.take(8).map(|entry| entry.location).collect()
         };
+        let is_alike = |id: &ChunkId| prefix_of(id) == prefix_of(&entry.id);
         for location in before {
             let header = match inner.segment(location.segment()).await {
                 Ok(segment) => {
@@ -384,9 +386,10 @@ impl<'a, W: World> Loading<'a, W> {
                 }
                 Err(error) => Err(error),
             };
-            // What cannot be read any more is replaced by what came later.
+            // What cannot be read any more is replaced by what came later, and so is what something else was written over: what stands there
+            // then is not even of the name the table has.
             match header.ok().flatten() {
-                Some(header) if header.id != entry.id => {}
+                Some(header) if header.id != entry.id && is_alike(&header.id) => {}
                 _ => return Ok(Some(location)),
             }
         }
