@@ -203,8 +203,12 @@ impl<W: World> path::Host<W> for Service<W> {
         });
         let service = self.clone();
         self.world().spawn(async move {
-            if session.hello().roster != service.roster().hash() {
-                service.tell_roster(&session).await;
+            if session.hello().roster != service.roster().hash()
+                && !service.tell_roster(&session).await
+            {
+                let (again, session) = (service.clone(), session.clone());
+                let again = async move { again.tell_until_heard(&session).await };
+                service.world().spawn(again);
             }
             service.take_heads(&session).await;
             service.look_after(&session).await;

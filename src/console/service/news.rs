@@ -20,6 +20,10 @@ use crate::{path, roster};
 
 /// How long a peer may take to hear or tell the news.
 const NEWS_PATIENCE: Duration = Duration::from_secs(10);
+/// One that did not take it is told again after so long, then after twice as long each time.
+const NEWS_AGAIN: Duration = Duration::from_secs(30);
+/// And so often at the least.
+const NEWS_AGAIN_MAX: Duration = Duration::from_secs(900);
 
 impl<W: World> Service<W> {
     pub(super) fn secrets(&self) -> Rc<Secrets> {
@@ -164,19 +168,45 @@ impl<W: World> Service<W> {
             }
             let service = self.clone();
             self.world().spawn(async move {
-                service.tell_roster(&session).await;
-                if !service.stands(&session) {
-                    session.close();
-                }
+                service.tell_until_heard(&session).await;
             });
         }
     }
 
-    pub(super) async fn tell_roster(&self, session: &Session) {
+    /// Tells one member how the roster is until it has it, the session ends, or there is something newer to tell. A session may live for
+    /// months: whoever could not write it down, because its disk was full or slow for a while, must not wait for its next hello.
+    pub(super) async fn tell_until_heard(&self, session: &Session) {
+        let told = self.roster().hash();
+        let mut pause = NEWS_AGAIN;
+        loop {
+            let is_heard = self.tell_roster(session).await;
+            if !self.stands(session) {
+                return session.close();
+            }
+            if is_heard {
+                return;
+            }
+            let clock = self.world().clock();
+            let is_over = clock.within(pause, session.closed()).await.is_some();
+            if is_over || self.roster().hash() != told {
+                return;
+            }
+            pause = (pause * 2).min(NEWS_AGAIN_MAX);
+        }
+    }
+
+    /// Tells it once; whether there is no use in telling it again.
+    pub(super) async fn tell_roster(&self, session: &Session) -> bool {
         let body = Rc::new(self.roster().to_facts().encode());
         let telling = session.ask(Message::Roster, Some(body));
-        // Whoever did not hear it now compares hashes at its next hello.
-        self.world().clock().within(NEWS_PATIENCE, telling).await;
+        let answer = self.world().clock().within(NEWS_PATIENCE, telling).await;
+        match answer {
+            Some(Ok((Message::Refused(Refusal::DiskFull | Refusal::DiskFailed), _))) | None => {
+                false
+            }
+            // An end of the session is seen by whoever waits for it.
+            Some(Ok(_) | Err(_)) => true,
+        }
     }
 
     /// Two members that do not speak under the present epoch tell each other their rosters and nothing else: whoever was off
