@@ -4,6 +4,7 @@
 use super::holding::Inner;
 use super::open::{Damage, DamageKind};
 use super::queue::stride_of;
+use super::table::prefix_of;
 use super::verify::{SweepProgress, SweepReport};
 use crate::format::segment::{FooterEntry, FrameType, Location};
 use crate::world::World;
@@ -74,9 +75,12 @@ impl<W: World> Inner<W> {
         let mut lost = self.shared.state.borrow().table.in_segment(number);
         // What was written behind the end while it was read is none of this reading's business.
         lost.retain(|(_, place)| place.offset() < len);
-        lost.retain(|(_, place)| {
+        // A whole frame of something else at that place is a write that went astray.
+        lost.retain(|(id, place)| {
             let listed = entries.binary_search_by_key(&place.offset(), |e| u64::from(e.offset));
-            listed.is_err()
+            listed.map_or(true, |at| {
+                entries[at].frame != FrameType::Chunk || prefix_of(&entries[at].id) != prefix_of(id)
+            })
         });
         for (id, location) in lost {
             if self.flag_nameless(&id, location).0 {

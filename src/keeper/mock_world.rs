@@ -218,6 +218,16 @@ impl MockDisk {
         file.now = bytes;
     }
 
+    /// A write went astray: what stands at one place stands at another, too, and what was there is gone.
+    pub(super) fn write_over(&self, path: &str, from: std::ops::Range<usize>, to: usize) {
+        let mut bytes = self.bytes(path);
+        bytes.copy_within(from, to);
+        let platter = self.platter.borrow();
+        let mut file = platter.files[path].borrow_mut();
+        file.durable.clone_from(&bytes);
+        file.now = bytes;
+    }
+
     /// A program wrote to a file.
     pub(super) fn touch(&self, path: &str) {
         let platter = self.platter.borrow();

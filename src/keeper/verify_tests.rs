@@ -89,6 +89,23 @@ fn any_flipped_bit_of_a_frame_is_found_flagged_and_named() {
 }
 
 #[test]
+fn a_chunk_that_another_was_written_over_is_found_though_what_stands_there_is_whole() {
+    run(async {
+        let disk = MockWorld::new().disk;
+        let (store, _) = open(&disk).await;
+        let mut ids = Vec::new();
+        for number in 0..3 {
+            ids.push(put(&store, ANNA, number, 20_000).await);
+        }
+        let len = (FRAME_HEADER_BYTES + 20_000).next_multiple_of(BLOCK_BYTES);
+        let second_at = BLOCK_BYTES + len;
+        disk.write_over(FIRST, second_at..second_at + len, BLOCK_BYTES);
+        assert_eq!(read(&store, Which::All).await.damaged_count, 1);
+        assert_eq!(held(&store, &ids).await, [false, true, true]);
+    });
+}
+
+#[test]
 fn what_could_not_be_read_and_can_be_now_counts_again() {
     run(async {
         for (path, chunk) in [(FIRST, 0), (SECOND, 2)] {
