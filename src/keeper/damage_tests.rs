@@ -13,6 +13,7 @@ use super::refuse::StoreError;
 use super::store::Store;
 use super::store_tests::{ANNA, BELA, CONFIG, FIRST, head, open, open_with, put, record, run};
 use super::torn_tests::two_commits;
+use super::verify_tests::sizes;
 use crate::terms::ChunkId;
 use crate::terms::limits::{BLOCK_BYTES, FRAME_HEADER_BYTES};
 
@@ -264,12 +265,8 @@ fn full_segments_are_closed_and_read_by_their_footers() {
 #[test]
 fn a_chunk_that_another_was_written_over_is_replaced_for_every_start_to_come() {
     run(async {
-        let sizes = Sizes {
-            segment_bytes: 64 << 10,
-            ..Sizes::default()
-        };
         let disk = MockWorld::new().disk;
-        let (store, _) = open_with(&disk, CONFIG, sizes).await;
+        let (store, _) = open_with(&disk, CONFIG, sizes()).await;
         let mut ids = Vec::new();
         for number in 0..20 {
             ids.push(put(&store, ANNA, number, 700).await);
@@ -279,10 +276,8 @@ fn a_chunk_that_another_was_written_over_is_replaced_for_every_start_to_come() {
 
         // A write that landed in the wrong place: what stands there is a whole frame of another name.
         let disk = disk.power_cut();
-        let mut bytes = disk.bytes(FIRST);
-        bytes.copy_within(2 * BLOCK_BYTES..3 * BLOCK_BYTES, BLOCK_BYTES);
-        disk.set_bytes(FIRST, bytes);
-        let (store, report) = open_with(&disk, CONFIG, sizes).await;
+        disk.write_over(FIRST, 2 * BLOCK_BYTES..3 * BLOCK_BYTES, BLOCK_BYTES);
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
         assert_eq!(report.chunks, 20);
         let lost = ids[0];
         assert_eq!(store.get(lost).await.expect("the disk works"), None);

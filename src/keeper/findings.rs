@@ -17,6 +17,9 @@ impl<W: World> Inner<W> {
             return;
         };
         let mut state = self.shared.state.borrow_mut();
+        if state.damaged == 0 {
+            return;
+        }
         let mut was_damaged = false;
         state.table.update(&entry.id, location, |entry| {
             was_damaged = std::mem::take(&mut entry.damaged);

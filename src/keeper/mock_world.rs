@@ -210,18 +210,17 @@ impl MockDisk {
 
     /// Flips a bit of a durable byte.
     pub(super) fn rot(&self, path: &str, at: usize) {
-        let mut bytes = self.bytes(path);
-        bytes[at] ^= 1;
-        let platter = self.platter.borrow();
-        let mut file = platter.files[path].borrow_mut();
-        file.durable.clone_from(&bytes);
-        file.now = bytes;
+        self.spoil(path, |bytes| bytes[at] ^= 1);
     }
 
     /// A write went astray: what stands at one place stands at another, too, and what was there is gone.
     pub(super) fn write_over(&self, path: &str, from: std::ops::Range<usize>, to: usize) {
+        self.spoil(path, |bytes| bytes.copy_within(from, to));
+    }
+
+    fn spoil(&self, path: &str, how: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = self.bytes(path);
-        bytes.copy_within(from, to);
+        how(&mut bytes);
         let platter = self.platter.borrow();
         let mut file = platter.files[path].borrow_mut();
         file.durable.clone_from(&bytes);

@@ -201,15 +201,13 @@ impl<W: World> path::Host<W> for Service<W> {
                 service.left_unanswered(served.peer());
             }
         });
+        if session.hello().roster != self.roster().hash() {
+            let (service, told) = (self.clone(), session.clone());
+            self.world()
+                .spawn(async move { service.tell_until_heard(&told).await });
+        }
         let service = self.clone();
         self.world().spawn(async move {
-            if session.hello().roster != service.roster().hash()
-                && !service.tell_roster(&session).await
-            {
-                let (again, session) = (service.clone(), session.clone());
-                let again = async move { again.tell_until_heard(&session).await };
-                service.world().spawn(again);
-            }
             service.take_heads(&session).await;
             service.look_after(&session).await;
             service.0.mend.notify_one();

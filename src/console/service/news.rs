@@ -196,7 +196,7 @@ impl<W: World> Service<W> {
     }
 
     /// Tells it once; whether there is no use in telling it again.
-    pub(super) async fn tell_roster(&self, session: &Session) -> bool {
+    async fn tell_roster(&self, session: &Session) -> bool {
         let body = Rc::new(self.roster().to_facts().encode());
         let telling = session.ask(Message::Roster, Some(body));
         let answer = self.world().clock().within(NEWS_PATIENCE, telling).await;

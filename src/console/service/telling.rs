@@ -218,7 +218,6 @@ impl<W: World> Service<W> {
                     Some(Removal::Left) | None => EventKind::BoxLeft,
                 };
                 reporter.tell(kind, Subject::Peer(member.key), &[]);
-                self.tell_refusal(member.key, None);
             }
         }
         self.forget_former(|peer| after.member(peer).is_some());
