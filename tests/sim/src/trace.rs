@@ -37,18 +37,23 @@ fn fold(state: [u64; 2], words: [u64; 2]) -> [u64; 2] {
 }
 
 fn fold_bytes(mut state: [u64; 2], bytes: &[u8]) -> [u64; 2] {
-    let word = |bytes: &[u8]| {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(word)
-    };
     state = fold(state, [bytes.len() as u64, MIX[1]]);
-    let mut pairs = bytes.chunks_exact(16);
-    for pair in &mut pairs {
-        state = fold(state, [word(&pair[..8]), word(&pair[8..])]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (pairs, odd) = words.as_chunks::<2>();
+    for [first, second] in pairs {
+        state = fold(
+            state,
+            [u64::from_le_bytes(*first), u64::from_le_bytes(*second)],
+        );
     }
-    let (first, second) = pairs.remainder().split_at(pairs.remainder().len().min(8));
-    fold(state, [word(first), word(second)])
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let last = u64::from_le_bytes(last);
+    let words = match odd {
+        [] => [last, 0],
+        [first, ..] => [u64::from_le_bytes(*first), last],
+    };
+    fold(state, words)
 }
 
 impl Trace {
