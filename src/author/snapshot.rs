@@ -19,7 +19,7 @@ use super::fit;
 use super::instead::instead_of;
 use super::known::Known;
 use super::known_build;
-use super::numbers::{self, State};
+use super::numbers::{self, Loss, State};
 use super::patient::Patient;
 use super::read::Reader;
 use super::rebuild::{Rebuilt, rebuild, until_helped};
@@ -165,8 +165,13 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             out: &self.out,
             keys,
             progress: self.progress,
-            // A Box that remembers its last snapshot takes over what it was made of, whatever it was sealed with.
-            older: if trust.is_total && (self.rebuilt.has_index || !known.is_there()) {
+            // A Box that remembers its last snapshot takes over what it was made of, whatever it was sealed with; not what that one lacked
+            // and is back now.
+            older: if trust.is_total
+                && (self.rebuilt.has_index
+                    || !known.is_there()
+                    || state.pending == Some(Loss::Gone))
+            {
                 &self.identity.older
             } else {
                 &[]

@@ -286,7 +286,7 @@ fn a_chunk_that_another_was_written_over_is_replaced_for_every_start_to_come() {
         assert_eq!((store.figures().damaged, store.figures().chunks), (0, 20));
         drop(store);
 
-        let (store, report) = open_with(&disk.power_cut(), CONFIG, sizes).await;
+        let (store, report) = open_with(&disk.power_cut(), CONFIG, sizes()).await;
         assert_eq!(report.chunks, 20, "it is here once");
         assert!(store.get(lost).await.expect("the disk works").is_some());
         assert_eq!(store.figures().damaged, 0, "nobody looks at its old place");

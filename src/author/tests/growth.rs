@@ -293,20 +293,48 @@ fn what_will_not_fit_is_told_before_it_is_sent() {
     });
 }
 
+/// Somebody was shut out: from here on new keys seal.
+fn begin_new_epoch(house: &mut House) {
+    let old = house.identity.keys.clone();
+    let mut new = DataKeys::derive(KeyEpoch(2), &ReserveSecret([8; 32]));
+    // Names of plaintext and cut points survive an epoch.
+    (new.lookup, new.cut) = (old.lookup, old.cut);
+    house.identity.keys = Rc::new(new.clone());
+    house.identity.older = vec![old.clone()];
+    house.identity.keyring = Rc::new(move |epoch| {
+        let keys = if epoch == KeyEpoch(2) { &new } else { &*old };
+        Some(keys.clone())
+    });
+}
+
+#[test]
+fn what_is_back_in_a_new_epoch_is_known_and_sent_to_nobody_again() {
+    run(async {
+        let mut house = House::furnished(2, (2, 2));
+        house.world.tree.add("/d/films", Thing::Dir);
+        for number in 0..30 {
+            let film = bytes("film", number, 5000);
+            house.world.tree.file(format!("/d/films/{number}"), film);
+        }
+        let before = house.take().await.expect("taken");
+        // Their disk is not mounted for an hour, and somebody is shut out meanwhile.
+        let films = carried_off(&house, "/d/films");
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        begin_new_epoch(&mut house);
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        put_back(&house, "/d/films", films);
+        let after = house.take().await.expect("taken");
+        assert!(after.head.head.accepted, "all of it is there");
+        assert_eq!(new_data(&house, &before, &after), 0);
+        assert_eq!(house.contents(&after), house.expected());
+    });
+}
+
 #[test]
 fn a_box_that_goes_on_for_another_in_a_new_epoch_sends_nothing_again() {
     run(async {
         let (mut house, before) = settled().await;
-        let old = house.identity.keys.clone();
-        let mut new = DataKeys::derive(KeyEpoch(2), &ReserveSecret([8; 32]));
-        // Names of plaintext and cut points survive an epoch.
-        (new.lookup, new.cut) = (old.lookup, old.cut);
-        house.identity.keys = Rc::new(new.clone());
-        house.identity.older = vec![old.clone()];
-        house.identity.keyring = Rc::new(move |epoch| {
-            let keys = if epoch == KeyEpoch(2) { &new } else { &*old };
-            Some(keys.clone())
-        });
+        begin_new_epoch(&mut house);
         house.world.disk.0.borrow_mut().clear();
         house.world.tree.touch_all();
         house.world.tree.file("/d/news", bytes("news", 0, 9000));
@@ -329,8 +357,18 @@ fn a_box_that_goes_on_for_another_in_a_new_epoch_sends_nothing_again() {
     });
 }
 
+/// Things with their names below some directory.
+type Things = Vec<(Vec<u8>, (Thing, crate::world::Stat))>;
+
+fn put_back(house: &House, dir: &str, things: Things) {
+    for (name, thing) in things {
+        let path = [dir.as_bytes(), b"/", &name].concat();
+        house.world.tree.0.things.borrow_mut().insert(path, thing);
+    }
+}
+
 /// Takes all below a directory away, and gives it back to whoever wants to put it somewhere.
-fn carried_off(house: &House, dir: &str) -> Vec<(Vec<u8>, (Thing, crate::world::Stat))> {
+fn carried_off(house: &House, dir: &str) -> Things {
     let mut things = house.world.tree.0.things.borrow_mut();
     let below = format!("{dir}/").into_bytes();
     let paths: Vec<_> = things
@@ -363,10 +401,7 @@ fn as_many_strange_files_are_not_forgiven_one_snapshot_later() {
         }
         // They are themselves again.
         carried_off(&house, "/d/a");
-        for (name, thing) in own {
-            let path = [b"/d/a/".as_slice(), &name].concat();
-            house.world.tree.0.things.borrow_mut().insert(path, thing);
-        }
+        put_back(&house, "/d/a", own);
         assert!(house.take().await.expect("taken").head.head.accepted);
     });
 }
