@@ -137,6 +137,18 @@ impl Oracle {
         told
     }
 
+    /// The newest snapshot of a Box and the newest that nobody has to look at, as far as the oracle heard of them.
+    #[must_use]
+    pub fn newest_of(&self, house: usize) -> (Option<&Taken>, Option<&Taken>) {
+        let mut newest = self.taken.iter().rev().filter(|taken| taken.house == house);
+        let last = newest.next();
+        let accepted = last.into_iter().chain(newest);
+        (
+            last,
+            accepted.into_iter().find(|taken| taken.head.head.accepted),
+        )
+    }
+
     /// Everything that was ever called protected.
     pub fn protected(&self) -> impl DoubleEndedIterator<Item = &Taken> {
         self.taken.iter().filter(|taken| taken.copies_min > 0)

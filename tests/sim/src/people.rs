@@ -37,6 +37,8 @@ pub struct People {
     history: BTreeMap<Vec<u8>, Vec<Version>>,
     made: u64,
     away_since: Option<Duration>,
+    back_since: Duration,
+    done: Vec<Duration>,
     /// Changes of each kind, by name.
     pub deeds: BTreeMap<&'static str, u64>,
 }
@@ -53,6 +55,8 @@ impl People {
             history: BTreeMap::new(),
             made: 0,
             away_since: None,
+            back_since: Duration::ZERO,
+            done: Vec::new(),
             deeds: BTreeMap::new(),
         };
         home.tree().mkdir(DATA_PATH)?;
@@ -80,6 +84,18 @@ impl People {
         self.away_since.is_some()
     }
 
+    /// Since when everything is where it should be, if it is.
+    #[must_use]
+    pub fn are_here_since(&self) -> Option<Duration> {
+        self.away_since.is_none().then_some(self.back_since)
+    }
+
+    /// How much people did since a moment.
+    #[must_use]
+    pub fn deeds_since(&self, moment: Duration) -> usize {
+        self.done.len() - self.done.partition_point(|at| *at < moment)
+    }
+
     /// Everything is where it was; since when it was not.
     ///
     /// # Errors
@@ -90,6 +106,7 @@ impl People {
         };
         home.tree().remove(DATA_PATH)?;
         home.tree().rename_path(AWAY_PATH, DATA_PATH)?;
+        self.back_since = now;
         self.remember(home, now)?;
         Ok(Some(since))
     }
@@ -110,6 +127,7 @@ impl People {
             self.change(home, &files[at], kind)?
         };
         *self.deeds.entry(what).or_default() += 1;
+        self.done.push(now);
         self.remember(home, now)
     }
 

@@ -69,19 +69,22 @@ impl Reserve {
     /// Has one Box shut out another, of which nothing is left.
     ///
     /// # Errors
-    /// If the power is cut.
+    /// As the product says, where a person says in full words that it is meant: others cannot be asked or do not have everything, and what
+    /// is dead is dead.
     pub async fn shut_out(&self, by: usize, name: &str) -> Answer<()> {
-        // A person is asked whether it is meant, where others cannot be asked or do not have everything. What is dead is dead.
-        for forced in [false, true] {
-            let service = self.service(by).ok_or("the inviter does not run")?;
-            let (home, lost) = (self.houses[by].home.clone(), name.to_owned());
-            let removed = home.run(async move { service.remove_box(&lost, true, forced).await });
-            if removed.await?.is_ok() {
-                break;
+        let service = self.service(by).ok_or("the inviter does not run")?;
+        let (home, lost) = (self.houses[by].home.clone(), name.to_owned());
+        let removed = home.run(async move {
+            match service.remove_box(&lost, true, false).await {
+                Ok(_) => Ok(()),
+                Err(_) => service.remove_box(&lost, true, true).await.map(drop),
             }
+        });
+        match removed.await?.map_err(|fault| fault.to_string()) {
+            // It was shut out before, by whoever had no time to say so.
+            Err(told) if told.starts_with("no Box of this reserve is called") => Ok(()),
+            removed => Ok(removed?),
         }
-        // That it was shut out before is no obstacle.
-        Ok(())
     }
 
     /// Has one Box take out another in good order, which is still there.

@@ -21,6 +21,7 @@ use crate::sim_box::SimWorld;
 use crate::story::run_within;
 use crate::told::{self, SAID};
 use crate::trace::TraceHash;
+use crate::trouble::Trouble;
 
 /// Looks that nobody waits for are this many times as far apart as in life.
 const IDLENESS: u32 = 30;
@@ -34,6 +35,8 @@ const TROUBLE_EVERY: Duration = Duration::from_secs(480);
 const PEOPLE_EVERY: Duration = Duration::from_secs(1200);
 /// How often something is asked back, at the least.
 const ASK_BACK_EVERY: Duration = Duration::from_secs(8 * 3600);
+/// So many places of one store rot right before something is asked back, now and then: nobody has read them again by then.
+const ROTTEN_PLACES: u32 = 6;
 /// How long after damage a person has everything read again.
 const SWEEP_AFTER: Duration = Duration::from_secs(3600);
 /// Within this time after the last fault all must be well.
@@ -283,6 +286,14 @@ impl Week {
             Deed::AskBack => {
                 self.look().await;
                 self.calm().await;
+                self.accept_what_waits().await;
+                if self.hurt.is_none() && self.dice.coin() {
+                    let at = self.any(self.plan.boxes);
+                    self.count("hurt before something was asked back");
+                    for _ in 0..ROTTEN_PLACES {
+                        self.hurt(at, Trouble::BitRot);
+                    }
+                }
                 self.ask_back(3).await;
                 self.plan_in(self.ask_back_every(), Deed::AskBack);
             }

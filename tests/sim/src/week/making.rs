@@ -178,7 +178,7 @@ impl Week {
     }
 
     /// Damages some place of a Box's store.
-    fn hurt(&mut self, at: usize, trouble: Trouble) {
+    pub(super) fn hurt(&mut self, at: usize, trouble: Trouble) {
         let home = self.reserve.houses[at].home.clone();
         let files = home.files("store/seg-");
         if files.is_empty() {
@@ -193,7 +193,8 @@ impl Week {
         } else {
             home.faults(|faults| faults.make_unreadable(path, place..place + 512));
         }
-        self.hurt = Some(at);
-        self.plan_in(SWEEP_AFTER, Deed::Sweep(at));
+        if self.hurt.replace(at) != Some(at) {
+            self.plan_in(SWEEP_AFTER, Deed::Sweep(at));
+        }
     }
 }

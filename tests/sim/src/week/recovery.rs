@@ -9,6 +9,8 @@ use super::{RECOVERY_MAX, START_MAX, Week};
 use crate::oracle::{Oracle, Taken};
 use crate::secrets;
 
+/// So few files may be gone or rewritten, of however many: see `author/numbers`.
+const GUARD_FILES: usize = 20;
 /// Something is under way now and then; not so often that it is never seen to end.
 const AT_REST_TRIES: u32 = 60;
 
@@ -44,6 +46,38 @@ impl Week {
         }
     }
 
+    /// A person looks at the Boxes that wait for one since so much is gone, and says that it was meant. If not much was done since the last
+    /// accepted snapshot they should not have to.
+    pub(super) async fn accept_what_waits(&mut self) {
+        for at in 0..self.plan.boxes {
+            let Some(service) = self.reserve.service(at) else {
+                continue;
+            };
+            let waits = service.standing_now();
+            let waits = waits.iter().any(|(kind, _)| kind == "loss_pending");
+            let (Some(here_since), (Some(last), accepted)) =
+                (self.people[at].are_here_since(), self.oracle.newest_of(at))
+            else {
+                continue;
+            };
+            if !waits || last.head.head.accepted || last.from < here_since {
+                continue;
+            }
+            let since = accepted.map_or(Duration::ZERO, |taken| taken.from);
+            let deeds = self.people[at].deeds_since(since);
+            if deeds <= GUARD_FILES {
+                let name = self.reserve.houses[at].name().to_owned();
+                self.tell(format!(
+                    "{name} waits for a person though only {deeds} things were done to files since its last accepted snapshot"
+                ));
+            }
+            self.count("what was gone was meant");
+            let home = self.reserve.houses[at].home.clone();
+            let taken = home.run(async move { service.take_now(true).await.is_ok() });
+            let _ = timeout(START_MAX, taken).await;
+        }
+    }
+
     /// In the middle of everything: whatever was called protected has its copies, and nothing secret lies about.
     pub(super) async fn look(&mut self) {
         let hurt = usize::from(self.hurt.is_some());
@@ -59,7 +93,12 @@ impl Week {
 
     /// Asks for one snapshot on any Box, hurt or not, while all are in reach: damage somewhere is no reason to get nothing.
     async fn ask_anywhere(&mut self) {
-        let Some(taken) = self.oracle.protected().next_back().cloned() else {
+        let protected: Vec<&Taken> = self.oracle.protected().collect();
+        let back = match self.dice.coin() {
+            true => 0,
+            false => self.any(protected.len().max(1)),
+        };
+        let Some(taken) = protected.into_iter().nth_back(back).cloned() else {
             return;
         };
         let on = self.hurt.unwrap_or_else(|| self.any(self.plan.boxes));
@@ -154,6 +193,7 @@ impl Week {
             sleep(Duration::from_secs(300)).await;
             let now = self.now();
             self.oracle.listen(&self.reserve, now).await;
+            self.accept_what_waits().await;
             unwell = self.unwell().await;
             if unwell.is_empty() {
                 break;
