@@ -129,8 +129,11 @@ impl<W: World> Dispatcher<W> {
             let mut added = 0;
             while added < events.len() {
                 added += journal.add(&events[added..]);
+                let mut is_told = false;
                 while let Err(error) = journal.write().await {
-                    tracing::warn!(%error, "events cannot be written down; what does not fit meanwhile is counted");
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(%error, "events cannot be written down; what does not fit meanwhile is counted");
+                    }
                     if queue.closing.get() {
                         ended.set(true);
                         wrote.notify_waiters();

@@ -45,6 +45,8 @@ pub(super) struct Writer<W: World> {
     pub(super) segment: Option<OpenSegment<W>>,
     pub(super) next_number: u32,
     pub(super) next_commit: u64,
+    /// That the store is not where it was has been told: not again with every commit that is refused.
+    pub(super) was_away: bool,
 }
 
 /// Whether a frame fits: its segment must keep room for the footer.
@@ -106,8 +108,12 @@ impl<W: World> Writer<W> {
         if number > SEGMENT_NUMBER_MAX {
             return Err(StoreError::SegmentsFull);
         }
-        if !self.inner.is_at_home().await {
-            tracing::error!("the store is not where it was: no segment is begun there");
+        let is_away = !self.inner.is_at_home().await;
+        let was_away = std::mem::replace(&mut self.was_away, is_away);
+        if is_away {
+            if !was_away {
+                tracing::error!("the store is not where it was: no segment is begun there");
+            }
             return Err(StoreError::DiskFailed);
         }
         let begun = begin_segment(&self.inner.world, self.inner.shared.store, number).await;

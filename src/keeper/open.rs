@@ -253,6 +253,7 @@ impl<W: World> Store<W> {
             segment,
             next_number,
             next_commit: commit + 1,
+            was_away: false,
         };
         world.spawn(writer.run());
         Ok((Self::of(inner), report))
