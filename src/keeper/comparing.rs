@@ -288,8 +288,8 @@ impl<W: World> Store<W> {
         let mut extras: Vec<(Entry, PeerKey)> = Vec::new();
         self.each_entry(Prefix::default(), after, |state, entry| {
             let is_extra = |author: &PeerKey| {
-                let placed = places.of(&entry.prefix, *author);
-                placed.contains(&keeper) && !placed.contains(&me)
+                let is_on = |who| places.is_on(who, &entry.prefix, *author);
+                is_on(keeper) && !is_on(me)
             };
             if !state.is_held_by(entry, keeper) {
                 let claimants = state.claimants(entry);
@@ -375,7 +375,7 @@ impl State {
         let is_few = claimants().any(|author| known(author) < least.min(places.copies_of(author)));
         to.enough += u64::from(is_enough);
         to.few += u64::from(is_few);
-        let is_here = claimants().any(|author| places.of(&entry.prefix, author).contains(&me));
+        let is_here = claimants().any(|author| places.is_on(me, &entry.prefix, author));
         to.extra += u64::from(!is_here);
     }
 

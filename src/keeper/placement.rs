@@ -34,25 +34,70 @@ pub fn ranking_of(prefix: &Prefix, author: PeerKey, members: &[MemberView]) -> F
     ranking
 }
 
-/// Whether both of two members are among the first `factor` of a chunk's ranking. A comparison asks that of each chunk there is.
+/// Whether all of these members are among the first `factor` of a chunk's ranking. A comparison asks that of each chunk there is, so
+/// no more is reckoned than what decides: most members are out as soon as as many sites as there are copies have somebody better.
 #[must_use]
-pub fn places_both(
+pub fn places_all(
     prefix: &Prefix,
     author: PeerKey,
     members: &[MemberView],
     factor: u8,
-    pair: [PeerKey; 2],
+    wanted: &[PeerKey],
 ) -> bool {
-    let (mut left, mut wanted) = (factor, 2);
+    let rank = |member: &MemberView| (score(prefix, member.key), member.key);
+    let mut ours: FewVec<_, MEMBERS_MAX> = FewVec::new();
+    for key in wanted {
+        let found = members.iter().take(MEMBERS_MAX).find(|m| m.key == *key);
+        let Some(member) = found.filter(|member| member.key != author) else {
+            return false;
+        };
+        if ours.push((rank(member), &member.site)).is_err() {
+            return false;
+        }
+    }
+    let Some(lowest) = ours.iter().map(|(rank, _)| *rank).min() else {
+        return true;
+    };
+    let mut sites: FewVec<_, MEMBERS_MAX> = FewVec::new();
+    let mut are_first = true;
+    let others = members.iter().take(MEMBERS_MAX);
+    for member in others.filter(|member| member.key != author) {
+        let better = rank(member);
+        if better <= lowest {
+            continue;
+        }
+        are_first &= ours
+            .iter()
+            .all(|(rank, site)| better <= *rank || **site != member.site);
+        if !sites.contains(&&member.site) {
+            // It has room for as many as there are members.
+            let _ = sites.push(&member.site);
+        }
+        if sites.len() >= usize::from(factor) {
+            return false;
+        }
+    }
+    // Whoever is not the best of its site comes behind those who are: then the whole order decides.
+    (are_first && factor > 0) || are_all_in_order(prefix, author, members, factor, wanted)
+}
+
+fn are_all_in_order(
+    prefix: &Prefix,
+    author: PeerKey,
+    members: &[MemberView],
+    factor: u8,
+    wanted: &[PeerKey],
+) -> bool {
+    let (mut left, mut missing) = (factor, wanted.len());
     in_order(prefix, author, members, |member| {
         if left == 0 {
             return false;
         }
         left -= 1;
-        wanted -= u8::from(pair.contains(&member.key));
-        wanted > 0
+        missing -= usize::from(wanted.contains(&member.key));
+        missing > 0
     });
-    wanted == 0
+    missing == 0
 }
 
 /// Shows all members but the author in the order of the ranking, until it has been enough. Nothing is copied: members are many bytes.
@@ -169,19 +214,23 @@ mod tests {
     }
 
     #[test]
-    fn whether_two_members_are_both_placed_is_as_the_places_say() {
-        let members: Vec<_> = (1..=6)
-            .map(|key| member(key, &format!("s{}", key / 2)))
-            .collect();
-        for number in 0..100 {
-            let prefix = prefix_of(&id(number));
-            for factor in 0..6 {
-                let placed = place(id(number), AUTHOR, &members, factor);
-                for pair in [[2, 3], [4, 6], [1, 2], [5, 9]] {
-                    let pair = pair.map(|key| PeerKey([key; 32]));
-                    let both = places_both(&prefix, AUTHOR, &members, factor, pair);
-                    let expected = pair.iter().all(|key| placed.contains(key));
-                    assert_eq!(both, expected, "{number} {factor} {pair:?}");
+    fn whether_members_are_placed_is_as_the_places_say_however_many_share_a_site() {
+        for members_of_a_site in 1..=4 {
+            let members: Vec<_> = (1..=9)
+                .map(|key| member(key, &format!("s{}", key / members_of_a_site)))
+                .collect();
+            for number in 0..100 {
+                let prefix = prefix_of(&id(number));
+                for factor in 0..9 {
+                    let placed = place(id(number), AUTHOR, &members, factor);
+                    let asked: [&[u8]; 7] =
+                        [&[2, 3], &[4, 6], &[1, 2], &[5, 99], &[7], &[1], &[2, 5, 8]];
+                    for asked in asked {
+                        let asked: Vec<_> = asked.iter().map(|key| PeerKey([*key; 32])).collect();
+                        let all = places_all(&prefix, AUTHOR, &members, factor, &asked);
+                        let expected = asked.iter().all(|key| placed.contains(key));
+                        assert_eq!(all, expected, "{number} {factor} {asked:?}");
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Where chunks belong, as a keeper reckons it for itself and for whoever asks; and what two keepers should both hold. Pure.
 
 use super::MemberView;
-use super::placement::{Few, places_both, ranking_of};
+use super::placement::{Few, places_all, ranking_of};
 use super::sets::Authors;
 use crate::format::compare::{Basis, Marker, Prefix};
 use crate::terms::limits::MEMBERS_MAX;
@@ -54,6 +54,12 @@ impl Places {
         ranked
     }
 
+    /// Whether a keeper is one of them.
+    #[must_use]
+    pub fn is_on(&self, keeper: PeerKey, prefix: &Prefix, author: PeerKey) -> bool {
+        places_all(prefix, author, &self.members, self.wanted, &[keeper])
+    }
+
     /// How many keepers should hold a chunk of an author.
     #[must_use]
     pub fn copies_of(&self, author: PeerKey) -> usize {
@@ -72,7 +78,18 @@ pub struct Shares {
     pair: [PeerKey; 2],
     salt: u64,
     /// By the authors' numbers in this store.
-    markers: heapless::Vec<(PeerKey, Marker), MEMBERS_MAX>,
+    markers: heapless::Vec<(PeerKey, Marker, Common), MEMBERS_MAX>,
+}
+
+/// Which chunks of an author belong on both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Common {
+    /// None: one of the two is the author, or does not belong.
+    None,
+    /// All: there are no more keepers than copies.
+    All,
+    /// Those that are placed there.
+    Placed,
 }
 
 impl Shares {
@@ -91,31 +108,36 @@ impl Shares {
     pub(super) fn meet(&mut self, authors: &Authors) {
         for key in &authors.keys()[self.markers.len()..] {
             // It has room for as many as a store can meet.
-            let _ = self.markers.push((*key, Marker::new(self.salt, *key)));
+            let marker = Marker::new(self.salt, *key);
+            let _ = self.markers.push((*key, marker, self.common(*key)));
         }
     }
 
     /// The author of this number and the mark of its claim, if the chunk belongs on both.
     pub(super) fn mark(&self, prefix: &Prefix, who: AuthorIndex) -> Option<(PeerKey, u64)> {
-        let (author, marker) = self.markers.get(usize::from(who.0))?;
-        self.belongs(prefix, *author)
-            .then(|| (*author, marker.mark(prefix)))
-    }
-
-    fn belongs(&self, prefix: &Prefix, author: PeerKey) -> bool {
-        let is_keeper = |key: &PeerKey| *key != author && self.places.has(*key);
-        if !self.pair.iter().all(is_keeper) {
-            return false;
-        }
-        let others = self.places.members.iter();
-        let others = others.filter(|member| member.key != author).count();
-        if others <= usize::from(self.places.wanted) {
-            return true;
-        }
+        let (author, marker, common) = self.markers.get(usize::from(who.0))?;
         let Places {
             members, wanted, ..
         } = &self.places;
-        places_both(prefix, author, members, *wanted, self.pair)
+        let belongs = match common {
+            Common::None => false,
+            Common::All => true,
+            Common::Placed => places_all(prefix, *author, members, *wanted, &self.pair),
+        };
+        belongs.then(|| (*author, marker.mark(prefix)))
+    }
+
+    fn common(&self, author: PeerKey) -> Common {
+        let is_keeper = |key: &PeerKey| *key != author && self.places.has(*key);
+        if !self.pair.iter().all(is_keeper) {
+            return Common::None;
+        }
+        let others = self.places.members.iter();
+        let others = others.filter(|member| member.key != author).count();
+        match others <= usize::from(self.places.wanted) {
+            true => Common::All,
+            false => Common::Placed,
+        }
     }
 }
 

@@ -5,16 +5,16 @@
 use std::collections::BTreeSet;
 
 use super::job::Asked;
-use super::{Directory, Service};
+use super::{Compared, Directory, Service};
 use crate::console::cli::Guests;
 use crate::console::control::{
-    ConflictView, ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome, SweepView,
+    ConflictView, CopiesView, ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome, SweepView,
     TicketView,
 };
 use crate::console::fault::Fault;
 use crate::dispatcher::{EventKind, Subject};
 use crate::format::head::SignedHead;
-use crate::keeper::Bounded;
+use crate::keeper::{Bounded, StoreFigures};
 use crate::retriever::Gather;
 use crate::session::Pool;
 use crate::terms::limits::{
@@ -206,6 +206,24 @@ impl<W: World> Service<W> {
             false,
         );
         bounded
+    }
+
+    /// How many copies there are of what is kept here, as `reserve status` says it; `None` before anything was compared.
+    #[must_use]
+    pub fn copies_now(&self) -> Option<CopiesView> {
+        self.copies_view()
+    }
+
+    /// What comparing with other keepers came to in this run.
+    #[must_use]
+    pub fn compared_now(&self) -> Compared {
+        self.compared()
+    }
+
+    /// The figures of this Box's store.
+    #[must_use]
+    pub fn store_now(&self) -> StoreFigures {
+        self.store().figures()
     }
 
     /// Places in the store that are known to be damaged.

@@ -254,6 +254,9 @@ impl<W: World> keeper::Host for Service<W> {
     }
 
     async fn merge_roster(&self, body: &[u8]) -> Result<(), Refusal> {
+        if *blake3::hash(body).as_bytes() == self.roster().hash() {
+            return self.know_already().await;
+        }
         let facts = Facts::decode(body).map_err(|_| Refusal::Damaged)?;
         self.take_in(&facts).await
     }

@@ -28,6 +28,17 @@ const HEADS_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Chunks that are taken between two looks at the pace.
 const PIECE: usize = 16;
 
+/// What comparing came to in this run of the service, as the side that asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Compared {
+    /// Comparisons that went to their end.
+    pub comparisons: u64,
+    /// Questions they asked.
+    pub questions: u64,
+    /// Claims that came here by them.
+    pub taken: u64,
+}
+
 /// What is known of comparisons.
 #[derive(Default)]
 pub(super) struct Healing {
@@ -36,12 +47,20 @@ pub(super) struct Healing {
     pub(super) away: Away,
     /// When all of the last heads a keeper knows were fetched last.
     heads: BTreeMap<PeerKey, Moment>,
-    /// Claims that came here by comparisons in this run.
-    taken: u64,
+    /// What comparisons came to in this run.
+    compared: Compared,
     /// Claims each keeper has that were lacking here, and could not be taken, when it was compared with last.
     open: BTreeMap<PeerKey, u64>,
     /// What is known of the copies of what is here, and when it was counted.
     copies: Option<(Copies, Stamp)>,
+}
+
+impl Compared {
+    fn add(&mut self, outcome: &Outcome) {
+        self.comparisons += 1;
+        self.questions += outcome.questions;
+        self.taken += outcome.taken;
+    }
 }
 
 impl Healing {
@@ -269,8 +288,8 @@ impl<W: World> Service<W> {
             salt: u64::from_le_bytes(self.world().entropy().bytes()),
         };
         let outcome = compare(&pair, copies_below, fetching).await?;
+        self.0.healing.borrow_mut().compared.add(&outcome);
         if outcome.taken > 0 {
-            self.0.healing.borrow_mut().taken += outcome.taken;
             tracing::info!(from = %name_of(&self.roster(), due.peer), taken = outcome.taken, lacking = outcome.lacking_here,
                 "took what was lacking here, found by comparing");
         }
@@ -325,6 +344,11 @@ impl<W: World> Service<W> {
         }
     }
 
+    /// What comparing came to in this run.
+    pub(super) fn compared(&self) -> Compared {
+        self.0.healing.borrow().compared
+    }
+
     /// How many copies there are of what is kept here, for people; counted at the end of each comparison.
     pub(super) fn copies_view(&self) -> Option<CopiesView> {
         let healing = self.0.healing.borrow();
@@ -334,7 +358,7 @@ impl<W: World> Service<W> {
             enough: copies.enough,
             few: copies.few,
             extra: copies.extra,
-            taken: healing.taken,
+            taken: healing.compared.taken,
             lacking: healing.open.values().sum(),
             compared_seconds: at.seconds,
             compared_with: u32::try_from(healing.open.len()).unwrap_or(u32::MAX),

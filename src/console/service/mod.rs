@@ -68,6 +68,7 @@ use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
 pub use facade::Shown;
+pub use healing::Compared;
 pub use gate::{has_fast_aes, session_suite};
 pub use opening::{Opening, open, open_store};
 pub use process::{LOCK, lock, run};

@@ -33,6 +33,8 @@ pub struct House {
     pub service: Option<Service<SimBox>>,
     /// Who it is, once it is a Box of a reserve.
     pub key: Option<PeerKey>,
+    /// Chunks its keeper has room for.
+    pub table_chunks: u64,
 }
 
 impl House {
@@ -43,6 +45,7 @@ impl House {
             home,
             service: None,
             key: None,
+            table_chunks: TABLE_CHUNKS,
         }
     }
 
@@ -142,7 +145,7 @@ impl House {
     fn config(&self, every_minutes: u32) -> Answer<Config> {
         let mut config = Config::new(self.name());
         config.listen = vec![address(self.home.ip())];
-        config.store.table_chunks = Some(TABLE_CHUNKS);
+        config.store.table_chunks = Some(self.table_chunks);
         config.snapshots.every_minutes = every_minutes;
         config.push(DataSet::from_bytes("data", DATA_PATH.as_bytes())?)?;
         Ok(config)

@@ -56,6 +56,16 @@ struct State {
     meddling: BTreeMap<(IpAddr, IpAddr), Meddling>,
     pipes: Vec<Weak<Pipe>>,
     listeners_made: u64,
+    traffic: BTreeMap<IpAddr, Traffic>,
+}
+
+/// Bytes on the wire, counted where they arrive: what is lost on the way never was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// That a Box received.
+    pub bytes_in: u64,
+    /// That it sent.
+    pub bytes_out: u64,
 }
 
 #[derive(Default)]
@@ -240,6 +250,17 @@ impl Network {
         }
     }
 
+    fn count(&self, pipe: &Pipe, bytes: u64) {
+        let traffic = &mut self.state.borrow_mut().traffic;
+        traffic.entry(pipe.from).or_default().bytes_out += bytes;
+        traffic.entry(pipe.to).or_default().bytes_in += bytes;
+    }
+
+    pub(crate) fn traffic(&self, ip: IpAddr) -> Traffic {
+        let state = self.state.borrow();
+        state.traffic.get(&ip).copied().unwrap_or_default()
+    }
+
     fn tell(&self, what: &str, from: IpAddr, to: IpAddr) {
         let pair = format!("{from} {to}");
         self.trace.event("network", what, &[], pair.as_bytes());
@@ -338,6 +359,7 @@ async fn carry(network: Rc<Network>, pipe: Rc<Pipe>) {
         };
         network.trace.event(&pipe.way, "arrives", &[kind], bytes);
         network.look_for_secrets(&pipe.way, bytes);
+        network.count(&pipe, bytes.len() as u64);
         if kind == 2
             && let Some(back) = pipe.back.upgrade()
         {

@@ -1,4 +1,4 @@
-//! A whole reserve: three to five Boxes, each with the product's own service, founded as people found one.
+//! A whole reserve: three to five Boxes, or as many as there may be, each with the product's own service, founded as people found one.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use reserve::console::service::Service;
 use reserve::roster::LoadedBox;
 use reserve::world::World;
 
-use crate::house::{Answer, House};
+use crate::house::{Answer, House, TABLE_CHUNKS};
 use crate::secrets;
 use crate::sim_box::{SimBox, SimWorld};
 
-/// What people call their Boxes.
+/// What people call their Boxes; further ones are numbered.
 pub const NAMES: [&str; 5] = ["home", "office", "friend", "attic", "cabin"];
 /// Boxes that start together meet within this time: as long as the slowest wait between two calls, twice.
 const MEETING: Duration = Duration::from_secs(60);
@@ -32,8 +32,46 @@ impl Reserve {
     /// # Errors
     /// As the product says.
     pub async fn found(world: SimWorld, boxes: usize, every_minutes: u32) -> Answer<Self> {
-        let names = NAMES.iter().take(boxes);
-        let houses = names.map(|name| House::new(world.box_named(name)));
+        let mut reserve = Self::begin(world, boxes, every_minutes, TABLE_CHUNKS).await?;
+        for at in 1..reserve.houses.len() {
+            reserve.take_in(at, 0, None).await?;
+        }
+        Ok(reserve)
+    }
+
+    /// Founds a reserve of Boxes with room for so many chunks each, takes in all of them while only the founder runs, and starts the
+    /// others then.
+    ///
+    /// # Errors
+    /// As the product says.
+    pub async fn found_of_many(
+        world: SimWorld,
+        boxes: usize,
+        table_chunks: u64,
+    ) -> Answer<Self> {
+        let mut reserve = Self::begin(world, boxes, 0, table_chunks).await?;
+        for at in 1..reserve.houses.len() {
+            reserve.join(at, 0, None).await?;
+        }
+        for house in &mut reserve.houses[1..] {
+            house.start().await?;
+        }
+        Ok(reserve)
+    }
+
+    /// All Boxes, of which the first is founded and runs.
+    async fn begin(
+        world: SimWorld,
+        boxes: usize,
+        every_minutes: u32,
+        table_chunks: u64,
+    ) -> Answer<Self> {
+        let known = NAMES.iter().map(|name| (*name).to_owned());
+        let further = (NAMES.len() + 1..).map(|number| format!("box{number}"));
+        let houses = known.chain(further).take(boxes).map(|name| House {
+            table_chunks,
+            ..House::new(world.box_named(&name))
+        });
         let mut reserve = Self {
             houses: houses.collect(),
             world,
@@ -44,9 +82,6 @@ impl Reserve {
             reserve.world.watch_for(&key);
         }
         reserve.houses[0].start().await?;
-        for at in 1..reserve.houses.len() {
-            reserve.take_in(at, 0, None).await?;
-        }
         Ok(reserve)
     }
 
@@ -55,6 +90,11 @@ impl Reserve {
     /// # Errors
     /// As the product says.
     pub async fn take_in(&mut self, at: usize, by: usize, replaces: Option<&str>) -> Answer<()> {
+        self.join(at, by, replaces).await?;
+        self.houses[at].start().await
+    }
+
+    async fn join(&mut self, at: usize, by: usize, replaces: Option<&str>) -> Answer<()> {
         let service = self.service(by).ok_or("the inviter does not run")?;
         let ticket = self.houses[by]
             .home
@@ -62,8 +102,7 @@ impl Reserve {
         let ticket = ticket.await?.map_err(|fault| fault.to_string())?.ticket;
         self.houses[at]
             .join(&ticket, replaces, self.every_minutes)
-            .await?;
-        self.houses[at].start().await
+            .await
     }
 
     /// Has one Box shut out another, of which nothing is left.

@@ -20,7 +20,7 @@ use crate::faults::Faults;
 use crate::lie::Lie;
 use crate::machine::{Alarm, Boot, Machine};
 use crate::meddling::Meddling;
-use crate::net::{Network, SimNet};
+use crate::net::{Network, SimNet, Traffic};
 use crate::platter::Torn;
 use crate::strike::Strike;
 use crate::trace::{Trace, TraceHash};
@@ -271,6 +271,17 @@ impl SimBox {
     /// Has deeds of the disk take no time.
     pub fn make_timeless(&self) {
         self.boot.machine.is_timeless.set(true);
+    }
+
+    /// Has them take their time again.
+    pub fn make_timely(&self) {
+        self.boot.machine.is_timeless.set(false);
+    }
+
+    /// What arrived from this Box, and at it, since it was made.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.boot.machine.network.traffic(self.ip())
     }
 
     /// What the disk did since the Box was made.
