@@ -21,7 +21,7 @@ const COMPARE_LEAST: Duration = Duration::from_secs(30);
 /// And after a line between them was cut, or a comparison that did not end well, not oftener than this.
 const COMPARE_AGAIN: Duration = Duration::from_secs(600);
 /// Whoever lacked something fetches it by itself and says nothing but how many chunks it has: when that changed it is compared again
-/// after so long, and in any case after an hour.
+/// after so long, and in any case after an hour. So is everybody when this keeper took something: others may have taken the same.
 const COMPARE_TAKEN: Duration = Duration::from_secs(60);
 const COMPARE_UNEVEN: Duration = Duration::from_secs(3600);
 
@@ -88,6 +88,8 @@ pub struct Ground {
     pub places: u64,
     /// How many chunks the other had.
     pub their_chunks: u64,
+    /// How many claims this keeper had taken by comparisons.
+    pub taken: u64,
 }
 
 /// The last comparison with a keeper.
@@ -114,6 +116,7 @@ pub fn is_due(last: Option<&Last>, ground: &Ground, now: Moment) -> bool {
     let same = Ground {
         line: ground.line,
         their_chunks: ground.their_chunks,
+        taken: ground.taken,
         ..last.ground
     };
     if same != *ground {
@@ -123,9 +126,11 @@ pub fn is_due(last: Option<&Last>, ground: &Ground, now: Moment) -> bool {
     if !last.is_even && last.ground.their_chunks != ground.their_chunks {
         return waited >= COMPARE_TAKEN;
     }
+    // What was taken from another since, the two may both have by now, and neither knows of the other.
+    let has_more = last.ground.taken != ground.taken;
     let is_restless = !last.is_whole || last.ground.line != ground.line;
     waited >= COMPARE_EVERY
-        || (!last.is_even && waited >= COMPARE_UNEVEN)
+        || ((!last.is_even || has_more) && waited >= COMPARE_UNEVEN)
         || (is_restless && waited >= COMPARE_AGAIN)
 }
 
@@ -196,6 +201,7 @@ mod tests {
             theirs: 3,
             places: 4,
             their_chunks: 5,
+            taken: 6,
         };
         let at = |seconds| Moment(Duration::from_secs(seconds));
         let last = Last {
@@ -244,5 +250,28 @@ mod tests {
         assert!(!is_due(Some(&uneven), &more, at(59)));
         assert!(is_due(Some(&uneven), &more, at(60)));
         assert!(!is_due(Some(&last), &more, at(24 * 3600 - 1)));
+    }
+
+    #[test]
+    fn whoever_took_something_from_another_keeper_compares_again_within_an_hour() {
+        let ground = Ground {
+            line: 1,
+            mine: 2,
+            theirs: 3,
+            places: 4,
+            their_chunks: 5,
+            taken: 6,
+        };
+        let last = Last {
+            ground,
+            at: Moment(Duration::ZERO),
+            is_whole: true,
+            is_even: true,
+        };
+        let at = |seconds| Moment(Duration::from_secs(seconds));
+        let more = Ground { taken: 7, ..ground };
+        assert!(!is_due(Some(&last), &more, at(3599)));
+        assert!(is_due(Some(&last), &more, at(3600)));
+        assert!(!is_due(Some(&last), &ground, at(3600)));
     }
 }

@@ -8,8 +8,8 @@ use super::job::Asked;
 use super::{Compared, Directory, Service};
 use crate::console::cli::Guests;
 use crate::console::control::{
-    ConflictView, CopiesView, ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome, SweepView,
-    TicketView,
+    ConflictView, CopiesView, ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome,
+    SweepView, TicketView,
 };
 use crate::console::fault::Fault;
 use crate::dispatcher::{EventKind, Subject};

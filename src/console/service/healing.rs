@@ -182,6 +182,7 @@ impl<W: World> Service<W> {
                     theirs: room.unbroken,
                     places,
                     their_chunks: room.chunks,
+                    taken: healing.compared.taken,
                 };
                 is_due(healing.last.get(&peer), &ground, now).then(|| Due {
                     peer,
@@ -233,7 +234,7 @@ impl<W: World> Service<W> {
             let outcome = self.compare_with(&due, absent, least, &mut fetching).await;
             open.push((due, outcome));
         }
-        for (due, urgent) in open {
+        for (mut due, urgent) in open {
             let mut fetching = Fetching {
                 service: self,
                 server: server.clone(),
@@ -245,6 +246,7 @@ impl<W: World> Service<W> {
             while again {
                 outcome = self.compare_with(&due, absent, 0, &mut fetching).await;
                 again = outcome.as_ref().is_ok_and(|outcome| outcome.taken > 0);
+                due.ground.taken = self.compared().taken;
             }
             self.note_comparison(&due, outcome);
             self.hand_on(&due, absent).await;

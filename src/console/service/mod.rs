@@ -68,8 +68,8 @@ use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
 pub use facade::Shown;
-pub use healing::Compared;
 pub use gate::{has_fast_aes, session_suite};
+pub use healing::Compared;
 pub use opening::{Opening, open, open_store};
 pub use process::{LOCK, lock, run};
 pub use views::{name_of, peer_view, say_what_is_kept, snapshot_view};

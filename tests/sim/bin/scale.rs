@@ -5,37 +5,146 @@
     clippy::disallowed_types,
     reason = "this is no part of the simulated world: it tells how long that took on the machine"
 )]
+// An allocator can only be counted by being one; each call goes on to the system's own, unchanged.
+#![allow(unsafe_code)]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use sim::scale::{Size, scale};
+use sim::scale::{Phase, Size, Spread, memory_max, scale, wire_max};
+
+const USAGE: &str = "usage: scale [--boxes N] [--chunks N] [--seed N]";
+/// The fewest that make two halves with more than one keeper each.
+const BOXES_MIN: usize = 6;
+
+struct Counting;
+
+static BYTES: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is handed to `System` with the caller's own arguments; counting touches no memory of theirs.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size() as u64, Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        BYTES.fetch_add(layout.size() as u64, Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is the same.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as u64, Relaxed);
+        // SAFETY: the caller keeps the contract of `dealloc`, and all memory came from `System`.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        BYTES.fetch_add(bytes as u64, Relaxed);
+        BYTES.fetch_sub(layout.size() as u64, Relaxed);
+        // SAFETY: the caller keeps the contract of `realloc`, and all memory came from `System`.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some((seed, size)) = choice(&words) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    println!("{} Boxes, {} chunks, seed {seed}", size.boxes, size.chunks);
+    let began = Instant::now();
+    let ran = scale(seed, size);
+    print(&ran.value.phases);
+    for wrong in &ran.value.wrong {
+        println!("  WRONG: {wrong}");
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!("trace {:?}, {took:.1} s", ran.trace);
+    if ran.value.wrong.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn choice(words: &[String]) -> Option<(u64, Size)> {
     let mut seed = 1;
     let mut size = Size {
         boxes: 50,
         chunks: 1_000_000,
         heals: true,
-        heap: || 0,
+        day: true,
+        heap: || BYTES.load(Relaxed),
     };
     for pair in words.chunks(2) {
-        match (pair[0].as_str(), pair[1].parse::<u64>().unwrap()) {
-            ("--seed", n) => seed = n,
-            ("--boxes", n) => size.boxes = n as usize,
-            ("--chunks", n) => size.chunks = n as u32,
-            _ => return ExitCode::from(2),
+        let [name, value] = pair else {
+            return None;
+        };
+        match name.as_str() {
+            "--seed" => seed = value.parse().ok()?,
+            "--boxes" => size.boxes = value.parse().ok()?,
+            "--chunks" => size.chunks = value.parse().ok()?,
+            _ => return None,
         }
     }
-    let began = Instant::now();
-    let ran = scale(seed, size);
-    for phase in &ran.value.phases {
-        println!("{phase:?}");
+    let fits = (BOXES_MIN..=reserve::terms::limits::MEMBERS_MAX).contains(&size.boxes);
+    fits.then_some((seed, size))
+}
+
+fn print(phases: &[Phase]) {
+    println!(
+        "{:<9} {:>7}  {:>23} {:>9} {:>9}  {:>7} {:>7} {:>8} {:>8} {:>5}  heap KiB a Box",
+        "phase",
+        "seconds",
+        "KiB a Box least/mid/most",
+        "KiB all",
+        "expected",
+        "compar.",
+        "quest.",
+        "taken",
+        "brought",
+        "sets"
+    );
+    let off = phases.iter().find(|phase| phase.name == "off");
+    for phase in phases {
+        let Spread {
+            least,
+            middle,
+            most,
+        } = phase.wire;
+        let spread = format!("{}/{}/{}", least >> 10, middle >> 10, most >> 10);
+        let off_bytes = off.map_or(phase.heap_bytes, |off| off.heap_bytes);
+        let heap = phase.heap_bytes.saturating_sub(off_bytes) / phase.boxes.max(1);
+        println!(
+            "{:<9} {:>7}  {spread:>23} {:>9} {:>9}  {:>7} {:>7} {:>8} {:>8} {:>5}  {} of {}",
+            phase.name,
+            phase.took.as_secs(),
+            phase.wire_all >> 10,
+            wire_max(phase) >> 10,
+            phase.compared.comparisons,
+            phase.compared.questions,
+            phase.compared.taken,
+            phase.brought,
+            phase.sets.most,
+            heap >> 10,
+            memory_max(phase) >> 10
+        );
     }
-    for wrong in &ran.value.wrong {
-        println!("    {wrong}");
+    if let Some(phase) = phases.last() {
+        println!(
+            "of a Box: {} chunks, table {} KiB, roster {} B",
+            phase.chunks.middle,
+            phase.table_bytes >> 10,
+            phase.roster_bytes
+        );
     }
-    println!("trace {:?}, {:.1} s", ran.trace, began.elapsed().as_secs_f64());
-    ExitCode::SUCCESS
 }

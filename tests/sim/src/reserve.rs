@@ -44,11 +44,7 @@ impl Reserve {
     ///
     /// # Errors
     /// As the product says.
-    pub async fn found_of_many(
-        world: SimWorld,
-        boxes: usize,
-        table_chunks: u64,
-    ) -> Answer<Self> {
+    pub async fn found_of_many(world: SimWorld, boxes: usize, table_chunks: u64) -> Answer<Self> {
         let mut reserve = Self::begin(world, boxes, 0, table_chunks).await?;
         for at in 1..reserve.houses.len() {
             reserve.join(at, 0, None).await?;

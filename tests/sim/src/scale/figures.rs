@@ -36,16 +36,24 @@ pub struct Phase {
     pub compared: Compared,
     /// Chunks the author brought.
     pub brought: u64,
-    /// Pairs of authors or holders that chunks of a Box have, at its end.
+    /// Different sets of authors and holders that the chunks of a Box have, at its end.
     pub sets: Spread,
-    /// Bytes this process has taken, at its end.
-    pub heap_bytes: usize,
+    /// Chunks of a Box, at its end.
+    pub chunks: Spread,
+    /// Bytes of the largest chunk table.
+    pub table_bytes: u64,
+    /// Bytes of a Box's roster as it is told, at its end.
+    pub roster_bytes: u64,
+    /// Boxes that run, at its end.
+    pub boxes: u64,
+    /// Bytes this process has taken, at its end, if that is counted.
+    pub heap_bytes: u64,
 }
 
 /// What stands at the beginning of a phase.
 pub struct Meter {
     began: Instant,
-    heap: fn() -> usize,
+    heap: fn() -> u64,
     boxes: BTreeMap<String, (Traffic, Compared)>,
 }
 
@@ -65,7 +73,7 @@ impl Spread {
 
 impl Meter {
     /// Reads what stands now.
-    pub fn begin(reserve: &Reserve, heap: fn() -> usize) -> Self {
+    pub fn begin(reserve: &Reserve, heap: fn() -> u64) -> Self {
         let houses = reserve.houses.iter();
         Self {
             began: Instant::now(),
@@ -82,7 +90,8 @@ impl Meter {
         let mut compared = Compared::default();
         for house in &reserve.houses {
             let (traffic, now) = read(house);
-            let (traffic_before, before) = self.boxes.get(house.name()).copied().unwrap_or_default();
+            let (traffic_before, before) =
+                self.boxes.get(house.name()).copied().unwrap_or_default();
             let came = traffic.bytes_in - traffic_before.bytes_in;
             let went = traffic.bytes_out - traffic_before.bytes_out;
             if house.runs() {
@@ -95,7 +104,13 @@ impl Meter {
             compared.questions += since(now.questions, before.questions);
             compared.taken += since(now.taken, before.taken);
         }
-        let services = reserve.houses.iter().filter_map(|house| house.service.as_ref());
+        let services = || {
+            reserve
+                .houses
+                .iter()
+                .filter_map(|house| house.service.as_ref())
+        };
+        let roster = reserve.houses[0].home.files("roster");
         Phase {
             name,
             took: self.began.elapsed(),
@@ -103,7 +118,14 @@ impl Meter {
             wire_all: all,
             compared,
             brought,
-            sets: Spread::of(services.map(|service| bounded(service, "sets of authors"))),
+            sets: Spread::of(services().map(|service| bounded(service, "sets of authors"))),
+            chunks: Spread::of(services().map(|service| bounded(service, "chunks"))),
+            table_bytes: services()
+                .map(|service| service.store_now().table_bytes as u64)
+                .max()
+                .unwrap_or_default(),
+            roster_bytes: roster.iter().map(|(_, bytes)| bytes).sum(),
+            boxes: services().count() as u64,
             heap_bytes: (self.heap)(),
         }
     }

@@ -96,7 +96,10 @@ pub async fn fill(reserve: &mut Reserve, layout: &Layout, numbers: Range<u32>) -
         for number in batch {
             let (id, bytes) = record(*number);
             for keeper in &layout.keepers(&id) {
-                let store = stores.get(keeper).ok_or("a member is nobody's Box")?.clone();
+                let store = stores
+                    .get(keeper)
+                    .ok_or("a member is nobody's Box")?
+                    .clone();
                 let (author, bytes) = (layout.author, Rc::clone(&bytes));
                 puts.push(tokio::task::spawn_local(async move {
                     store.put(author, id, bytes).await
@@ -110,10 +113,9 @@ pub async fn fill(reserve: &mut Reserve, layout: &Layout, numbers: Range<u32>) -
     for store in stores.values() {
         store.close().await;
     }
-    drop(stores);
     for house in &mut reserve.houses {
+        house.cut(false);
         house.home.make_timely();
-        house.boot().await?;
     }
     Ok(())
 }
@@ -164,11 +166,7 @@ pub async fn wrong(reserve: &Reserve, layout: &Layout, numbers: &[u32]) -> Answe
 }
 
 /// How many chunks are in a Box's store, and how many of those it should have are not there whole.
-async fn looked_into(
-    reserve: &Reserve,
-    house: &House,
-    wanted: &[u32],
-) -> Answer<(usize, usize)> {
+async fn looked_into(reserve: &Reserve, house: &House, wanted: &[u32]) -> Answer<(usize, usize)> {
     let copy = reserve.world.box_named("copy").restart();
     copy.make_timeless();
     copy.copy_disk_of(&house.home);

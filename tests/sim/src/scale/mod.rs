@@ -4,6 +4,7 @@
 //! wants them before the services start, as an author would in days. Then a run waits until nothing is left to do, and looks into the
 //! stores themselves.
 
+mod expectation;
 mod figures;
 mod layout;
 
@@ -18,6 +19,7 @@ use crate::reserve::Reserve;
 use crate::sim_box::{SimBox, SimWorld};
 use crate::story::{Ran, run_within};
 
+pub use expectation::{memory_max, sets_max, wire_max};
 pub use figures::{Phase, Spread};
 pub use layout::CHUNK_BYTES;
 
@@ -33,8 +35,10 @@ pub struct Size {
     pub chunks: u32,
     /// Whether the partition ends.
     pub heals: bool,
-    /// Bytes this process has taken, if that is counted.
-    pub heap: fn() -> usize,
+    /// Whether a quiet day is lived through as well.
+    pub day: bool,
+    /// Bytes this process has taken; 0 if nobody counts them.
+    pub heap: fn() -> u64,
 }
 
 /// What came of it.
@@ -66,6 +70,10 @@ const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 const FRAME_BYTES: u64 = 160;
 /// Which Box loses a segment.
 const LOSES_A_PART: usize = 1;
+/// A day in which all are compared once.
+const DAY: Duration = Duration::from_secs(25 * 3600);
+/// Boxes that are told of.
+const TOLD_MAX: usize = 8;
 /// Chunks that an author has on their way.
 const ON_THE_WAY: usize = 64;
 
@@ -115,7 +123,12 @@ async fn live(world: SimWorld, size: Size, scaled: &mut Scaled) -> Answer<()> {
     run.rest(scaled).await;
     run.apart(scaled).await?;
     run.together(scaled).await?;
-    run.loss(scaled).await
+    if size.day {
+        run.day(scaled).await;
+    }
+    run.loss(scaled).await?;
+    scaled.wrong.extend(expectation::exceeded(&scaled.phases));
+    Ok(())
 }
 
 /// Chunks each keeper should have.
@@ -128,8 +141,13 @@ impl Run {
     /// All start with all they should have.
     async fn start(&mut self, scaled: &mut Scaled) -> Answer<()> {
         fill(&mut self.reserve, &self.layout, 0..self.size.chunks).await?;
+        let off = Meter::begin(&self.reserve, self.size.heap);
+        scaled.phases.push(off.end(&self.reserve, "off", 0));
         let meter = Meter::begin(&self.reserve, self.size.heap);
-        self.until_even(scaled, "start").await;
+        for house in &mut self.reserve.houses {
+            house.boot().await?;
+        }
+        self.until(scaled, "start", Self::all_know).await;
         scaled.phases.push(meter.end(&self.reserve, "start", 0));
         Ok(())
     }
@@ -149,7 +167,9 @@ impl Run {
         self.lose_a_segment(LOSES_A_PART).await?;
         let brought = self.bring_new().await?;
         sleep(APART.saturating_sub(began.elapsed())).await;
-        scaled.phases.push(meter.end(&self.reserve, "apart", brought));
+        scaled
+            .phases
+            .push(meter.end(&self.reserve, "apart", brought));
         Ok(())
     }
 
@@ -159,9 +179,22 @@ impl Run {
         if self.size.heals {
             self.each_pair_apart(SimWorld::heal);
         }
-        self.until_even(scaled, "together").await;
+        self.until(scaled, "together", Self::all_have).await;
         scaled.phases.push(meter.end(&self.reserve, "together", 0));
         self.look(scaled, "together").await
+    }
+
+    /// A quiet day: at its end each Box was compared with each other one, and knows how many copies there are of what it has.
+    async fn day(&mut self, scaled: &mut Scaled) {
+        let meter = Meter::begin(&self.reserve, self.size.heap);
+        sleep(DAY).await;
+        scaled.phases.push(meter.end(&self.reserve, "day", 0));
+        if !self.all_know() {
+            scaled
+                .wrong
+                .push("day: not all Boxes know how many copies there are".to_owned());
+            scaled.wrong.extend(self.restless());
+        }
     }
 
     /// The last Box is lost and shut out.
@@ -174,7 +207,7 @@ impl Run {
         let name = house.name().to_owned();
         self.reserve.shut_out(0, &name).await?;
         self.layout = Layout::of(&self.reserve).await?;
-        self.until_even(scaled, "loss").await;
+        self.until(scaled, "loss", Self::all_know).await;
         scaled.phases.push(meter.end(&self.reserve, "loss", 0));
         self.look(scaled, "loss").await
     }
@@ -222,7 +255,11 @@ impl Run {
                 keepers.retain(|key| ours.contains(key));
                 if !keepers.is_empty() {
                     self.numbers.push(number);
-                    puts.push(tokio::task::spawn_local(bring(author.clone(), keepers, number)));
+                    puts.push(tokio::task::spawn_local(bring(
+                        author.clone(),
+                        keepers,
+                        number,
+                    )));
                 }
             }
             next = until.min(next + ON_THE_WAY as u32);
@@ -236,24 +273,34 @@ impl Run {
         Ok(brought)
     }
 
-    /// Waits until all copies are there and each Box knows it.
-    async fn until_even(&self, scaled: &mut Scaled, phase: &str) {
+    /// Waits until it is so.
+    async fn until(&self, scaled: &mut Scaled, phase: &str, is_so: fn(&Self) -> bool) {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            if self.is_even() {
+            if is_so(self) {
                 return;
             }
             sleep(LOOK).await;
         }
         let (there, wanted) = (self.copies_there(), self.copies_wanted());
         scaled.wrong.push(format!(
-            "{phase}: after {PATIENCE:?} there are {there} copies of {wanted}, or not all Boxes know it"
+            "{phase}: after {PATIENCE:?} there are {there} copies of {wanted}"
         ));
         scaled.wrong.extend(self.restless());
     }
 
-    fn is_even(&self) -> bool {
-        self.copies_there() == self.copies_wanted() && self.restless().is_empty()
+    /// Whether all copies are there, and nobody lacks anything.
+    fn all_have(&self) -> bool {
+        let lacks = |service: &Service<SimBox>| {
+            service.copies_now().is_none_or(|copies| copies.lacking > 0)
+        };
+        self.copies_there() == self.copies_wanted()
+            && !self.services().any(|(_, service)| lacks(service))
+    }
+
+    /// Whether besides each Box knows it of all it has.
+    fn all_know(&self) -> bool {
+        self.all_have() && self.restless().is_empty()
     }
 
     fn services(&self) -> impl Iterator<Item = (&str, &Service<SimBox>)> {
@@ -285,6 +332,7 @@ impl Run {
                 told.push(format!("{name} with {chunks} chunks: {copies:?}"));
             }
         }
+        told.truncate(TOLD_MAX);
         told
     }
 
