@@ -396,9 +396,9 @@ impl State {
             };
             if *prefix == entry.prefix {
                 let holders = if *has {
-                    sets.with(entry.holders, who)
+                    sets.with_holder(entry.holders, who)
                 } else {
-                    sets.without(entry.holders, who)
+                    sets.without_holder(entry.holders, who)
                 };
                 entry.holders = holders.unwrap_or(SetIndex::EMPTY);
             }
@@ -417,7 +417,8 @@ impl State {
                 return false;
             }
             seen += 1;
-            entry.holders = sets.without(entry.holders, who).unwrap_or(SetIndex::EMPTY);
+            let rest = sets.without_holder(entry.holders, who);
+            entry.holders = rest.unwrap_or(SetIndex::EMPTY);
             true
         });
         next

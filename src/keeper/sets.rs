@@ -3,7 +3,7 @@
 //!
 //! A set knows of each member whether it gave its claim up. Such a claim is a claim until it is taken out.
 
-use crate::terms::limits::{MEMBERS_MAX, TABLE_SETS_MAX};
+use crate::terms::limits::{MEMBERS_MAX, TABLE_SETS_FOR_CLAIMS, TABLE_SETS_MAX};
 use crate::terms::{AuthorIndex, PeerKey};
 
 /// A set of authors or holders, as a table slot has it.
@@ -85,6 +85,33 @@ impl Sets {
             all: all | 1 << member.0,
             given_up: given_up & !(1 << member.0),
         })
+    }
+
+    /// The same of a chunk's holders; `None` also if there are so many sets that the rest is for claims: a claim that finds no place is
+    /// refused, a holder that finds none is only not known.
+    pub fn with_holder(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
+        let Members { all, given_up } = self.of(set);
+        self.number_of_holders(Members {
+            all: all | 1 << member.0,
+            given_up,
+        })
+    }
+
+    /// Holders with one less.
+    pub fn without_holder(&mut self, set: SetIndex, member: AuthorIndex) -> Option<SetIndex> {
+        let Members { all, given_up } = self.of(set);
+        self.number_of_holders(Members {
+            all: all & !(1 << member.0),
+            given_up,
+        })
+    }
+
+    fn number_of_holders(&mut self, members: Members) -> Option<SetIndex> {
+        let has_room = self.0.len() < TABLE_SETS_MAX - TABLE_SETS_FOR_CLAIMS;
+        let is_known = || self.0.contains(&members);
+        (has_room || is_known())
+            .then(|| self.number_of(members))
+            .flatten()
     }
 
     /// The set in which a member gave its claim up. `None` if it is no member, or if there are half as many different sets already as
@@ -202,6 +229,30 @@ mod tests {
         assert_eq!(sets.without(given_up, b), sets.with_given_up(only_a, a));
         assert_eq!(sets.without(given_up, a), sets.with(SetIndex::EMPTY, b));
         assert_eq!(sets.with_given_up(only_a, b), None, "it claims nothing");
+    }
+
+    #[test]
+    fn however_many_sets_of_holders_there_are_a_new_author_finds_a_place_for_its_claims() {
+        let mut sets = Sets::new();
+        let mut pairs_refused = 0;
+        for one in 0..60 {
+            for other in 0..60 {
+                for third in 0..4 {
+                    let all = [one, other, third].map(AuthorIndex);
+                    let mut set = Some(SetIndex::EMPTY);
+                    for who in all {
+                        set = set.and_then(|set| sets.with_holder(set, who));
+                    }
+                    pairs_refused += u32::from(set.is_none());
+                }
+            }
+        }
+        assert!(pairs_refused > 0, "there are as many as there may be");
+        let last = AuthorIndex(63);
+        let new = sets.with(SetIndex::EMPTY, last).expect("room for claims");
+        assert!(sets.contains(new, last));
+        let known = sets.with_holder(SetIndex::EMPTY, AuthorIndex(1));
+        assert!(known.is_some_and(|known| sets.without_holder(known, AuthorIndex(1)).is_some()));
     }
 
     #[test]

@@ -95,8 +95,11 @@ pub const TABLE_SLOT_BYTES: usize = 24;
 pub const TABLE_CHUNKS_DEFAULT: usize = 1_000_000;
 /// The fullest a table may get, in percent; beyond it the search grows long.
 pub const TABLE_LOAD_PERCENT_MAX: usize = 90;
-/// Different sets of authors (or holders) that the chunks of a table may have; five Boxes make at most 32.
+/// Different sets of authors (or holders) that the chunks of a table may have; five Boxes make at most 32, fifty with three copies of
+/// everything 1,200.
 pub const TABLE_SETS_MAX: usize = 4096;
+/// Of these, kept for authors: without a place for its set a claim is refused, a holder is only not known.
+pub const TABLE_SETS_FOR_CLAIMS: usize = TABLE_SETS_MAX / 4;
 /// Everything a keeper holds is read again within this many days, unless the reserve says otherwise.
 pub const SWEEP_PERIOD_DAYS: i64 = 30;
 /// Facts about damage that one start or one check tells; the rest is counted.

@@ -24,6 +24,8 @@ usage: cargo xtask COMMAND
   fuzz [--seconds N] [TARGET ...]          every fuzz target, or those named, N seconds each (default 20; needs nightly)
   sim [--seed N | --seeds A..B] [--hours H] [--boxes N] | [--story NAME] | [--canaries]
                                            simulated weeks (without arguments: past seeds, then a minute of new ones)
+  sim --scale [--day] [--boxes N] [--chunks N] [--seed N]
+                                           fifty Boxes with a million chunks through a partition: what that costs
   bench [--quick] [--help]                 the table of `reserve` beside other programs of its kind, on this machine";
 
 fn main() -> ExitCode {

@@ -13,6 +13,9 @@ const NEW_SEEDS_SECONDS: &str = "60";
 /// Hours of each new week in the checks: many short weeks meet more beginnings than few long ones.
 const NEW_SEEDS_HOURS: &str = "12";
 
+/// What can be told of how large a run of many Boxes is.
+const SCALE: [&str; 3] = ["--boxes", "--chunks", "--seed"];
+
 /// What to run.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -24,6 +27,8 @@ pub enum Choice {
     Canaries,
     /// Stories whose names contain this.
     Story(String),
+    /// Many Boxes with many chunks: what `scale` is told.
+    Scale(Vec<String>),
 }
 
 /// A line of the list of past seeds.
@@ -42,8 +47,12 @@ impl Choice {
             [] => Some(Self::Checks),
             ["--canaries"] => Some(Self::Canaries),
             ["--story", name] => Some(Self::Story((*name).to_owned())),
+            ["--scale", "--day", rest @ ..] => {
+                let sizes = pairs(rest, &SCALE)?;
+                Some(Self::Scale([vec!["--day".to_owned()], sizes].concat()))
+            }
+            ["--scale", rest @ ..] => pairs(rest, &SCALE).map(Self::Scale),
             _ => {
-                let pairs = arguments.chunks(2);
                 let known = [
                     "--seed",
                     "--seeds",
@@ -52,14 +61,19 @@ impl Choice {
                     "--seconds",
                     "--from",
                 ];
-                let is_known = |pair: &[&str]| pair.len() == 2 && known.contains(&pair[0]);
-                pairs
-                    .into_iter()
-                    .all(is_known)
-                    .then(|| Self::Weeks(arguments.iter().map(|word| (*word).to_owned()).collect()))
+                pairs(arguments, &known).map(Self::Weeks)
             }
         }
     }
+}
+
+/// Names with values, if all of them are known.
+fn pairs(arguments: &[&str], known: &[&str]) -> Option<Vec<String>> {
+    let is_known = |pair: &[&str]| pair.len() == 2 && known.contains(&pair[0]);
+    let mut pairs = arguments.chunks(2);
+    pairs
+        .all(is_known)
+        .then(|| arguments.iter().map(|word| (*word).to_owned()).collect())
 }
 
 /// Runs it; true if all was clean.
@@ -68,6 +82,7 @@ pub fn run(choice: &Choice) -> Result<bool> {
         Choice::Checks => checks()?,
         Choice::Weeks(arguments) => weeks(arguments)?,
         Choice::Canaries => canaries()?,
+        Choice::Scale(arguments) => program("scale", arguments)?,
         Choice::Story(name) => run_program(cargo().args(["test", "--package", "sim", name]))?,
     };
     Ok(outcome == Outcome::Passed)
@@ -116,6 +131,11 @@ fn canaries() -> Result<Outcome> {
 }
 
 fn weeks(arguments: &[String]) -> Result<Outcome> {
+    program("weeks", arguments)
+}
+
+/// Runs one of the programs of the simulated world.
+fn program(name: &str, arguments: &[String]) -> Result<Outcome> {
     let program = [
         "run",
         "--quiet",
@@ -126,7 +146,7 @@ fn weeks(arguments: &[String]) -> Result<Outcome> {
         "--features",
         "canaries",
         "--bin",
-        "weeks",
+        name,
         "--",
     ];
     run_program(cargo().args(program).args(arguments))
@@ -171,6 +191,11 @@ mod tests {
             Some(Choice::Weeks(_))
         ));
         assert_eq!(Choice::parse(&["--canaries"]), Some(Choice::Canaries));
+        let scale = Choice::parse(&["--scale", "--boxes", "8"]);
+        let told = ["--boxes", "8"].map(str::to_owned).to_vec();
+        assert_eq!(scale, Some(Choice::Scale(told)));
+        assert_eq!(Choice::parse(&["--scale"]), Some(Choice::Scale(Vec::new())));
+        assert_eq!(Choice::parse(&["--scale", "--hours", "3"]), None);
         assert_eq!(Choice::parse(&["--seed"]), None);
         assert_eq!(Choice::parse(&["--sed", "7"]), None);
     }

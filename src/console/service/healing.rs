@@ -4,7 +4,7 @@
 //! Decided in `monitor`; here it is put together with who is in touch, and paced. What fewer keepers have than the least number comes
 //! first, and at full speed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Service;
@@ -51,6 +51,8 @@ pub(super) struct Healing {
     compared: Compared,
     /// Claims each keeper has that were lacking here, and could not be taken, when it was compared with last.
     open: BTreeMap<PeerKey, u64>,
+    /// Former members whose copies are not counted on any more.
+    former: BTreeSet<PeerKey>,
     /// What is known of the copies of what is here, and when it was counted.
     copies: Option<(Copies, Stamp)>,
 }
@@ -138,12 +140,24 @@ impl<W: World> Service<W> {
             if self.roster().member(&self.me()).is_none() {
                 continue;
             }
+            self.forget_former_keepers().await;
             let absent = self.look_who_is_away();
             if self.due(&absent).is_empty() {
                 continue;
             }
             self.until_quiet().await;
             self.heal(&absent).await;
+        }
+    }
+
+    /// What a Box had that belongs no more is no copy: else it would seem that there are enough of what it had.
+    async fn forget_former_keepers(&self) {
+        let former = self.roster().former();
+        for member in former {
+            let is_news = self.0.healing.borrow_mut().former.insert(member.key);
+            if is_news {
+                self.store().forget_holder(member.key).await;
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use sim::scale::{Phase, Size, Spread, memory_max, scale, wire_max};
 
-const USAGE: &str = "usage: scale [--boxes N] [--chunks N] [--seed N]";
+const USAGE: &str = "usage: scale [--day] [--boxes N] [--chunks N] [--seed N]";
 /// The fewest that make two halves with more than one keeper each.
 const BOXES_MIN: usize = 6;
 
@@ -61,9 +61,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     println!("{} Boxes, {} chunks, seed {seed}", size.boxes, size.chunks);
+    head();
     let began = Instant::now();
     let ran = scale(seed, size);
-    print(&ran.value.phases);
+    print_memory(&ran.value.phases);
     for wrong in &ran.value.wrong {
         println!("  WRONG: {wrong}");
     }
@@ -82,9 +83,15 @@ fn choice(words: &[String]) -> Option<(u64, Size)> {
         boxes: 50,
         chunks: 1_000_000,
         heals: true,
-        day: true,
+        day: false,
         heap: || BYTES.load(Relaxed),
+        tell: print,
     };
+    let (words, day) = match words {
+        [first, rest @ ..] if first == "--day" => (rest, true),
+        words => (words, false),
+    };
+    size.day = day;
     for pair in words.chunks(2) {
         let [name, value] = pair else {
             return None;
@@ -100,9 +107,9 @@ fn choice(words: &[String]) -> Option<(u64, Size)> {
     fits.then_some((seed, size))
 }
 
-fn print(phases: &[Phase]) {
+fn head() {
     println!(
-        "{:<9} {:>7}  {:>23} {:>9} {:>9}  {:>7} {:>7} {:>8} {:>8} {:>5}  heap KiB a Box",
+        "{:<9} {:>7}  {:>24} {:>9} {:>9}  {:>7} {:>7} {:>8} {:>8} {:>5} {:>6}",
         "phase",
         "seconds",
         "KiB a Box least/mid/most",
@@ -112,39 +119,46 @@ fn print(phases: &[Phase]) {
         "quest.",
         "taken",
         "brought",
-        "sets"
+        "sets",
+        "MiB"
     );
-    let off = phases.iter().find(|phase| phase.name == "off");
-    for phase in phases {
-        let Spread {
-            least,
-            middle,
-            most,
-        } = phase.wire;
-        let spread = format!("{}/{}/{}", least >> 10, middle >> 10, most >> 10);
-        let off_bytes = off.map_or(phase.heap_bytes, |off| off.heap_bytes);
-        let heap = phase.heap_bytes.saturating_sub(off_bytes) / phase.boxes.max(1);
-        println!(
-            "{:<9} {:>7}  {spread:>23} {:>9} {:>9}  {:>7} {:>7} {:>8} {:>8} {:>5}  {} of {}",
-            phase.name,
-            phase.took.as_secs(),
-            phase.wire_all >> 10,
-            wire_max(phase) >> 10,
-            phase.compared.comparisons,
-            phase.compared.questions,
-            phase.compared.taken,
-            phase.brought,
-            phase.sets.most,
-            heap >> 10,
-            memory_max(phase) >> 10
-        );
-    }
-    if let Some(phase) = phases.last() {
-        println!(
-            "of a Box: {} chunks, table {} KiB, roster {} B",
-            phase.chunks.middle,
-            phase.table_bytes >> 10,
-            phase.roster_bytes
-        );
-    }
+}
+
+fn print(phase: &Phase) {
+    let Spread {
+        least,
+        middle,
+        most,
+    } = phase.wire;
+    let spread = format!("{}/{}/{}", least >> 10, middle >> 10, most >> 10);
+    println!(
+        "{:<9} {:>7}  {spread:>24} {:>9} {:>9}  {:>7} {:>7} {:>8} {:>8} {:>5} {:>6}",
+        phase.name,
+        phase.took.as_secs(),
+        phase.wire_all >> 10,
+        wire_max(phase) >> 10,
+        phase.compared.comparisons,
+        phase.compared.questions,
+        phase.compared.taken,
+        phase.brought,
+        phase.sets.most,
+        phase.heap_bytes >> 20
+    );
+}
+
+/// What a Box took more when it began to run.
+fn print_memory(phases: &[Phase]) {
+    let named = |name: &str| phases.iter().find(|phase| phase.name == name);
+    let (Some(off), Some(on)) = (named("off"), named("start")) else {
+        return;
+    };
+    let grown = on.heap_bytes.saturating_sub(off.heap_bytes) / on.boxes.max(1);
+    println!(
+        "a Box: {} chunks, roster {} B, {} KiB of memory more when it runs, of which the table {}; {} are expected",
+        on.chunks.middle,
+        on.roster_bytes,
+        grown >> 10,
+        on.table_bytes >> 10,
+        memory_max(on) >> 10
+    );
 }

@@ -10,6 +10,7 @@ const EIGHT: Size = Size {
     heals: true,
     day: false,
     heap: || 0,
+    tell: |_| {},
 };
 
 #[test]

@@ -42,12 +42,12 @@ pub fn wire_max(phase: &Phase) -> u64 {
         + rosters
 }
 
-/// Different sets of authors and holders that the chunks of one Box may have: nobody, one or two of the others, and those again with
-/// each Box that was lost in this run.
+/// Different sets of authors and holders that the chunks of one Box may have: nobody, and one or two of the others, of whom so many
+/// were lost in this run.
 pub fn sets_max(phase: &Phase, lost: u64) -> u64 {
-    let others = phase.boxes + lost;
-    let pairs = 1 + others + others * others.saturating_sub(1) / 2;
-    (pairs * (1 + lost)).min(TABLE_SETS_MAX as u64)
+    let others = phase.boxes.saturating_sub(1) + lost;
+    let pairs = others * others.saturating_sub(1) / 2;
+    (1 + others + pairs).min(TABLE_SETS_MAX as u64)
 }
 
 /// Bytes that one Box may take while it runs more than while it is off.

@@ -39,6 +39,8 @@ pub struct Size {
     pub day: bool,
     /// Bytes this process has taken; 0 if nobody counts them.
     pub heap: fn() -> u64,
+    /// Who hears what a phase cost as soon as it is over.
+    pub tell: fn(&Phase),
 }
 
 /// What came of it.
@@ -48,6 +50,13 @@ pub struct Scaled {
     pub phases: Vec<Phase>,
     /// What was not as it should be.
     pub wrong: Vec<String>,
+}
+
+impl Scaled {
+    fn lived(&mut self, size: Size, phase: Phase) {
+        (size.tell)(&phase);
+        self.phases.push(phase);
+    }
 }
 
 /// The longest a run may take.
@@ -105,7 +114,7 @@ async fn live(world: SimWorld, size: Size, scaled: &mut Scaled) -> Answer<()> {
     if !reserve.meet().await {
         return Err("not all Boxes met".into());
     }
-    scaled.phases.push(meter.end(&reserve, "meeting", 0));
+    scaled.lived(size, meter.end(&reserve, "meeting", 0));
     for house in &reserve.houses {
         let bytes = share * FRAME_BYTES / SEGMENTS;
         house
@@ -142,13 +151,13 @@ impl Run {
     async fn start(&mut self, scaled: &mut Scaled) -> Answer<()> {
         fill(&mut self.reserve, &self.layout, 0..self.size.chunks).await?;
         let off = Meter::begin(&self.reserve, self.size.heap);
-        scaled.phases.push(off.end(&self.reserve, "off", 0));
+        scaled.lived(self.size, off.end(&self.reserve, "off", 0));
         let meter = Meter::begin(&self.reserve, self.size.heap);
         for house in &mut self.reserve.houses {
             house.boot().await?;
         }
         self.until(scaled, "start", Self::all_know).await;
-        scaled.phases.push(meter.end(&self.reserve, "start", 0));
+        scaled.lived(self.size, meter.end(&self.reserve, "start", 0));
         Ok(())
     }
 
@@ -156,7 +165,7 @@ impl Run {
     async fn rest(&mut self, scaled: &mut Scaled) {
         let meter = Meter::begin(&self.reserve, self.size.heap);
         sleep(REST).await;
-        scaled.phases.push(meter.end(&self.reserve, "rest", 0));
+        scaled.lived(self.size, meter.end(&self.reserve, "rest", 0));
     }
 
     /// The two halves do not hear each other; one keeper loses a part of its store, and the author brings new chunks to its own half.
@@ -167,9 +176,7 @@ impl Run {
         self.lose_a_segment(LOSES_A_PART).await?;
         let brought = self.bring_new().await?;
         sleep(APART.saturating_sub(began.elapsed())).await;
-        scaled
-            .phases
-            .push(meter.end(&self.reserve, "apart", brought));
+        scaled.lived(self.size, meter.end(&self.reserve, "apart", brought));
         Ok(())
     }
 
@@ -180,7 +187,7 @@ impl Run {
             self.each_pair_apart(SimWorld::heal);
         }
         self.until(scaled, "together", Self::all_have).await;
-        scaled.phases.push(meter.end(&self.reserve, "together", 0));
+        scaled.lived(self.size, meter.end(&self.reserve, "together", 0));
         self.look(scaled, "together").await
     }
 
@@ -188,7 +195,7 @@ impl Run {
     async fn day(&mut self, scaled: &mut Scaled) {
         let meter = Meter::begin(&self.reserve, self.size.heap);
         sleep(DAY).await;
-        scaled.phases.push(meter.end(&self.reserve, "day", 0));
+        scaled.lived(self.size, meter.end(&self.reserve, "day", 0));
         if !self.all_know() {
             scaled
                 .wrong
@@ -208,7 +215,7 @@ impl Run {
         self.reserve.shut_out(0, &name).await?;
         self.layout = Layout::of(&self.reserve).await?;
         self.until(scaled, "loss", Self::all_know).await;
-        scaled.phases.push(meter.end(&self.reserve, "loss", 0));
+        scaled.lived(self.size, meter.end(&self.reserve, "loss", 0));
         self.look(scaled, "loss").await
     }
 
