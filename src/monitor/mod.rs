@@ -5,6 +5,8 @@
 //! an author's heads come to ([`judge`]). Reading one's own store again is the keeper's (`keeper/verify`), and so is fetching
 //! (`keeper/serve`); who is in touch and in what order things happen is put together in `console/service/healing`.
 //!
+//! What it costs in large reserves, and what grows how, is in `SCALE.md` beside this file.
+//!
 //! Always so: a comparison changes nothing but what is known of holders; what is lacking is taken by the keeper that lacks it and by
 //! nobody else; nothing is deleted.
 

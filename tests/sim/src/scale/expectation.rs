@@ -1,6 +1,6 @@
 //! What a phase may cost: the formulas of `src/monitor/SCALE.md`, with what they leave room for.
 
-use reserve::terms::limits::{LINK_BUFFER_BYTES, TABLE_SETS_MAX};
+use reserve::terms::limits::{COMPARE_PRINTS_MAX, LINK_BUFFER_BYTES, TABLE_SETS_MAX};
 
 use super::figures::Phase;
 use super::layout::CHUNK_BYTES;
@@ -11,20 +11,29 @@ const PAIR_BYTES_PER_SECOND: u64 = 14;
 const SESSION_BYTES: u64 = 8 << 10;
 /// A question of a comparison and its answer, besides fingerprints or marks.
 const QUESTION_BYTES: u64 = 1 << 10;
+/// A store with so few chunks tells marks at once.
+const LISTED_AT_ONCE: u64 = 2048;
+/// Fingerprints of one question.
+const PRINTS_MAX: u64 = COMPARE_PRINTS_MAX as u64;
 /// What naming, asking for and bringing one chunk takes besides the chunk.
 const MOVED_BYTES: u64 = 1 << 10;
 /// Changes of the roster that one loss makes, told by everybody to everybody.
-const ROSTERS: u64 = 4;
+const ROSTERS: u64 = 3;
 /// What a running service takes besides what grows with chunks and other Boxes.
 const SERVICE_BYTES: u64 = 6 << 20;
 /// What one more Box costs besides the buffers of the session with it.
 const PEER_BYTES: u64 = 64 << 10;
 
-/// The longest question of a comparison of a store with so many chunks: marks of all where there are few, else fingerprints.
-fn question_bytes(chunks: u64) -> u64 {
-    let listed = chunks.min(2048);
-    let prints = chunks.div_ceil(16).next_power_of_two().min(4096);
-    QUESTION_BYTES + 8 * listed.max(prints)
+/// A question of a comparison: marks of what two keepers have in common where there is little, else fingerprints of ranges.
+fn question_bytes(phase: &Phase) -> u64 {
+    let chunks = phase.chunks.most;
+    // Of what a keeper has, two of the others have a copy each; half as much again, since no two have equally much.
+    let common = chunks * 2 * 3 / (2 * phase.boxes.saturating_sub(2).max(1));
+    let numbers = match chunks <= LISTED_AT_ONCE {
+        true => common.min(chunks),
+        false => chunks.div_ceil(16).next_power_of_two().min(PRINTS_MAX),
+    };
+    QUESTION_BYTES + 8 * numbers
 }
 
 /// Bytes on the wire of all Boxes together that a phase may take.
@@ -37,7 +46,7 @@ pub fn wire_max(phase: &Phase) -> u64 {
         _ => 0,
     };
     pairs * (seconds * PAIR_BYTES_PER_SECOND + SESSION_BYTES)
-        + phase.compared.questions * question_bytes(phase.chunks.most)
+        + phase.compared.questions * question_bytes(phase)
         + moved * (CHUNK_BYTES as u64 + MOVED_BYTES)
         + rosters
 }
