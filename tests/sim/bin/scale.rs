@@ -5,12 +5,10 @@
     clippy::disallowed_types,
     reason = "this is no part of the simulated world: it tells how long that took on the machine"
 )]
-// An allocator can only be counted by being one; each call goes on to the system's own, unchanged.
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use sim::scale::{Phase, Size, Spread, memory_max, scale, wire_max};
@@ -18,41 +16,6 @@ use sim::scale::{Phase, Size, Spread, memory_max, scale, wire_max};
 const USAGE: &str = "usage: scale [--day] [--boxes N] [--chunks N] [--seed N]";
 /// The fewest that make two halves with more than one keeper each.
 const BOXES_MIN: usize = 6;
-
-struct Counting;
-
-static BYTES: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is handed to `System` with the caller's own arguments; counting touches no memory of theirs.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size() as u64, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        BYTES.fetch_add(layout.size() as u64, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is the same.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size() as u64, Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`, and all memory came from `System`.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        BYTES.fetch_add(bytes as u64, Relaxed);
-        BYTES.fetch_sub(layout.size() as u64, Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`, and all memory came from `System`.
-        unsafe { System.realloc(memory, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -84,7 +47,7 @@ fn choice(words: &[String]) -> Option<(u64, Size)> {
         chunks: 1_000_000,
         heals: true,
         day: false,
-        heap: || BYTES.load(Relaxed),
+        heap: counting::bytes,
         tell: print,
     };
     let (words, day) = match words {

@@ -25,6 +25,7 @@ use crate::meddling::Meddling;
 use crate::pipe::{Item, Pipe};
 use crate::secrets::{self, Secrets};
 use crate::trace::Trace;
+use crate::traffic::Counted;
 
 /// Waits between attempts to connect, in seconds: what Linux does, about two minutes in all.
 const CONNECT_WAITS_SECONDS: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
@@ -43,6 +44,7 @@ pub(crate) struct Network {
     /// What nobody may ever see on the wire, and where it was seen.
     secrets: RefCell<Secrets>,
     leaks: RefCell<Vec<String>>,
+    pub(crate) counted: Counted,
 }
 
 #[derive(Default)]
@@ -56,16 +58,6 @@ struct State {
     meddling: BTreeMap<(IpAddr, IpAddr), Meddling>,
     pipes: Vec<Weak<Pipe>>,
     listeners_made: u64,
-    traffic: BTreeMap<IpAddr, Traffic>,
-}
-
-/// Bytes on the wire, counted where they arrive: what is lost on the way never was there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
-    /// That a Box received.
-    pub bytes_in: u64,
-    /// That it sent.
-    pub bytes_out: u64,
 }
 
 #[derive(Default)]
@@ -111,6 +103,7 @@ impl Network {
             state: RefCell::default(),
             secrets: RefCell::default(),
             leaks: RefCell::default(),
+            counted: Counted::default(),
         })
     }
 
@@ -250,17 +243,6 @@ impl Network {
         }
     }
 
-    fn count(&self, pipe: &Pipe, bytes: u64) {
-        let traffic = &mut self.state.borrow_mut().traffic;
-        traffic.entry(pipe.from).or_default().bytes_out += bytes;
-        traffic.entry(pipe.to).or_default().bytes_in += bytes;
-    }
-
-    pub(crate) fn traffic(&self, ip: IpAddr) -> Traffic {
-        let state = self.state.borrow();
-        state.traffic.get(&ip).copied().unwrap_or_default()
-    }
-
     fn tell(&self, what: &str, from: IpAddr, to: IpAddr) {
         let pair = format!("{from} {to}");
         self.trace.event("network", what, &[], pair.as_bytes());
@@ -359,7 +341,7 @@ async fn carry(network: Rc<Network>, pipe: Rc<Pipe>) {
         };
         network.trace.event(&pipe.way, "arrives", &[kind], bytes);
         network.look_for_secrets(&pipe.way, bytes);
-        network.count(&pipe, bytes.len() as u64);
+        network.counted.add(pipe.from, pipe.to, bytes.len() as u64);
         if kind == 2
             && let Some(back) = pipe.back.upgrade()
         {

@@ -20,10 +20,11 @@ use crate::faults::Faults;
 use crate::lie::Lie;
 use crate::machine::{Alarm, Boot, Machine};
 use crate::meddling::Meddling;
-use crate::net::{Network, SimNet, Traffic};
+use crate::net::{Network, SimNet};
 use crate::platter::Torn;
 use crate::strike::Strike;
 use crate::trace::{Trace, TraceHash};
+use crate::traffic::Traffic;
 use crate::tree::SimTree;
 
 /// The power of a Box was cut before the work on it was done.
@@ -281,7 +282,7 @@ impl SimBox {
     /// What arrived from this Box, and at it, since it was made.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        self.boot.machine.network.traffic(self.ip())
+        self.boot.machine.network.counted.of(self.ip())
     }
 
     /// What the disk did since the Box was made.

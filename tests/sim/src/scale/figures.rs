@@ -7,8 +7,8 @@ use reserve::console::service::{Compared, Service};
 use tokio::time::Instant;
 
 use crate::house::House;
-use crate::net::Traffic;
 use crate::reserve::Reserve;
+use crate::traffic::Traffic;
 
 /// The least, the middle one and the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
