@@ -84,7 +84,7 @@ const DAY: Duration = Duration::from_secs(25 * 3600);
 /// Boxes that are told of.
 const TOLD_MAX: usize = 8;
 /// Chunks that an author has on their way.
-const ON_THE_WAY: usize = 64;
+const ON_THE_WAY: u32 = 64;
 
 /// Lives through it.
 ///
@@ -257,7 +257,7 @@ impl Run {
         let until = next + (self.size.chunks / NEW_ONE_IN).max(1);
         while next < until {
             let mut puts = Vec::new();
-            for number in next..until.min(next + ON_THE_WAY as u32) {
+            for number in next..until.min(next + ON_THE_WAY) {
                 let mut keepers = self.layout.keepers(&record(number).0);
                 keepers.retain(|key| ours.contains(key));
                 if !keepers.is_empty() {
@@ -269,7 +269,7 @@ impl Run {
                     )));
                 }
             }
-            next = until.min(next + ON_THE_WAY as u32);
+            next = until.min(next + ON_THE_WAY);
             for put in puts {
                 match put.await? {
                     0 => return Err("a new chunk was taken by nobody".into()),
