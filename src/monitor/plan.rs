@@ -138,6 +138,15 @@ pub fn is_due(last: Option<&Last>, ground: &Ground, now: Moment) -> bool {
 mod tests {
     use super::*;
 
+    const GROUND: Ground = Ground {
+        line: 1,
+        mine: 2,
+        theirs: 3,
+        places: 4,
+        their_chunks: 5,
+        taken: 6,
+    };
+
     #[test]
     fn a_million_names_need_three_questions_and_a_handful_one() {
         assert_eq!(
@@ -195,14 +204,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_compared_soon_a_cut_line_after_a_while_and_quiet_ones_daily() {
-        let ground = Ground {
-            line: 1,
-            mine: 2,
-            theirs: 3,
-            places: 4,
-            their_chunks: 5,
-            taken: 6,
-        };
+        let ground = GROUND;
         let at = |seconds| Moment(Duration::from_secs(seconds));
         let last = Last {
             ground,
@@ -254,14 +256,7 @@ mod tests {
 
     #[test]
     fn whoever_took_something_from_another_keeper_compares_again_within_an_hour() {
-        let ground = Ground {
-            line: 1,
-            mine: 2,
-            theirs: 3,
-            places: 4,
-            their_chunks: 5,
-            taken: 6,
-        };
+        let ground = GROUND;
         let last = Last {
             ground,
             at: Moment(Duration::ZERO),
