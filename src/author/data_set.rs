@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
+use super::again::Again;
 use super::asked::DataSetConfig;
 use super::error::SnapshotError;
 use super::footing::Footing;
@@ -63,6 +64,7 @@ pub(super) struct Common<'a, W: World, K: Keepers> {
     pub out: &'a Replicator<W, K>,
     pub keys: &'a DataKeys,
     pub progress: &'a Progress,
+    pub again: &'a Again<W::Clock>,
     pub older: &'a [Rc<DataKeys>],
     pub known: &'a Known<'a, W::Disk>,
     pub started: Stamp,
@@ -101,6 +103,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             out: self.out,
             keys: self.keys,
             progress: self.progress,
+            again: self.again,
             older: self.older,
             known: self.known,
             sizes: reader.sizes,

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use super::again::Again;
 use super::draft::{Draft, Made, MadePiece};
 use super::error::SnapshotError;
 use super::index::{Closing, MadePage, PageBuilder, TreeBuilder, child_of_node, child_of_page};
@@ -43,6 +44,8 @@ pub struct Means<'a, W: World, K: Keepers> {
     pub keys: &'a DataKeys,
     /// Progress.
     pub progress: &'a Progress,
+    /// What may still be tried again.
+    pub again: &'a Again<W::Clock>,
     /// Keys of earlier epochs under which data may be on keepers already, newest first; none where that is not looked for.
     pub older: &'a [Rc<DataKeys>],
     /// What packs hold already.

@@ -10,6 +10,7 @@
 //! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, a bounded store of names of
 //! the directories the walk is in and of files with several names; nothing grows with the number of files or chunks.
 
+mod again;
 mod asked;
 mod closure;
 mod copies;
@@ -29,6 +30,7 @@ mod known_build;
 mod leveldb;
 mod links;
 mod numbers;
+mod opened;
 mod pace;
 mod packing;
 mod patient;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::again::Tries;
 use super::draft::{Draft, Made, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::{Before, Gather, Means, Small, Trouble};
@@ -44,14 +45,21 @@ impl<W: World> Gather<'_, W> {
                 is_untouched,
                 old,
             } = small;
-            let mut tries = 0;
+            let (mut changes, mut failed) = (0, Tries::default());
             // Unchanged since the listing, or between two reads: then the bytes are those of one moment.
-            while let Ok(whole) = &answer {
-                if same_contents(&seen, &whole.stat) || tries == AGAIN_MAX {
-                    break;
+            loop {
+                match &answer {
+                    Err(reason) if means.again.wait(&mut failed, reason).await => {}
+                    Err(_) => break,
+                    Ok(whole) => {
+                        means.again.helped(&mut failed);
+                        if same_contents(&seen, &whole.stat) || changes == AGAIN_MAX {
+                            break;
+                        }
+                        changes += 1;
+                        seen = whole.stat;
+                    }
                 }
-                tries += 1;
-                seen = whole.stat;
                 let again = vec![joined(means.base, &path)];
                 let mut answers = means.tree.read_many(again, bytes_max).await;
                 match answers.pop() {
@@ -68,7 +76,7 @@ impl<W: World> Gather<'_, W> {
                 }
                 Ok(whole)
                     if is_untouched
-                        && tries == 0
+                        && changes == 0
                         && same_contents(&seen, &whole.stat)
                         && is_other(before, means, &whole) =>
                 {

@@ -1,8 +1,8 @@
 //! Reading a file that does not go into a pack: streamed through one buffer, cut, sealed and handed on piece by piece.
 //!
 //! Each byte is read once, if the file holds still. A file that changes is read again, twice at most, then taken with its
-//! last read and named. A file so long that its pieces fill the list here is handed on in parts before its end is seen;
-//! if it fails after that, the rest is zeros, and it is named.
+//! last read and named. A place that cannot be read is tried again by itself. A file so long that its pieces fill the list here is
+//! handed on in parts before its end is seen; if it fails for good after that, the rest is zeros, and it is named.
 
 use std::io;
 
@@ -11,12 +11,13 @@ use super::draft::{Draft, Made, MadePiece, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::Means;
 use super::kinds::left_out;
+use super::opened::Opened;
 use super::report::add;
 use super::seal::Sealer;
 use super::sizes::Sizes;
 use super::walk::joined;
 use crate::keeper::Keepers;
-use crate::world::{Stat, Tree, TreeFile, World};
+use crate::world::{Clock, Stat, Tree, World};
 
 /// Bytes of the one buffer files are read through: the longest piece, and some more.
 const BUFFER_BYTES: usize = 5 << 19;
@@ -83,28 +84,18 @@ impl Reader {
         let at = joined(means.base, path);
         let mut tries = 0;
         loop {
-            let file = match means.tree.open(&at).await {
+            let mut file = match Opened::open(&means.tree, means.again, &at).await {
                 Ok(file) => file,
                 Err(reason) => return Ok(Taken::Failed(reason)),
             };
-            let before = match file.stat().await {
-                Ok(stat) if stat.kind == crate::world::FileKind::File => stat,
-                Ok(_) => {
-                    let reason = io::Error::new(io::ErrorKind::NotFound, "it is no longer a file");
-                    return Ok(Taken::Failed(reason));
-                }
-                Err(reason) => return Ok(Taken::Failed(reason)),
-            };
+            let before = file.stat;
             let mut made = Pieces {
                 held: Vec::new(),
                 parts: 0,
                 reach: 0,
             };
             let mut model = Draft::new(path.to_vec(), &before, means.device, Made::Empty);
-            model.has_holes = match has_holes(&file, &before).await {
-                Ok(has_holes) => has_holes,
-                Err(reason) => return Ok(Taken::Failed(reason)),
-            };
+            model.has_holes = file.has_holes;
             self.left_out.clear();
             match file.xattrs().await {
                 Ok(found) => {
@@ -125,17 +116,12 @@ impl Reader {
                 before.size
             };
             let ended = self
-                .stream(
-                    &file,
-                    (until, model.has_holes),
-                    means,
-                    &mut made,
-                    async |piece| emit(part(&model, before.size, piece)).await,
-                )
+                .stream(&mut file, until, means, &mut made, async |piece| {
+                    emit(part(&model, before.size, piece)).await
+                })
                 .await?;
-            let after = file.stat().await;
-            let is_still =
-                matches!(&after, Ok(after) if same_contents(&before, after)) && ended.is_ok();
+            // Of what cannot be read nor looked at any more another reading would be no better.
+            let is_still = file.is_as_it_was().await.unwrap_or(ended.is_err());
             let is_handed_on = made.parts > 0;
             if !is_still && !is_handed_on && tries < AGAIN_MAX {
                 tries += 1;
@@ -184,10 +170,10 @@ impl Reader {
 
     /// Reads up to `size` bytes; the outer error ends the snapshot, the inner one is the file's. Long holes are passed over,
     /// short ones read as the zeros they are: the file's pieces stay as large as others'.
-    async fn stream<F: TreeFile, W: World, K: Keepers>(
+    async fn stream<T: Tree, C: Clock, W: World, K: Keepers>(
         &mut self,
-        file: &F,
-        (size, has_holes): (u64, bool),
+        file: &mut Opened<'_, T, C>,
+        size: u64,
         means: &Means<'_, W, K>,
         made: &mut Pieces,
         mut hand_on: impl AsyncFnMut((u32, bool, Vec<MadePiece>)) -> Result<(), SnapshotError>,
@@ -195,7 +181,7 @@ impl Reader {
         let mut offset = 0;
         while offset < size {
             let mut stretch = (offset, size);
-            if has_holes {
+            if file.has_holes {
                 let hole_bytes_min = self.sizes.cut_bytes_average as u64;
                 stretch = match file.next_data(offset, hole_bytes_min).await {
                     Ok(found) => found.unwrap_or((size, size)),
@@ -219,9 +205,9 @@ impl Reader {
     }
 
     /// Reads from `start` to `end`, or to the file's end if that comes first.
-    async fn stretch<F: TreeFile, W: World, K: Keepers>(
+    async fn stretch<T: Tree, C: Clock, W: World, K: Keepers>(
         &mut self,
-        file: &F,
+        file: &mut Opened<'_, T, C>,
         (start, end): (u64, u64),
         means: &Means<'_, W, K>,
         made: &mut Pieces,
@@ -329,15 +315,6 @@ impl Pieces {
         }
         emit(part(model, bytes, (self.parts, true, self.held))).await
     }
-}
-
-/// Whether parts of a file take no space. Only one that takes less than its length can have holes.
-async fn has_holes<F: TreeFile>(file: &F, stat: &Stat) -> io::Result<bool> {
-    if stat.blocks.saturating_mul(512) >= stat.size {
-        return Ok(false);
-    }
-    let first = file.next_data(0, 0).await?;
-    Ok(first.is_none_or(|(start, end)| start > 0 || end < stat.size))
 }
 
 fn part(model: &Draft, bytes: u64, (part, last, pieces): (u32, bool, Vec<MadePiece>)) -> Draft {

@@ -1,13 +1,14 @@
 //! The walk of a data set beside the previous index: each thing taken over or read, the ground looked at from time to time.
 
 mod as_it_was;
+mod database;
 pub(super) mod mounts;
 mod said_empty;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::mounts::Mounts;
+use super::again::Tries;
 use super::asked::DataSetConfig;
 use super::data_set::{Common, NotTaken, Notes};
 use super::draft::{Draft, Made};
@@ -16,14 +17,13 @@ use super::footing::Footing;
 use super::gather::{Before, Gather, Means, Moves};
 use super::kinds;
 use super::known::Identity;
-use super::leveldb::{self, Database, Held};
+use super::leveldb::Database;
 use super::read::{Reader, Taken};
 use super::remembered::Mount;
 use super::report::add;
 use super::shelf::ShelfReader;
 use super::untouched::{is_continued, may_be_taken_over};
 use super::walk::{Step, Walk};
-use crate::format::index::path_order;
 use crate::keeper::Keepers;
 use crate::terms::ChunkId;
 use crate::world::{Clock, FileKind, Moment, Stat, World};
@@ -103,8 +103,19 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
     /// Walks all of it.
     pub async fn run(mut self, root: Stat) -> Result<SetEnd<'a, W>, NotTaken> {
         let mut walk = Walk::new(self.common.world.tree().clone(), &self.config.path, root);
+        let mut tries = Tries::default();
         while let Some(step) = walk.next().await {
             self.look_around().await?;
+            match &step {
+                Step::Unread { reason, .. } => {
+                    if self.means.again.wait(&mut tries, reason).await {
+                        walk.try_again().await;
+                        continue;
+                    }
+                    tries = Tries::default();
+                }
+                Step::Found { .. } | Step::Skipped { .. } => self.means.again.helped(&mut tries),
+            }
             let path = match &step {
                 Step::Found { path, .. } | Step::Skipped { path } | Step::Unread { path, .. } => {
                     path
@@ -383,99 +394,5 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             self.gather.settle(&self.means).await?;
         }
         Ok(true)
-    }
-
-    /// Whether a file that is due next comes from the database that was read.
-    fn database_has(&self, path: &[u8]) -> bool {
-        let files = self.database.as_ref().map(|known| &known.files);
-        let next = files.and_then(VecDeque::front);
-        next.is_some_and(|(next, ..)| next == path)
-    }
-
-    /// Whether a file belongs to the database the walk is in.
-    fn is_of_database(&self, path: &[u8]) -> bool {
-        let (dir, name) = leveldb::split(path);
-        leveldb::is_own_name(name) && self.database.as_ref().is_some_and(|known| known.dir == dir)
-    }
-
-    /// Whether a file belongs to a database. At the first of its files the database is read, as it wants to be read.
-    async fn finds_database(&mut self, path: &[u8]) -> Result<bool, SnapshotError> {
-        let (dir, name) = leveldb::split(path);
-        if !leveldb::is_own_name(name) || self.plain_dir.as_deref() == Some(dir) {
-            return Ok(false);
-        }
-        if self.is_of_database(path) {
-            return Ok(true);
-        }
-        // One inside another's directory is taken file by file.
-        if self
-            .database
-            .as_ref()
-            .is_some_and(|known| !known.files.is_empty())
-        {
-            return Ok(false);
-        }
-        // Looks ahead in the previous index without moving in it.
-        let mut ahead = self.before.clone();
-        let (trust, began) = (self.common.trust, self.before.began);
-        let known = self.means.known;
-        let is_as_it_was = async |path: &[u8], stat: &Stat| {
-            let old = ahead.find(path).await;
-            old.is_some_and(|old| {
-                may_be_taken_over(&old, stat, began, trust) && !known.is_in_sparse_pack(&old)
-            })
-        };
-        let found = leveldb::read(&self.means, self.reader, dir, is_as_it_was).await?;
-        let Some(database) = found else {
-            self.plain_dir = Some(dir.to_vec());
-            return Ok(false);
-        };
-        self.databases += 1;
-        for (path, reason) in &database.unread {
-            self.notes.unread(path, reason);
-        }
-        if !database.is_settled {
-            self.notes.has_changed = true;
-            let why = "a database that was written to all the while; it may not open, or miss its last changes";
-            self.notes.unread(dir, why);
-        }
-        self.database = Some(database);
-        Ok(true)
-    }
-
-    /// Hands on the database's files that stand before a path; all that are left at the end.
-    async fn emit_database(&mut self, until: Option<&[u8]>) -> Result<(), SnapshotError> {
-        loop {
-            let Some(database) = &mut self.database else {
-                return Ok(());
-            };
-            let is_due = database.files.front().is_some_and(|(path, ..)| {
-                until.is_none_or(|until| path_order(path, until).is_lt())
-            });
-            if !is_due {
-                let is_left = until.is_none_or(|until| {
-                    database.files.is_empty() && !until.starts_with(&database.dir)
-                });
-                if is_left {
-                    self.database = None;
-                }
-                return Ok(());
-            }
-            let Some((path, stat, held)) = database.files.pop_front() else {
-                return Ok(());
-            };
-            match held {
-                Held::AsItWas => self.take_file(path, stat).await?,
-                Held::Read(drafts) => {
-                    add(&self.means.progress.files, 1);
-                    add(&self.means.progress.bytes, stat.size);
-                    self.before.find(&path).await;
-                    for draft in drafts {
-                        self.gather.push(draft);
-                        self.gather.settle(&self.means).await?;
-                    }
-                }
-            }
-        }
     }
 }

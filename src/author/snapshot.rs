@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_bytes::ByteBuf;
 use smol_str::SmolStr;
 
+use super::again::Again;
 use super::asked::{AuthorIdentity, DataSetConfig, Options};
 use super::closure::CatchUpError;
 use super::cut::Cutter;
@@ -158,8 +159,10 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if had_forgotten {
             remembered.draw_as(&self.rebuilt.remembered);
         }
+        let again = Again::new(self.world.clock().clone());
         let common = Common {
             remembered: &remembered,
+            again: &again,
             world: self.world,
             rotten: &rotten,
             out: &self.out,

@@ -51,7 +51,15 @@ pub struct Walk<T: Tree> {
     inside: Vec<Level>,
     /// A name was found to be a directory and is entered next.
     enter: bool,
+    /// What was given out as unread last.
+    failed: Option<Failed>,
     list_bytes_max: usize,
+}
+
+/// What could not be looked at.
+enum Failed {
+    Name(Vec<u8>),
+    Listing(Level),
 }
 
 /// A directory the walk is in.
@@ -103,12 +111,14 @@ impl<T: Tree> Walk<T> {
             here: Vec::new(),
             inside: Vec::new(),
             enter: false,
+            failed: None,
             list_bytes_max: LIST_BYTES_MAX,
         }
     }
 
     /// The next step, or `None` at the end.
     pub async fn next(&mut self) -> Option<Step> {
+        self.failed = None;
         if let Some(stat) = self.start.take() {
             self.enter = stat.kind == FileKind::Dir;
             return Some(step(Vec::new(), stat));
@@ -124,13 +134,13 @@ impl<T: Tree> Walk<T> {
             let Some(entry) = level.looked.next() else {
                 if let Err(reason) = self.look_ahead().await {
                     let path = self.here.clone();
-                    self.inside.pop();
+                    self.failed = self.inside.pop().map(Failed::Listing);
                     return Some(Step::Unread { path, reason });
                 }
                 continue;
             };
             let path = joined(&self.here, &entry.name);
-            level.last = entry.name;
+            level.last.clone_from(&entry.name);
             if !path_is_legal(&path) {
                 let reason = io::Error::new(io::ErrorKind::InvalidFilename, "its path is too long");
                 return Some(Step::Unread { path, reason });
@@ -147,6 +157,7 @@ impl<T: Tree> Walk<T> {
                     let reason = io::Error::from_raw_os_error(errno);
                     // It went away since it was listed, as if it had gone a moment earlier.
                     if reason.kind() != io::ErrorKind::NotFound {
+                        self.failed = Some(Failed::Name(entry.name));
                         return Some(Step::Unread { path, reason });
                     }
                 }
@@ -157,6 +168,22 @@ impl<T: Tree> Walk<T> {
     /// Stays out of the directory that was given out last.
     pub const fn stay_out(&mut self) {
         self.enter = false;
+    }
+
+    /// Looks once more at what was given out as unread last: the next step tells what came of it.
+    pub async fn try_again(&mut self) {
+        match self.failed.take() {
+            Some(Failed::Listing(level)) => self.inside.push(level),
+            Some(Failed::Name(name)) => {
+                let dir = joined(&self.base, &self.here);
+                let mut looked = self.tree.look(&dir, vec![name]).await;
+                if let Some(level) = self.inside.last_mut() {
+                    looked.extend(std::mem::take(&mut level.looked));
+                    level.looked = looked.into_iter();
+                }
+            }
+            None => {}
+        }
     }
 
     /// Looks at the next names of the innermost directory, or leaves it.

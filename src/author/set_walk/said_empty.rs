@@ -1,6 +1,7 @@
 //! Files whose file system says that they are empty. Those of the kernel and of some FUSE file systems say so although they have
 //! contents, so one byte is asked for.
 
+use super::super::again::Tries;
 use super::super::draft::{Draft, Made};
 use super::super::error::SnapshotError;
 use super::super::kinds;
@@ -18,7 +19,16 @@ impl<W: World, K: Keepers> SetWalk<'_, W, K> {
         old: Option<Draft>,
     ) -> Result<(), SnapshotError> {
         let (tree, base) = (&self.means.tree, self.means.base);
-        let looked = tree.read_many(vec![joined(base, &path)], 1).await.pop();
+        let mut tries = Tries::default();
+        let looked = loop {
+            match tree.read_many(vec![joined(base, &path)], 1).await.pop() {
+                Some(Err(reason)) if self.means.again.wait(&mut tries, &reason).await => {}
+                looked => break looked,
+            }
+        };
+        if matches!(looked, Some(Ok(_))) {
+            self.means.again.helped(&mut tries);
+        }
         if matches!(&looked, Some(Ok(whole)) if !whole.bytes.is_empty()) {
             return self.read_large(path, old).await;
         }

@@ -1,5 +1,7 @@
 //! Stories of the author in a small world in memory.
 
+mod again;
+mod ailing;
 mod disk;
 mod forgotten;
 mod growth;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::ailing::Deed;
 use super::world::{Files, Thing, denied, never};
 use crate::world::{Stat, Tree, TreeFile, Xattrs};
 
@@ -13,6 +14,7 @@ pub struct OpenFile {
 
 impl TreeFile for OpenFile {
     async fn stat(&self) -> io::Result<Stat> {
+        self.files.0.ailing.attempt(&self.path, Deed::Stat)?;
         self.files.stat(&self.path).await
     }
     async fn read_at(
@@ -32,6 +34,9 @@ impl TreeFile for OpenFile {
         if broken.is_some_and(|broken| from >= broken) {
             return (Err(io::Error::other("a broken sector")), into);
         }
+        if let Err(error) = self.files.0.ailing.attempt(&self.path, Deed::Read { from }) {
+            return (Err(error), into);
+        }
         // Short reads are legal, so they are made.
         let len = bytes_max.min(bytes.len() - from).min(1000);
         let read = &self.files.0.bytes_read;
@@ -43,6 +48,7 @@ impl TreeFile for OpenFile {
         self.files.xattrs_of(&self.path)
     }
     async fn next_data(&self, offset: u64, least: u64) -> io::Result<Option<(u64, u64)>> {
+        self.files.0.ailing.attempt(&self.path, Deed::FindHoles)?;
         let Ok((Thing::File(bytes), _)) = self.files.at(&self.path) else {
             return Err(denied());
         };

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::ailing::{Ailing, Deed};
 pub use super::disk::SmallDisk;
 use super::open_file::OpenFile;
 use crate::terms::{FileSystemId, Stamp};
@@ -55,13 +56,13 @@ impl World for Small {
     }
 }
 
-/// Stands still; the wall's is set by hand, in seconds.
+/// Stands still; the wall's is set by hand, in seconds. Short pauses are over at once, and counted.
 #[derive(Clone)]
-pub struct Still(pub Rc<Cell<i64>>);
+pub struct Still(pub Rc<Cell<i64>>, pub Rc<Cell<u32>>);
 
 impl Default for Still {
     fn default() -> Self {
-        Self(Rc::new(Cell::new(1_000_000)))
+        Self(Rc::new(Cell::new(1_000_000)), Rc::default())
     }
 }
 
@@ -75,8 +76,11 @@ impl Clock for Still {
             nanos: 0,
         }
     }
-    async fn sleep(&self, _: Duration) {
-        std::future::pending().await
+    async fn sleep(&self, how_long: Duration) {
+        if how_long >= Duration::from_secs(1) {
+            return std::future::pending().await;
+        }
+        self.1.set(self.1.get() + 1);
     }
 }
 
@@ -148,6 +152,10 @@ pub struct FilesInner {
     pub broken_from: RefCell<BTreeMap<Vec<u8>, usize>>,
     /// How often a look at a thing fails.
     pub unseen: RefCell<BTreeMap<Vec<u8>, u32>>,
+    /// What fails a few times before it works.
+    pub ailing: Ailing,
+    /// How often each large file was opened.
+    pub opened: RefCell<BTreeMap<Vec<u8>, u32>>,
     /// Things whose extended attributes cannot be read.
     pub mute: RefCell<Vec<Vec<u8>>>,
     /// Reads after which a file at this path is touched once more.
@@ -304,6 +312,7 @@ impl Tree for Files {
         self.at(path).map(|(_, stat)| stat)
     }
     async fn list(&self, dir: &TreePath, behind: &[u8], bytes_max: usize) -> io::Result<Names> {
+        self.0.ailing.attempt(dir, Deed::List)?;
         match self.at(dir)?.0 {
             Thing::Dir => {}
             Thing::Locked(_) => return Err(denied()),
@@ -351,6 +360,7 @@ impl Tree for Files {
         }
     }
     async fn open(&self, path: &TreePath) -> io::Result<OpenFile> {
+        self.0.ailing.attempt(path, Deed::Open)?;
         match self.at(path)?.0 {
             Thing::File(_) => {}
             Thing::Dir | Thing::Link(_) | Thing::Special(_) | Thing::Locked(_) => {
@@ -358,6 +368,7 @@ impl Tree for Files {
             }
         }
         self.count_read();
+        *self.0.opened.borrow_mut().entry(path.to_vec()).or_default() += 1;
         Ok(OpenFile {
             files: self.clone(),
             path: path.to_vec(),
@@ -368,6 +379,10 @@ impl Tree for Files {
         for path in paths {
             self.count_read();
             self.stir(&path);
+            if let Err(error) = self.0.ailing.attempt(&path, Deed::Read { from: 0 }) {
+                answers.push(Err(error));
+                continue;
+            }
             answers.push(self.at(&path).and_then(|(thing, stat)| match thing {
                 Thing::File(bytes) => Ok(Whole {
                     stat,
