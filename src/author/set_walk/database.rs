@@ -12,6 +12,12 @@ use crate::format::index::path_order;
 use crate::keeper::Keepers;
 use crate::world::{Stat, World};
 
+/// What is told of a database that never held still.
+const WRITTEN_TO: &str =
+    "a database that was written to all the while; it may not open, or miss its last changes";
+/// What is told of one with a file that could not be read.
+const NOT_ALL_READ: &str = "a database of which not all could be read; it may not open";
+
 impl<W: World, K: Keepers> SetWalk<'_, W, K> {
     /// Whether a file that is due next comes from the database that was read.
     pub(super) fn database_has(&self, path: &[u8]) -> bool {
@@ -58,13 +64,18 @@ impl<W: World, K: Keepers> SetWalk<'_, W, K> {
             self.plain_dir = Some(dir.to_vec());
             return Ok(false);
         };
-        self.databases += 1;
         for (path, reason) in &database.unread {
             self.notes.unread(path, reason);
         }
-        if !database.is_settled {
+        if database.is_settled {
+            self.databases += 1;
+        } else {
             self.notes.has_changed = true;
-            let why = "a database that was written to all the while; it may not open, or miss its last changes";
+            let why = if database.unread.is_empty() {
+                WRITTEN_TO
+            } else {
+                NOT_ALL_READ
+            };
             self.notes.unread(dir, why);
         }
         self.database = Some(database);

@@ -2,6 +2,7 @@
 
 mod again;
 mod ailing;
+mod database;
 mod disk;
 mod forgotten;
 mod growth;
