@@ -128,6 +128,7 @@ mod tests {
                 kept_by: None,
                 is_leaving: false,
                 gone_in_seconds: None,
+                data_sets: None,
             },
             stance: stance.into(),
             data_sets: Some(vec![SideSet {

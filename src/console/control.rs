@@ -295,6 +295,27 @@ pub struct SnapshotView {
     /// Seconds of its running time until the first keeper lets it go, at the earliest, as far as that is known.
     #[serde(default)]
     pub gone_in_seconds: Option<u64>,
+    /// Its data sets; none if its manifest was not looked into, or could not be had soon.
+    #[serde(default)]
+    pub data_sets: Option<Vec<DataSetView>>,
+}
+
+/// A data set in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSetView {
+    /// Its name.
+    pub name: String,
+    /// Regular files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What may be expected of it when it comes back: `application`, `crash` or `best effort`.
+    pub consistency: String,
+    /// Things that are not, or not surely, in it as they were on the disk.
+    pub unread_count: u64,
+    /// The first of them, path and why; none in lists.
+    #[serde(default)]
+    pub unread: Vec<(String, String)>,
 }
 
 /// What can be retrieved.

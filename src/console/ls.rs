@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::fault::{Exit, Fault};
 use super::names::{hex_unless_plain, shown};
 use super::source::{self, Opened};
-use super::{cli, text};
+use super::{cli, consistency, text};
 use crate::format::head::DataSet;
 use crate::format::index::{Entry, What};
 use crate::retriever::{Look, LookEnd, Seen, look};
@@ -140,6 +140,7 @@ fn data_set(
         let line = serde_json::json!({
             "path": set.name, "kind": "data set", "files": set.files, "bytes": set.bytes,
             "from": shown(&set.path), "taken_seconds": taken_seconds,
+            "consistency": consistency::in_words(set.label), "unread": set.unread_count,
         });
         return writeln!(out, "{line}");
     }

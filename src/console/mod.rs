@@ -19,6 +19,7 @@ mod at_rest;
 mod client;
 mod config;
 mod conflicts;
+mod consistency;
 mod diff;
 mod doctor;
 mod drill;

@@ -17,7 +17,7 @@ use super::control::{
     CHUNK_HEADER_BYTES, Ended, Fetch, Reply, RetrieveView, Want, read_chunk_header,
 };
 use super::fault::{Exit, Fault};
-use super::{text, when};
+use super::{consistency, text, when};
 use crate::format::head::Manifest;
 use crate::retriever::{FetchError, Source};
 use crate::terms::limits::CUT_BYTES_MAX;
@@ -73,6 +73,9 @@ fn opened(view: RetrieveView, client: Client, wish: &str) -> Result<Opened, Faul
         .ok()
         .and_then(|bytes| Manifest::decode(&bytes).ok())
         .ok_or_else(nonsense)?;
+    if let Some(told) = consistency::told(view.snapshot.data_sets.as_deref().unwrap_or_default()) {
+        text::tell(&told);
+    }
     Ok(Opened {
         view,
         manifest,

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
+use super::consistency;
 use super::control::{PeerView, RoomView, SnapshotOutcome, SnapshotView, SweepView};
 use super::fault::Fault;
 
@@ -102,6 +103,7 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
         "{:<10} {:<12} {:>6}  {:<20}  {:>10}  known to\n",
         "ID", "author", "number", "taken (UTC)", "stored"
     );
+    let mut has_label = false;
     for snapshot in list {
         let SnapshotView {
             id,
@@ -115,6 +117,7 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
             kept_by,
             is_leaving,
             gone_in_seconds,
+            data_sets,
             ..
         } = snapshot;
         let held = held_by.join(", ");
@@ -123,6 +126,8 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
         } else {
             "  (waits for a person: much was gone)"
         };
+        let label = consistency::in_list(data_sets.as_deref().unwrap_or_default());
+        has_label |= !label.is_empty();
         let rule = match (kept_by.as_deref(), gone_in_seconds) {
             (_, Some(seconds)) => format!("  [leaves, gone in {} at the earliest]", days(*seconds)),
             _ if *is_leaving => "  [leaves]".into(),
@@ -132,10 +137,13 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
         };
         let _ = writeln!(
             text,
-            "{id:<10} {author:<12} {number:>6}  {taken:<20}  {:>10}  {held}, {}{pending}{rule}",
+            "{id:<10} {author:<12} {number:>6}  {taken:<20}  {:>10}  {held}, {}{pending}{label}{rule}",
             bytes(*sealed_bytes),
             ago(*taken_seconds, now_seconds)
         );
+    }
+    if has_label {
+        let _ = writeln!(text, "\n{}", consistency::BELOW_LIST);
     }
     let beyond = list.iter();
     let beyond = beyond.filter(|one| one.kept_by.is_none() && !one.is_leaving);
@@ -311,7 +319,11 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
         bytes(*bytes_sent)
     );
     if *databases > 0 {
-        let _ = write!(text, "\n  {databases} databases read so that they open");
+        let _ = write!(
+            text,
+            "\n  {} read so that what comes back opens",
+            count(*databases, "database", "databases")
+        );
     }
     for warning in warnings {
         let _ = write!(text, "\n  Warning: {warning}.");

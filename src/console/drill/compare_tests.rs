@@ -24,6 +24,7 @@ fn outcome() -> SnapshotOutcome {
         kept_by: None,
         is_leaving: false,
         gone_in_seconds: None,
+        data_sets: None,
     };
     SnapshotOutcome {
         snapshot,

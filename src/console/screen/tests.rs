@@ -42,6 +42,7 @@ fn view() -> StatusView {
             kept_by: None,
             is_leaving: false,
             gone_in_seconds: None,
+            data_sets: None,
         }),
         up_to_date_seconds: Some(NOW - 720),
         copies: 2,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Service;
 use super::views::{name_of, snapshot_id, snapshot_view};
-use crate::console::control::{Reply, RetrieveView};
+use crate::console::control::{Reply, RetrieveView, SnapshotView};
 use crate::console::fault::{Exit, Fault};
-use crate::console::text;
+use crate::console::{consistency, text};
 use crate::format::head::{Manifest, SignedHead};
 use crate::keeper::Keepers;
 use crate::retriever::{Collected, Heads, Source};
@@ -46,6 +46,13 @@ impl From<Miss> for Reply {
     }
 }
 
+/// The manifest of a snapshot, if these bytes are what its author signed.
+pub(super) fn manifest_of(signed: &SignedHead, bytes: &[u8]) -> Option<Manifest> {
+    let manifest = Manifest::decode(bytes).ok()?;
+    let is_right = manifest.author == signed.head.author && manifest.number == signed.head.number;
+    is_right.then_some(manifest)
+}
+
 impl<W: World> Service<W> {
     /// The snapshot a person means, with its manifest.
     pub async fn find(&self, author: Option<&str>, wanted: &str) -> Result<RetrieveView, Miss> {
@@ -64,10 +71,7 @@ impl<W: World> Service<W> {
                 )
                 .exit(Exit::Damaged)
             })?;
-        let is_right = Manifest::decode(&manifest).is_ok_and(|manifest| {
-            manifest.author == signed.head.author && manifest.number == signed.head.number
-        });
-        if !is_right {
+        let Some(decoded) = manifest_of(&signed, &manifest) else {
             return Err(Fault::new(
                 format!(
                     "the manifest of snapshot {} is not what its author signed",
@@ -78,9 +82,13 @@ impl<W: World> Service<W> {
             )
             .exit(Exit::Damaged)
             .into());
-        }
+        };
+        let snapshot = SnapshotView {
+            data_sets: Some(consistency::data_sets(&decoded)),
+            ..snapshot_view(&self.roster(), &signed, &[])
+        };
         Ok(RetrieveView {
-            snapshot: snapshot_view(&self.roster(), &signed, &[]),
+            snapshot,
             manifest: data_encoding::HEXLOWER.encode(&manifest),
             not_asked,
         })

@@ -50,7 +50,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::author::Sizes;
 use crate::author::release::Forgotten;
-use crate::console::control::TicketView;
+use crate::console::control::{DataSetView, TicketView};
 use crate::console::fault::Fault;
 use crate::dispatcher::{Dispatcher, EventFact, EventKind, FactName, Subject};
 use crate::format::keys::RecoveryWay;
@@ -63,7 +63,7 @@ use crate::retriever::Gather;
 use crate::roster::{DataSet, Identity, Invitations, LoadedBox, Roster, Secrets};
 use crate::session::{LocalKeys, Pool};
 use crate::terms::limits::{RECEIVE_POOL_BYTES, ROSTER_BYTES_MAX, TICKET_SECONDS};
-use crate::terms::{KeyEpoch, PeerKey, SnapshotNumber, Stamp};
+use crate::terms::{HeadHash, KeyEpoch, PeerKey, SnapshotNumber, Stamp};
 use crate::world::{Clock, Entropy, Moment, World};
 
 pub use directory::Directory;
@@ -150,6 +150,8 @@ struct Inner<W: World> {
     /// The store was not there, and is now.
     is_store_back: Cell<bool>,
     store_is_back: Notify,
+    /// Data sets of snapshots that were listed last.
+    data_sets: RefCell<BTreeMap<HeadHash, Vec<DataSetView>>>,
     jobs: RefCell<VecDeque<Rc<Job>>>,
     snapshot_turn: tokio::sync::Mutex<()>,
     /// Snapshots that are being let go, or taken back: one deed at a time.
@@ -250,6 +252,7 @@ impl<W: World> Service<W> {
             store_presence: Cell::new(presence_at_start),
             is_store_back: Cell::default(),
             store_is_back: Notify::new(),
+            data_sets: RefCell::default(),
             jobs: RefCell::default(),
             snapshot_turn: tokio::sync::Mutex::new(()),
             forgetting: RefCell::default(),

@@ -65,6 +65,7 @@ pub fn snapshot_view(roster: &Roster, signed: &SignedHead, holders: &[PeerKey]) 
         kept_by: None,
         is_leaving: false,
         gone_in_seconds: None,
+        data_sets: None,
     }
 }
 
@@ -365,6 +366,7 @@ mod tests {
             kept_by: None,
             is_leaving: false,
             gone_in_seconds: None,
+            data_sets: None,
         }
     }
 
