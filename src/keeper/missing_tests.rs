@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::mock_world::MockWorld;
-use super::open::DamageKind;
+use super::open::{DamageKind, OpenReport};
 use super::presence::{Presence, begin_anew};
 use super::refuse::StoreError;
 use super::store_tests::{ANNA, CONFIG, FIRST, open, open_with, put, record, run};
@@ -189,5 +189,45 @@ fn a_segment_that_cannot_be_opened_stops_neither_a_start_nor_a_sweep() {
             [(1, DamageKind::Unreadable)]
         );
         assert_eq!(report.frames, 3, "the others are read");
+    });
+}
+
+#[test]
+fn what_a_start_found_damaged_is_told_until_nothing_of_it_is_lacking_and_then_only_if_there_is_more()
+ {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        store.close().await;
+        let disk = disk.power_cut();
+        disk.lose(SECOND);
+        let told = |report: &OpenReport| -> Vec<_> {
+            report.damaged.iter().map(|d| (d.segment, d.kind)).collect()
+        };
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        assert_eq!(told(&report), [(2, DamageKind::Missing)]);
+        store.close().await;
+        // Nobody said that it is healed: the next start tells it too.
+        let disk = disk.power_cut();
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        assert_eq!(told(&report), [(2, DamageKind::Missing)]);
+        // Each start here draws the same: from now on it is another mark than a start would draw.
+        store.inner().is_broken();
+        for number in 0..5 {
+            put(&store, ANNA, number, 20_000).await;
+        }
+        store.start_damage_is_healed().await;
+        let unbroken = store.unbroken();
+        store.close().await;
+        let disk = disk.power_cut();
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        assert_eq!((told(&report), report.damaged_count), (vec![], 0));
+        assert_eq!(store.unbroken(), unbroken, "nothing was lost since");
+        assert_eq!(held(&store, &ids).await, [true; 5]);
+        store.close().await;
+        let disk = disk.power_cut();
+        disk.rot(THIRD, 9);
+        let (store, report) = open_with(&disk, CONFIG, sizes()).await;
+        assert_eq!(told(&report), [(3, DamageKind::Header)], "that is news");
+        assert_ne!(store.unbroken(), unbroken);
     });
 }

@@ -21,10 +21,10 @@ use super::state::State;
 use super::store::{Store, StoreConfig};
 use super::writing::{STORE_DIR, number_of, path_of};
 use crate::format::compacted::Compacted;
-use crate::format::verified::Verified;
+use crate::format::verified::{DamagedPlace, Verified};
 use crate::format::{Malformed, decode_file, encode_file};
 use crate::terms::StoreId;
-use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX};
+use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX, HEALED_PLACES_MAX};
 use crate::world::{Clock, Disk, DiskFile, Entropy, World};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -47,6 +47,10 @@ pub struct OpenReport {
     pub damaged: Vec<Damage>,
     /// How many there are.
     pub damaged_count: u64,
+    /// The first of them as they are remembered, more than are told.
+    pub(super) places: Vec<DamagedPlace>,
+    /// Damaged places that are as they were, and of which nothing is lacking any more: told no more.
+    pub(super) healed: Vec<DamagedPlace>,
 }
 
 /// A place that is not as it should be. Nothing was changed there.
@@ -93,27 +97,50 @@ impl Damage {
             kind,
         }
     }
+
+    /// As it is remembered.
+    fn place(&self) -> DamagedPlace {
+        first_of(&format!("{self:?}"))
+    }
+}
+
+fn first_of(text: &str) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(text.as_bytes()).as_bytes();
+    [a, b, c, d, e, f, g, h]
 }
 
 impl OpenReport {
+    /// What is as it was when nothing of it was lacking is no damage that anybody has to hear of.
+    fn leave_out(&mut self, healed: &[DamagedPlace]) {
+        let is_healed = |place: &DamagedPlace| healed.contains(place);
+        let left_out: Vec<_> = self
+            .places
+            .extract_if(.., |place| is_healed(place))
+            .collect();
+        self.damaged_count -= left_out.len() as u64;
+        self.damaged.retain(|damage| !is_healed(&damage.place()));
+        self.healed.extend(left_out);
+    }
+
     /// Tells one state of damage from another; nothing if there is none.
     fn mark(&self) -> Option<[u8; 8]> {
-        (self.damaged_count > 0).then(|| {
-            let text = format!("{} {:?}", self.damaged_count, self.damaged);
-            let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(text.as_bytes()).as_bytes();
-            [a, b, c, d, e, f, g, h]
-        })
+        (self.damaged_count > 0)
+            .then(|| first_of(&format!("{} {:?}", self.damaged_count, self.damaged)))
     }
 
     pub(super) fn tell(&mut self, segment: u32, offset: u64, bytes: u64, kind: DamageKind) {
+        let damage = Damage {
+            segment,
+            offset,
+            bytes,
+            kind,
+        };
         self.damaged_count += 1;
         if self.damaged.len() < DAMAGE_FACTS_MAX {
-            self.damaged.push(Damage {
-                segment,
-                offset,
-                bytes,
-                kind,
-            });
+            self.damaged.push(damage);
+        }
+        if self.places.len() < HEALED_PLACES_MAX {
+            self.places.push(damage.place());
         }
     }
 }
@@ -188,7 +215,8 @@ impl<W: World> Store<W> {
         let known = verified_of(&world, identity.store).await;
         let end = known.as_ref().and_then(|known| known.end);
         let unbroken = known.as_ref().map(|known| known.unbroken);
-        let marks = known.map_or_else(Vec::new, |known| known.segments);
+        let (marks, healed) =
+            known.map_or_else(Default::default, |known| (known.segments, known.healed));
         let last_known = marks.last().map(|mark| mark.number);
         let last_known = last_known.max(end.map(|(number, _)| number));
         let mut loading = Loading::new(&inner, marks, end, naming != Naming::Known).await;
@@ -204,6 +232,7 @@ impl<W: World> Store<W> {
         let Loading {
             mut report, commit, ..
         } = loading;
+        report.leave_out(&healed);
         // What the loading itself flagged was drawn for already.
         match unbroken {
             Some(unbroken) if report.damaged_count == 0 => {
@@ -239,6 +268,9 @@ impl<W: World> Store<W> {
             let now = world.clock().wall();
             inner.trust.borrow_mut().begin_at(number, offset, now);
         }
+        report.leave_out(&healed);
+        let (damaged, healed) = (report.places.clone(), report.healed.clone());
+        inner.trust.borrow_mut().start_found(damaged, healed);
         inner.begin_holding_back().await;
         inner.save_trust(1).await;
         inner.looked_at_start(report.mark());

@@ -104,6 +104,8 @@ pub const TABLE_SETS_FOR_CLAIMS: usize = TABLE_SETS_MAX / 4;
 pub const SWEEP_PERIOD_DAYS: i64 = 30;
 /// Facts about damage that one start or one check tells; the rest is counted.
 pub const DAMAGE_FACTS_MAX: usize = 64;
+/// Damaged places of which a keeper remembers that nothing is lacking any more: 32 KiB of memory. What is beyond is told at each start.
+pub const HEALED_PLACES_MAX: usize = 4096;
 /// From here on a limit is nearly met, in percent of what there is; people are warned.
 pub const NEARLY_FULL_PERCENT: u64 = 85;
 /// Below this the warning is over. Lower than where it begins, so that it does not come and go.

@@ -311,6 +311,7 @@ pub fn state_files() -> Vec<Part> {
         segments: vec![mark(1), mark(70_000)],
         unbroken: 1 << 60,
         end: Some((70_001, 8192)),
+        healed: vec![[7; 8]],
     };
     let compacted = Compacted {
         store: StoreId([5; 8]),

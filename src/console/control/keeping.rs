@@ -24,7 +24,7 @@ pub struct StoreView {
     pub free_bytes: u64,
     /// Chunks found not whole.
     pub damaged: u64,
-    /// Places the last start found damaged. What stood there is missing here until it comes again; the damage itself stays.
+    /// Places the last start found damaged, until nothing is lacking any more that any other Box knows to belong here.
     pub damaged_at_start: u64,
     /// Bytes one author may have here.
     pub quota_bytes: Option<u64>,

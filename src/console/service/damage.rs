@@ -7,7 +7,7 @@ use crate::terms::limits::DAMAGED_TOLD_MAX;
 use crate::world::World;
 
 impl<W: World> Service<W> {
-    /// What was found since this was last asked, what is whole again, and how much is damaged now. What the start found stays where it is.
+    /// What was found since this was last asked, what is whole again, and how much is damaged now.
     pub(super) async fn tell_damage(&self) {
         let reporter = self.reporter();
         let kind = EventKind::ChunkDamaged;
@@ -34,7 +34,7 @@ impl<W: World> Service<W> {
                 reporter.clear(kind, &subject, &how);
             }
         }
-        let damaged = self.store().figures().damaged + self.0.damaged_at_start;
+        let damaged = self.store().figures().damaged + self.0.damaged_at_start.get();
         let count = EventFact::new(FactName::Count, damaged);
         reporter.settle(
             damaged > 0,
@@ -42,5 +42,29 @@ impl<W: World> Service<W> {
             Subject::Itself,
             &[count],
         );
+    }
+
+    /// Nobody knows any more what stood where a start found damage. When this Box was compared with all others since, and nothing that any
+    /// of them knows to belong here is lacking, all of it that can be had is here again: the place is remembered and told no more.
+    pub(super) async fn look_whether_start_is_healed(&self) {
+        if self.0.damaged_at_start.get() == 0 || self.store().figures().damaged > 0 {
+            return;
+        }
+        let members = self.roster().members();
+        let others: Vec<_> = members
+            .iter()
+            .map(|member| member.key)
+            .filter(|key| *key != self.me())
+            .collect();
+        if !self.is_whole_beside(&others) {
+            return;
+        }
+        self.store().start_damage_is_healed().await;
+        let places = self.0.damaged_at_start.take();
+        tracing::info!(
+            places,
+            "nothing is lacking any more of what the start found damaged"
+        );
+        self.tell_damage().await;
     }
 }

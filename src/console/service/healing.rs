@@ -241,7 +241,7 @@ impl<W: World> Service<W> {
             }
             let lost = match before {
                 Some(before) => before.ground.mine != due.ground.mine,
-                None => self.0.damaged_at_start > 0,
+                None => self.0.damaged_at_start.get() > 0,
             };
             self.take_heads_again(&due.keeper, self.look_back(due.peer, lost))
                 .await;
@@ -269,6 +269,18 @@ impl<W: World> Service<W> {
         let copies = self.store().copies(self.me(), &places).await;
         let now = self.world().clock().wall();
         self.0.healing.borrow_mut().copies = Some((copies, now));
+        self.look_whether_start_is_healed().await;
+    }
+
+    /// Whether it was compared with each of them since it lost anything, and nothing was lacking here. With nobody it never is.
+    pub(super) fn is_whole_beside(&self, others: &[PeerKey]) -> bool {
+        let mine = self.store().unbroken();
+        let healing = self.0.healing.borrow();
+        let is_whole = |peer: &PeerKey| {
+            let last = healing.last.get(peer);
+            last.is_some_and(|last| last.is_whole && last.ground.mine == mine)
+        };
+        !others.is_empty() && others.iter().all(is_whole)
     }
 
     /// How far back the heads a keeper knows are fetched: once a day as far as one may ever have been missed.

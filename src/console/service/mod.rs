@@ -170,8 +170,8 @@ struct Inner<W: World> {
     sizes: Sizes,
     /// The newest snapshot of this run, until it was told that it is protected.
     unprotected: Cell<Option<SnapshotNumber>>,
-    /// Places in the store that were found damaged at the start.
-    damaged_at_start: u64,
+    /// Places in the store that were found damaged at the start, while something of them may be lacking.
+    damaged_at_start: Cell<u64>,
     latest: RefCell<Option<crate::format::head::SignedHead>>,
     /// When the newest snapshot was last found to be what is there; data.
     looked: Cell<Option<Stamp>>,
@@ -265,7 +265,7 @@ impl<W: World> Service<W> {
             dispatcher,
             sizes,
             unprotected: Cell::new(None),
-            damaged_at_start,
+            damaged_at_start: Cell::new(damaged_at_start),
             latest: RefCell::default(),
             looked: Cell::default(),
             asked_all: Cell::default(),

@@ -303,7 +303,7 @@ impl<W: World> Service<W> {
         };
         let (safe, sentence, todo) = verdict(&facts, self.world().clock().wall().seconds);
         let mut store = store_view(self.store());
-        store.damaged_at_start = self.0.damaged_at_start;
+        store.damaged_at_start = self.0.damaged_at_start.get();
         store.copies = self.copies_view();
         let (mending, mending_since_seconds) = self.mending_view();
         StatusView {
