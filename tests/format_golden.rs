@@ -26,6 +26,7 @@ use reserve::format::release::{ClaimedPage, Freed, NotedRelease, SignedRelease};
 use reserve::format::roster::Facts;
 use reserve::format::segment::{FooterEntry, FrameHeader, SegmentHeader, Trailer};
 use reserve::format::ticket::Ticket;
+use reserve::format::unmet::Unmet;
 use reserve::format::verified::Verified;
 use reserve::format::{decode_file, sealed_note};
 
@@ -268,6 +269,9 @@ fn golden_tickets_openings_notes_and_files_read_back() {
         } else if part.name == "compacted segments" {
             let compacted = Compacted::decode(&part.bytes).expect("a golden list of segments");
             assert_eq!(compacted.encode(), part.bytes);
+        } else if part.name == "members not met" {
+            let unmet = Unmet::decode(&part.bytes).expect("a golden list of members");
+            assert_eq!(unmet.encode(), part.bytes);
         } else {
             assert_eq!(decode_file("state file", &part.bytes), Ok(vectors::state()));
         }

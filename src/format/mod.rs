@@ -23,6 +23,7 @@ pub mod segment;
 mod signature;
 pub mod ticket;
 pub mod unfinished;
+pub mod unmet;
 pub mod verified;
 
 mod envelope;

@@ -236,15 +236,13 @@ pub const WARNING_WINDOW_DAYS_MAX: u16 = 730;
 pub const SWEEP_PERIOD_DAYS_DEFAULT: u16 = 30;
 /// The most there may be.
 pub const SWEEP_PERIOD_DAYS_MAX: u16 = 365;
-/// Hours a keeper may stay away before the copies it should have are made elsewhere.
+/// Hours a keeper may stay away before it counts as lost until it confirms again, and the copies it should have are made elsewhere.
 pub const KEEPER_AWAY_HOURS_DEFAULT: u16 = 24;
 /// The most there may be: three months of holidays.
 pub const KEEPER_AWAY_HOURS_MAX: u16 = 92 * 24;
 /// What copies that are made again may take of a line, in bytes a second, while there are at least as many as the least number: half of what
 /// an ordinary line at home can send. Below that nothing is held back.
 pub const REPAIR_BYTES_PER_SECOND: u64 = 4 << 20;
-/// A keeper that was not reached for this many seconds counts as lost until it confirms again.
-pub const KEEPER_AWAY_SECONDS_MAX: u64 = 24 * 3600;
 /// An unchanged file's last change must be this much older than the walk: within it a clock may not tell two writes apart.
 pub const SETTLED_SECONDS: i64 = 2;
 /// One chunk in this many is opened again and compared with its source before it counts (bad memory).

@@ -7,6 +7,7 @@ use reserve::format::opening::{MAC_BYTES, Opening, Wish};
 use reserve::format::record::{id_of, seal};
 use reserve::format::segment::{FooterEntry, FrameHeader, FrameType, SegmentHeader, Trailer};
 use reserve::format::ticket::Ticket;
+use reserve::format::unmet::Unmet;
 use reserve::format::verified::{SegmentMark, Verified};
 use reserve::format::{encode_file, sealed_note};
 use reserve::terms::{
@@ -313,6 +314,9 @@ pub fn state_files() -> Vec<Part> {
         end: Some((70_001, 8192)),
         healed: vec![[7; 8]],
     };
+    let unmet = Unmet {
+        members: vec![(PeerKey([2; 32]), 30)],
+    };
     let compacted = Compacted {
         store: StoreId([5; 8]),
         runs: vec![(1, 1), (3, 70_000)],
@@ -322,5 +326,6 @@ pub fn state_files() -> Vec<Part> {
         part("verified segments", verified.encode()),
         part("confirmed snapshots", mended.encode()),
         part("compacted segments", compacted.encode()),
+        part("members not met", unmet.encode()),
     ]
 }

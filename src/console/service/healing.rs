@@ -11,12 +11,15 @@ use super::Service;
 use super::proving::LookBack;
 use super::views::name_of;
 use crate::console::control::CopiesView;
+use crate::format::unmet::Unmet;
 use crate::keeper::{Ask, AskError, Copies, Host, Places, RemoteKeeper, Server};
 use crate::monitor::{Away, Ground, Last, Outcome, Pair, Take, compare, is_due};
 use crate::terms::limits::{ASK_IDS_MAX, REPAIR_BYTES_PER_SECOND};
 use crate::terms::{ChunkId, PeerKey, Stamp};
-use crate::world::{Clock, Entropy, Moment, World};
+use crate::world::{Clock, Disk, Entropy, Moment, World};
 
+/// Where it is remembered who was not met.
+const UNMET_PATH: &str = "unmet";
 /// How often it is looked whether a comparison is due when nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// While something is being kept here, comparing would name what is on its way; so long nothing may have come.
@@ -133,6 +136,7 @@ struct Due {
 impl<W: World> Service<W> {
     /// Compares for as long as the service runs.
     pub(super) async fn keep_healing(self) {
+        let mut remembered = self.remember_who_was_away().await;
         loop {
             let news = self.0.heal.notified();
             let clock = self.world().clock();
@@ -142,6 +146,7 @@ impl<W: World> Service<W> {
             }
             self.forget_former_keepers().await;
             let absent = self.look_who_is_away();
+            self.write_who_is_away(&mut remembered).await;
             if self.due(&absent).is_empty() {
                 continue;
             }
@@ -161,6 +166,33 @@ impl<W: World> Service<W> {
         }
     }
 
+    /// Who was not met in earlier runs.
+    async fn remember_who_was_away(&self) -> Unmet {
+        let bytes = self.world().disk().read_small(UNMET_PATH).await;
+        let bytes = bytes.ok().flatten();
+        let unmet = bytes.and_then(|bytes| Unmet::decode(&bytes).ok());
+        let unmet = unmet.unwrap_or_default();
+        self.0.healing.borrow_mut().away = Away::after(&unmet.members);
+        unmet
+    }
+
+    /// Whole hours alone are written down: at most once an hour for each member that is away, and never for a nap.
+    async fn write_who_is_away(&self, remembered: &mut Unmet) {
+        let members = self.0.healing.borrow().away.hours();
+        if members == remembered.members {
+            return;
+        }
+        remembered.members = members;
+        let disk = self.world().disk();
+        // Without it they are counted anew, so that it cannot be written is no trouble.
+        if let Err(error) = disk
+            .replace_small(UNMET_PATH, &remembered.encode(), false)
+            .await
+        {
+            tracing::debug!(%error, "who was not met is not written down");
+        }
+    }
+
     fn look_who_is_away(&self) -> Vec<PeerKey> {
         let members: Vec<_> = self.roster().members().iter().map(|m| m.key).collect();
         let mut there = self.in_touch();
@@ -169,10 +201,12 @@ impl<W: World> Service<W> {
         let mut healing = self.0.healing.borrow_mut();
         healing.away.look(&members, &there, now);
         healing.forget_all_but(&members);
-        let hours = self.roster().keeper_away_hours();
-        healing
-            .away
-            .absent(Duration::from_secs(u64::from(hours) * 3600))
+        healing.away.absent(self.keeper_patience())
+    }
+
+    /// How long a keeper may stay away before its copies count no more and are made elsewhere.
+    pub(super) fn keeper_patience(&self) -> Duration {
+        Duration::from_secs(u64::from(self.roster().keeper_away_hours()) * 3600)
     }
 
     /// Who is to be compared with now.

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::terms::canary::{self, Canary};
-use crate::terms::limits::KEEPER_AWAY_SECONDS_MAX;
 use crate::terms::{PeerKey, SnapshotNumber, Stamp};
 use crate::world::Moment;
 
@@ -85,15 +84,16 @@ impl Protection {
     /// How the snapshot of this number stands with these other members.
     ///
     /// Every chunk is placed on `factor` of the others. If `absent` of them have not confirmed their share, a chunk may be
-    /// among their shares that often at most, so at least `factor - absent` copies of it are confirmed.
+    /// among their shares that often at most, so at least `factor - absent` copies of it are confirmed. One that was not in reach for longer
+    /// than `patience` counts as absent: then its copies are made elsewhere.
     pub fn standing(
         &mut self,
         number: SnapshotNumber,
         others: &[PeerKey],
         factor: u32,
         now: Now,
+        patience: Duration,
     ) -> Standing {
-        let patience = Duration::from_secs(KEEPER_AWAY_SECONDS_MAX);
         let counts =
             |proof: &&Proof| proof.number >= number && now.moment.since(proof.seen) <= patience;
         let confirmed: Vec<Stamp> = others
@@ -128,6 +128,7 @@ mod tests {
     const A: PeerKey = PeerKey([1; 32]);
     const B: PeerKey = PeerKey([2; 32]);
     const C: PeerKey = PeerKey([3; 32]);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
 
     fn at(seconds: u32) -> Now {
         let wall = Stamp {
@@ -144,12 +145,18 @@ mod tests {
     fn only_what_was_confirmed_for_this_snapshot_counts() {
         let mut protection = Protection::default();
         let number = SnapshotNumber(2);
-        assert_eq!(protection.standing(number, &[A, B], 2, at(1)).copies, 0);
+        assert_eq!(
+            protection.standing(number, &[A, B], 2, at(1), DAY).copies,
+            0
+        );
         protection.proven(A, number, at(2));
         protection.proven(B, SnapshotNumber(1), at(2));
-        assert_eq!(protection.standing(number, &[A, B], 2, at(3)).copies, 1);
+        assert_eq!(
+            protection.standing(number, &[A, B], 2, at(3), DAY).copies,
+            1
+        );
         protection.proven(B, number, at(4));
-        let standing = protection.standing(number, &[A, B], 2, at(5));
+        let standing = protection.standing(number, &[A, B], 2, at(5), DAY);
         let expected = Standing {
             copies: 2,
             since: Some(at(5).wall),
@@ -157,7 +164,7 @@ mod tests {
         };
         assert_eq!(standing, expected);
         assert_eq!(
-            protection.standing(number, &[A, B], 2, at(9)).since,
+            protection.standing(number, &[A, B], 2, at(9), DAY).since,
             Some(at(5).wall)
         );
     }
@@ -169,7 +176,7 @@ mod tests {
         protection.disproven(A);
         assert_eq!(
             protection
-                .standing(SnapshotNumber(1), &[A], 1, at(2))
+                .standing(SnapshotNumber(1), &[A], 1, at(2), DAY)
                 .copies,
             0
         );
@@ -179,23 +186,23 @@ mod tests {
     fn a_keeper_that_naps_counts_and_one_that_stays_away_does_not() {
         let mut protection = Protection::default();
         protection.proven(A, SnapshotNumber(1), at(0));
-        let day = u32::try_from(KEEPER_AWAY_SECONDS_MAX).expect("a day or so");
+        let day = u32::try_from(DAY.as_secs()).expect("a day");
         assert_eq!(
             protection
-                .standing(SnapshotNumber(1), &[A], 1, at(day))
+                .standing(SnapshotNumber(1), &[A], 1, at(day), DAY)
                 .copies,
             1
         );
         assert_eq!(
             protection
-                .standing(SnapshotNumber(1), &[A], 1, at(day + 1))
+                .standing(SnapshotNumber(1), &[A], 1, at(day + 1), DAY)
                 .copies,
             0
         );
         protection.seen(A, at(day + 1).moment);
         assert_eq!(
             protection
-                .standing(SnapshotNumber(1), &[A], 1, at(day + 2))
+                .standing(SnapshotNumber(1), &[A], 1, at(day + 2), DAY)
                 .copies,
             1
         );
@@ -209,7 +216,7 @@ mod tests {
         // Factor 2 on three keepers: a chunk may have one of its two copies on C, which has confirmed nothing.
         assert_eq!(
             protection
-                .standing(SnapshotNumber(1), &[A, B, C], 2, at(2))
+                .standing(SnapshotNumber(1), &[A, B, C], 2, at(2), DAY)
                 .copies,
             1
         );

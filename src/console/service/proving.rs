@@ -462,7 +462,9 @@ impl<W: World> Service<W> {
         {
             protection.seen(session.peer(), now.moment);
         }
-        let standing = protection.standing(head.head.number, &others, u32::from(factor), now);
+        let patience = self.keeper_patience();
+        let standing =
+            protection.standing(head.head.number, &others, u32::from(factor), now, patience);
         Some((head, standing))
     }
 }

@@ -29,6 +29,7 @@ use reserve::format::segment::{
 };
 use reserve::format::ticket::Ticket;
 use reserve::format::unfinished::Unfinished;
+use reserve::format::unmet::Unmet;
 use reserve::format::verified::Verified;
 use reserve::format::{Malformed, decode, decode_file, encode, encode_file, sealed_note};
 use reserve::keeper::read_head_list;
@@ -297,6 +298,9 @@ pub fn state_file(bytes: &[u8]) {
     }
     if let Ok(mended) = Mended::decode(bytes) {
         reads_back(&mended, &mended.encode(), Mended::decode);
+    }
+    if let Ok(unmet) = Unmet::decode(bytes) {
+        reads_back(&unmet, &unmet.encode(), Unmet::decode);
     }
     if let Ok(compacted) = Compacted::decode(bytes) {
         reads_back(&compacted, &compacted.encode(), Compacted::decode);
