@@ -66,6 +66,7 @@ pub(super) struct Common<'a, W: World, K: Keepers> {
     pub progress: &'a Progress,
     pub again: &'a Again<W::Clock>,
     pub older: &'a [Rc<DataKeys>],
+    pub called_before: &'a [Rc<DataKeys>],
     pub known: &'a Known<'a, W::Disk>,
     pub started: Stamp,
     /// Files whose disk damaged them.
@@ -105,6 +106,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             progress: self.progress,
             again: self.again,
             older: self.older,
+            called_before: self.called_before,
             known: self.known,
             sizes: reader.sizes,
             base: &config.path,

@@ -17,6 +17,7 @@ use super::seal::Sealer;
 use super::sizes::Sizes;
 use super::walk::joined;
 use crate::keeper::Keepers;
+use crate::terms::ChunkId;
 use crate::world::{Clock, Stat, Tree, World};
 
 /// Bytes of the one buffer files are read through: the longest piece, and some more.
@@ -38,6 +39,8 @@ pub struct Reader {
     pub sizes: Sizes,
     /// What is to be told of attributes of the file read last that stay behind.
     pub left_out: Vec<String>,
+    /// What the first chunks of files that were read would be called in earlier epochs, where that is wanted.
+    pub called_before: Vec<ChunkId>,
     buffer: Vec<u8>,
     buffer_bytes: usize,
 }
@@ -69,6 +72,7 @@ impl Reader {
             sealer,
             sizes,
             left_out: Vec::new(),
+            called_before: Vec::new(),
             buffer: Vec::with_capacity(buffer_bytes),
             buffer_bytes,
         }
@@ -250,6 +254,10 @@ impl Reader {
                 made.hole(len as u64);
             } else {
                 let older = self.sealer.names_under(means.older, plain, false);
+                if made.is_first() && !means.called_before.is_empty() {
+                    let names = self.sealer.names_under(means.called_before, plain, false);
+                    self.called_before.extend(names.iter().map(|(id, _)| *id));
+                }
                 if let Some((id, sealed_bytes)) = means.out.held(&older).await {
                     made.data(id, sealed_bytes, len, true);
                 } else {
@@ -274,7 +282,13 @@ impl Reader {
 }
 
 impl Pieces {
-    fn data(&mut self, id: crate::terms::ChunkId, sealed_bytes: u32, len: usize, reused: bool) {
+    /// Whether there is nothing but holes yet.
+    fn is_first(&self) -> bool {
+        let is_data = |piece: &MadePiece| matches!(piece, MadePiece::Data(..));
+        self.parts == 0 && !self.held.iter().any(is_data)
+    }
+
+    fn data(&mut self, id: ChunkId, sealed_bytes: u32, len: usize, reused: bool) {
         let bytes = u32::try_from(len).expect("a piece is at most CUT_BYTES_MAX long");
         let chunk = Ref {
             id,

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::draft::{Draft, Made, MadePiece};
+use crate::terms::ChunkId;
 
 /// Contents that are drawn: 8 KiB for each data set.
 pub(super) const SAMPLE_MAX: usize = 1024;
@@ -71,6 +72,14 @@ impl Sampler {
         }
     }
 
+    /// What a file that was read would be called, had it been sealed in earlier epochs.
+    pub(super) fn meet(&mut self, first_chunks: &[ChunkId]) {
+        let names = first_chunks.iter().filter_map(|id| start_of(&id.0));
+        let before = &self.before.names;
+        let met = names.filter(|name| before.binary_search(name).is_ok());
+        self.met.extend(met);
+    }
+
     /// What was drawn, and what was met.
     pub(super) fn end(&self) -> (Sample, Met) {
         let sample = Sample {
@@ -105,7 +114,11 @@ fn content_name(draft: &Draft) -> Option<u64> {
         | Made::ToRead
         | Made::Dropped => return None,
     };
-    let (first, _) = bytes.split_first_chunk::<8>()?;
+    start_of(bytes)
+}
+
+fn start_of(name: &[u8]) -> Option<u64> {
+    let (first, _) = name.split_first_chunk::<8>()?;
     Some(u64::from_le_bytes(*first))
 }
 

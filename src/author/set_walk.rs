@@ -346,6 +346,10 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             self.notes.unread(&path, &reason);
         }
         let is_read = !matches!(taken, Taken::Failed(_));
+        let called_before = std::mem::take(&mut self.reader.called_before);
+        if is_read {
+            self.gather.sampler.meet(&called_before);
+        }
         self.moves.rewritten += u64::from(is_read && old.is_some() && !has_kept_some);
         match taken {
             Taken::Whole => {}

@@ -179,6 +179,12 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             } else {
                 &[]
             },
+            // What was given up by all keepers is sealed anew when it is back, and is what was missing all the same.
+            called_before: if state.pending == Some(Loss::Gone) {
+                &self.identity.older
+            } else {
+                &[]
+            },
             known: &known,
             started: taken_at,
             trust,

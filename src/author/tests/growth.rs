@@ -5,7 +5,7 @@ use super::world::Thing;
 use crate::author::{SnapshotError, SnapshotReport};
 use crate::format::head::Manifest;
 use crate::format::keys::{DataKeys, ReserveSecret};
-use crate::terms::{KeyEpoch, Kind};
+use crate::terms::{ChunkId, KeyEpoch, Kind};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -18,11 +18,8 @@ async fn settled() -> (House, SnapshotReport) {
 
 /// Chunks of data that keepers did not have, and their bytes: pages, nodes and manifest are counted apart.
 fn new_data(house: &House, before: &SnapshotReport, after: &SnapshotReport) -> usize {
-    let chunks = |report: &SnapshotReport| -> BTreeSet<_> {
-        let entries = house.entries(report);
-        entries.into_iter().flat_map(|(_, chunks)| chunks).collect()
-    };
-    chunks(after).difference(&chunks(before)).count()
+    let (before, after) = (data_of(house, before), data_of(house, after));
+    after.difference(&before).count()
 }
 
 #[test]
@@ -331,6 +328,51 @@ fn what_is_back_in_a_new_epoch_is_known_and_sent_to_nobody_again() {
 }
 
 #[test]
+fn what_is_back_in_a_new_epoch_is_known_also_if_no_keeper_has_it_any_more() {
+    run(async {
+        let mut house = House::furnished(2, (2, 2));
+        house.world.tree.add("/d/films", Thing::Dir);
+        for number in 0..30 {
+            let film = bytes("film", number, 5000);
+            house.world.tree.file(format!("/d/films/{number}"), film);
+        }
+        let before = house.take().await.expect("taken");
+        let films = carried_off(&house, "/d/films");
+        let without = house.take().await.expect("taken");
+        assert!(!without.head.head.accepted);
+        begin_new_epoch(&mut house);
+        // All that only the films are made of is lost meanwhile: they are sealed anew, and called otherwise.
+        let needed = data_of(&house, &without);
+        for id in data_of(&house, &before).difference(&needed) {
+            for key in [1, 2] {
+                house.street.shop(key).chunks.borrow_mut().remove(id);
+            }
+        }
+        put_back(&house, "/d/films", films);
+        let after = house.take().await.expect("taken");
+        assert!(after.head.head.accepted, "all of it is there");
+        assert!(after.is_protected());
+        assert_eq!(house.contents(&after), house.expected());
+        // Strange films of their number are not they.
+        let films = carried_off(&house, "/d/films");
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        for number in 0..30 {
+            let strange = bytes("strange", number, 5000);
+            house.world.tree.file(format!("/d/films/{number}"), strange);
+        }
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        put_back(&house, "/d/films", films);
+        assert!(house.take().await.expect("taken").head.head.accepted);
+    });
+}
+
+/// Chunks of files in a snapshot.
+fn data_of(house: &House, report: &SnapshotReport) -> BTreeSet<ChunkId> {
+    let entries = house.entries(report);
+    entries.into_iter().flat_map(|(_, chunks)| chunks).collect()
+}
+
+#[test]
 fn a_box_that_goes_on_for_another_in_a_new_epoch_sends_nothing_again() {
     run(async {
         let (mut house, before) = settled().await;
@@ -342,11 +384,7 @@ fn a_box_that_goes_on_for_another_in_a_new_epoch_sends_nothing_again() {
         let after = house.take().await.expect("taken");
         assert!(after.is_protected());
         house.assert_placed(&after, None).await;
-        let chunks = |report: &SnapshotReport| -> BTreeSet<_> {
-            let entries = house.entries(report);
-            entries.into_iter().flat_map(|(_, chunks)| chunks).collect()
-        };
-        let (old, new) = (chunks(&before), chunks(&after));
+        let (old, new) = (data_of(&house, &before), data_of(&house, &after));
         // What the news is made of, and the pack that ends early before them.
         assert!(
             new.difference(&old).count() <= 14,
