@@ -172,6 +172,10 @@ impl Job {
 
     /// How far it is, for people.
     pub fn view(&self) -> ProgressView {
-        super::views::progress(&self.progress)
+        let mut view = super::views::progress(&self.progress);
+        if self.waits() {
+            view.phase = "waiting for the one before it".into();
+        }
+        view
     }
 }
