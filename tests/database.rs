@@ -8,6 +8,8 @@
 
 mod stage;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -94,6 +96,76 @@ fn entries(dir: &Path) -> u64 {
         many += 1;
     }
     many
+}
+
+#[test]
+fn a_database_that_may_not_open_is_told_to_whoever_chooses_what_to_retrieve() {
+    let stage = Stage::of_an_ordinary_user();
+    let files = stage.path("files");
+    let table = files.join("orbitdb/000002.ldb");
+    let may_read = |mode| {
+        stage.as_user(|| std::fs::set_permissions(&table, Permissions::from_mode(mode)).unwrap());
+    };
+    stage.as_user(|| {
+        std::fs::create_dir_all(files.join("orbitdb")).unwrap();
+        for name in ["CURRENT", "MANIFEST-000001", "000003.log", "000002.ldb"] {
+            std::fs::write(files.join("orbitdb").join(name), name).unwrap();
+        }
+    });
+    may_read(0o000);
+    let home = stage.first_box("home", &files);
+    let office = stage.joined_box("office", &home);
+    let (status, outcome) = home.taken(&[]);
+    assert_eq!(status, Some(3), "{outcome}");
+    assert_eq!(outcome["databases"], 0, "{outcome}");
+
+    let told = "orbitdb: a database of which not all could be read; it may not open";
+    let list = office.succeeds(&["snapshots"]);
+    assert!(list.contains("(best effort: files)"), "{list}");
+    assert!(list.contains("a database in it may not open"), "{list}");
+    let list = office.json(&["snapshots", "--json"]);
+    let set = &list[0]["data_sets"][0];
+    assert_eq!(
+        (&set["name"], &set["consistency"]),
+        (&"files".into(), &"best effort".into())
+    );
+    let to = stage.path("back");
+    let to = to.to_str().unwrap();
+    for args in [
+        &["ls", "--author", "home"][..],
+        &["retrieve", "--author", "home", "--json", "--to", to],
+    ] {
+        let output = office.run(args);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("best effort") && said.contains(told),
+            "{said}"
+        );
+        if args[0] == "retrieve" {
+            let text = String::from_utf8(output.stdout).unwrap();
+            let outcome: serde_json::Value =
+                serde_json::from_str(text.lines().last().unwrap()).unwrap();
+            let set = &outcome["snapshot"]["data_sets"][0];
+            assert_eq!(set["consistency"], "best effort", "{outcome}");
+        }
+    }
+
+    may_read(0o644);
+    let (status, outcome) = home.taken(&[]);
+    assert_eq!(
+        (status, &outcome["databases"]),
+        (Some(0), &1.into()),
+        "{outcome}"
+    );
+    let output = office.run(&["ls", "--author", "home"]);
+    assert!(output.stderr.is_empty(), "{output:?}");
+    let list = office.json(&["snapshots", "--json"]);
+    let labels = |at: usize| list[at]["data_sets"][0]["consistency"].clone();
+    assert_eq!(
+        (labels(0), labels(1)),
+        ("crash".into(), "best effort".into())
+    );
 }
 
 #[test]
