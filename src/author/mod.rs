@@ -5,7 +5,8 @@
 //! keepers that were away up to date. `shelf`, `known` and `numbers` are what the author remembers until the next time, and
 //! `rebuild` fetches what it forgot;
 //! `sweep` reads what nobody touched again, and `rot` remembers what was found;
-//! `footing` sees that a data set is where it was, `leveldb` that a database comes back whole, `fit` that there is room.
+//! `footing` sees that a data set is where it was, `leveldb` that a database comes back whole, `fit` that there is room;
+//! `again` bounds how often what cannot be read is tried once more.
 //!
 //! Memory: one read buffer, one window of sealed records, one pack, one page and node a level, a bounded store of names of
 //! the directories the walk is in and of files with several names; nothing grows with the number of files or chunks.
