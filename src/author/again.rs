@@ -80,14 +80,12 @@ fn sort_of(reason: &io::Error) -> Sort {
 
 /// Whether no waiting changes it: it is gone, or something else stands there.
 fn is_final(reason: &io::Error) -> bool {
-    let is_link = reason.raw_os_error() == Some(libc::ELOOP);
-    is_link
-        || matches!(
-            reason.kind(),
-            io::ErrorKind::NotFound
-                | io::ErrorKind::NotADirectory
-                | io::ErrorKind::IsADirectory
-                | io::ErrorKind::InvalidFilename
-                | io::ErrorKind::Unsupported
-        )
+    matches!(
+        reason.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::Unsupported
+    )
 }
