@@ -12,21 +12,25 @@ mod stage;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reserve::format::ticket::Ticket;
+use reserve::roster::{LoadedBox, Secrets};
+use reserve::world::World;
+use reserve::world::uring::{self, Uring};
 use serde_json::Value;
 use stage::{BoxProcess, Stage, make_tree};
 
 /// What stands before the first Noise message of a call, and before every later one.
 const OPENING_BYTES: usize = 13 + 16;
 
-/// Somebody on the line: hands everything on, and keeps what callers say.
+/// Somebody on the line: hands everything on, keeps what callers say, and counts what they are answered.
 struct Listener {
     at: SocketAddr,
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
+    answered_bytes: Arc<AtomicU64>,
     /// The next message of a caller is handed on twice.
     twice: Arc<AtomicBool>,
 }
@@ -38,9 +42,11 @@ impl Listener {
         let this = Self {
             at: listener.local_addr().unwrap(),
             heard: Arc::default(),
+            answered_bytes: Arc::default(),
             twice: Arc::default(),
         };
         let (heard, twice) = (Arc::clone(&this.heard), Arc::clone(&this.twice));
+        let answered = Arc::clone(&this.answered_bytes);
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.unwrap();
@@ -52,9 +58,10 @@ impl Listener {
                     heard.push(Vec::new());
                     heard.len() - 1
                 };
-                let (mut from, mut into) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+                let (from, into) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+                let answered = Arc::clone(&answered);
                 std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut into);
+                    let _ = hand_back(&from, &into, &answered);
                     let _ = into.shutdown(Shutdown::Both);
                 });
                 let (heard, twice) = (Arc::clone(&heard), Arc::clone(&twice));
@@ -70,6 +77,27 @@ impl Listener {
 
     fn heard(&self) -> Vec<Vec<u8>> {
         self.heard.lock().unwrap().clone()
+    }
+
+    fn answered_bytes(&self) -> u64 {
+        self.answered_bytes.load(Ordering::SeqCst)
+    }
+}
+
+/// Hands back what a caller is answered. It is counted before the caller can have it.
+fn hand_back(
+    mut from: &TcpStream,
+    mut into: &TcpStream,
+    answered: &AtomicU64,
+) -> std::io::Result<()> {
+    let mut piece = [0; 4096];
+    loop {
+        let read = from.read(&mut piece)?;
+        if read == 0 {
+            return Ok(());
+        }
+        answered.fetch_add(read as u64, Ordering::SeqCst);
+        into.write_all(&piece[..read])?;
     }
 }
 
@@ -305,4 +333,88 @@ fn what_was_recorded_on_the_line_and_is_played_again_changes_nothing() {
     let ended = told.lines().find(|line| line.contains("session ended"));
     assert!(ended.is_some_and(|line| line.contains("verify")), "{told}");
     home.until_met("office");
+}
+
+#[test]
+fn strangers_wrong_words_a_wrong_secret_and_a_box_that_is_out_get_no_byte_back() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 0);
+    let (mut home, mut office, line) = set_up(&stage, &files);
+    office.stop();
+    let before = known(&home);
+
+    // Whoever is no Box at all: what a browser, a scanner and another program say, and an opening with anything behind it.
+    let anything = stage::noise("a stranger", 4096);
+    let session = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 200, 0];
+    let opening = [&session[..], &anything[..]].concat();
+    let strangers = [
+        b"GET / HTTP/1.1\r\nHost: home\r\n\r\n".to_vec(),
+        [
+            &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..],
+            &anything[..512],
+        ]
+        .concat(),
+        vec![0; 4096],
+        vec![0xff; 4096],
+        anything.clone(),
+        opening,
+    ];
+    for said in &strangers {
+        let answered = say(home.address(), said);
+        assert!(answered.is_empty(), "{said:?}: {answered:?}");
+    }
+
+    // Recovery words that are words, of another reserve.
+    let new = stage.new_box("new");
+    let words = stage.path("wrong-words");
+    std::fs::write(&words, "abandon ".repeat(23) + "art").unwrap();
+    let (log, answered) = (restart(&mut home), line.answered_bytes());
+    let at = line.at.to_string();
+    let recover = ["recover", "--name", "new", "--from", &at, "--words-file"];
+    let refused = new.run(&[&recover[..], &[words.to_str().unwrap()]].concat());
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(line.answered_bytes(), answered);
+    said_why(&home, log, "");
+
+    // A Box that knows everything of the reserve but its secret.
+    let secrets = office.dir.join("secrets");
+    let true_secrets = std::fs::read(&secrets).unwrap();
+    with_another_secret(&office);
+    let (log, answered) = (restart(&mut home), line.answered_bytes());
+    let calls = line.heard().len();
+    office.start();
+    said_why(&home, log, "");
+    assert!(line.heard().len() > calls, "it called");
+    office.stop();
+    assert_eq!(line.answered_bytes(), answered);
+    std::fs::write(&secrets, true_secrets).unwrap();
+    assert_eq!(known(&home), before);
+
+    // With it, it is answered: the line counts. Then it is stolen, and out.
+    office.start();
+    home.until_met("office");
+    assert!(line.answered_bytes() > answered);
+    office.kill();
+    home.succeeds(&["remove", "office", "--lost", "--even-if-copies-are-lost"]);
+    let (log, answered) = (restart(&mut home), line.answered_bytes());
+    office.start();
+    said_why(&home, log, "not a member");
+    office.stop();
+    assert_eq!(line.answered_bytes(), answered);
+}
+
+/// The secret of each epoch becomes another one.
+fn with_another_secret(of: &BoxProcess) {
+    let made = uring::run(async {
+        let world = Uring::new(&of.dir).unwrap();
+        let loaded = LoadedBox::load(world.disk()).await.unwrap();
+        let mut pairs = loaded.secrets.to_pairs();
+        for (_, secret) in &mut pairs {
+            secret.iter_mut().for_each(|byte| *byte ^= 0x55);
+        }
+        let secrets = Secrets::from_pairs(&pairs).unwrap();
+        secrets.save(world.disk()).await.unwrap();
+    });
+    made.unwrap();
 }
