@@ -10,8 +10,9 @@
 mod forest;
 mod stage;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -190,4 +191,108 @@ fn what_an_ordinary_user_may_not_read_is_named_and_the_rest_comes_back() {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
         }
     });
+}
+
+/// What belongs to somebody else, or only the superuser can make; and what is told of each when an ordinary user gets it back.
+fn plant_what_is_not_ours(stage: &Stage, files: &Path) -> BTreeMap<String, String> {
+    let somebody_else = Some(1234);
+    stage.as_user(|| {
+        fs::create_dir_all(files.join("given dir")).unwrap();
+        for name in ["ours", "given", "set-user", "capable", "given dir/ours"] {
+            fs::write(files.join(name), noise(name, 5000)).unwrap();
+        }
+        symlink("ours", files.join("given link")).unwrap();
+    });
+    for name in ["given", "set-user", "given dir"] {
+        chown(files.join(name), somebody_else, somebody_else).unwrap();
+    }
+    lchown(files.join("given link"), somebody_else, somebody_else).unwrap();
+    fs::set_permissions(files.join("set-user"), fs::Permissions::from_mode(0o4755)).unwrap();
+    let bits = "owner, set-user or set-group bits";
+    let mut told = vec![
+        ("given", "owner"),
+        ("given dir", "owner"),
+        ("given link", "owner"),
+        ("set-user", bits),
+    ];
+    // Not every place where stories are played lets even the superuser make these.
+    if forest::make_device(&files.join("null")) {
+        told.push(("null", "a device, which only the superuser may make"));
+    }
+    if forest::make_capable(&files.join("capable")) {
+        told.push(("capable", "security.capability"));
+    }
+    let told = told.into_iter();
+    told.map(|(name, what)| (name.to_owned(), what.to_owned()))
+        .collect()
+}
+
+#[test]
+fn what_an_ordinary_user_may_not_set_is_named_and_everything_comes_back() {
+    let stage = Stage::of_an_ordinary_user();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped, because only the superuser can give files to somebody else");
+        return;
+    }
+    let files = stage.path("files");
+    let wanted = plant_what_is_not_ours(&stage, &files);
+    let mut home = stage.new_box_of_the_superuser("home");
+    let (data, sheet) = (format!("files={}", files.display()), stage.path("words"));
+    let args = ["init", "--name", "home", "--data", &data, "--sheet"];
+    home.succeeds(&[&args[..], &[sheet.to_str().unwrap()]].concat());
+    home.start();
+    let office = stage.joined_box("office", &home);
+    let (first, status) = answer(&home, &["snapshot", "--wait", "--json"]);
+    assert_eq!(status, Some(0), "{first}");
+
+    // The office's keeper and whoever calls it there are an ordinary user.
+    let retrieve = ["retrieve", "--author", "home", "--to"];
+    let to = stage.path("came-back");
+    let output = office.run(&[&retrieve[..], &[to.to_str().unwrap(), "--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (report, each) = lines.split_last().unwrap();
+    assert_eq!(report["failed_count"], 0, "{report}");
+    assert_eq!(report["not_set_count"], wanted.len(), "{report}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let list = report["not_set"].as_array().unwrap().iter();
+    let list: BTreeMap<_, _> = list.map(|one| (text(&one[0]), text(&one[1]))).collect();
+    assert_eq!(list, wanted);
+    let each = each.iter().map(|line| &line["not_set"]);
+    let each: BTreeMap<_, _> = each
+        .map(|one| (text(&one["path"]), text(&one["what"])))
+        .collect();
+    assert_eq!(each, wanted);
+
+    let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
+    assert_same(&files, &to, &names);
+    for name in ["given", "set-user", "capable"] {
+        assert_eq!(fs::read(to.join(name)).unwrap(), noise(name, 5000));
+    }
+    let bits = fs::metadata(to.join("set-user")).unwrap().mode() & 0o7777;
+    assert_eq!(bits, 0o755, "whoever it belongs to now has not these bits");
+    assert_eq!(
+        fs::read_link(to.join("given link")).unwrap(),
+        Path::new("ours")
+    );
+    assert!(!to.join("null").exists());
+
+    let to = stage.path("came-back-in-words");
+    let said = office.succeeds(&[&retrieve[..], &[to.to_str().unwrap()]].concat());
+    let heading = format!("{} things with attributes you may not set:", wanted.len());
+    let (_, listed) = said
+        .split_once(&heading)
+        .unwrap_or_else(|| panic!("{said}"));
+    let listed: Vec<_> = listed.trim_start_matches('\n').lines().take(4).collect();
+    for line in listed {
+        let (name, what) = line
+            .trim()
+            .split_once(": ")
+            .unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(wanted.get(name).map(String::as_str), Some(what), "{said}");
+    }
 }

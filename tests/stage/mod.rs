@@ -59,6 +59,20 @@ impl Stage {
         stage
     }
 
+    /// A Box out of its carton that is the superuser's all the same, if the story is run by the superuser.
+    pub fn new_box_of_the_superuser(&self, name: &str) -> BoxProcess {
+        let mut made = self.new_box(name);
+        made.user = None;
+        made
+    }
+
+    /// A Box whose commands are run by another program, in surroundings of its own: its state directory is `dir`.
+    pub fn new_box_in(&self, name: &str, dir: PathBuf, program: PathBuf) -> BoxProcess {
+        let mut made = self.new_box(name);
+        (made.dir, made.program) = (dir, program);
+        made
+    }
+
     /// Has something done by the stage's user.
     pub fn as_user<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let Some(user) = self.user else {
