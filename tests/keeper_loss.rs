@@ -300,7 +300,6 @@ fn people_are_warned_of_a_disk_a_table_and_a_quota_before_anything_is_refused() 
     friend.start();
     friend.until_told("table_nearly_full", "raise", |_| true);
     // The author knows as soon as it asks how much room they have.
-    let of = |name: &'static str| move |event: &Value| event["subject"]["box"] == name;
     home.until_told("disk_nearly_full", "raise", of("office"));
     home.until_told("quota_nearly_reached", "raise", of("friend"));
     home.until_told("table_nearly_full", "raise", of("friend"));
@@ -314,12 +313,12 @@ fn people_are_warned_of_a_disk_a_table_and_a_quota_before_anything_is_refused() 
 }
 
 #[test]
-fn an_author_at_its_quota_is_told_what_it_has_and_may_have_on_both_sides() {
+fn an_author_at_its_quota_is_told_on_both_sides_and_all_of_it_is_taken_when_it_may_have_more() {
     let stage = Stage::new();
     let files = stage.path("files");
     make_tree(&files, 8);
     let home = stage.first_box("home", &files);
-    let office = joined_with(&stage, "office", &home, "quota_bytes_per_author = 9000000");
+    let mut office = joined_with(&stage, "office", &home, "quota_bytes_per_author = 9000000");
     let _friend = stage.joined_box("friend", &home);
     is_refused(&home, "this Box may have 8.58 MiB there and has ");
     let there = peer(&home.json(&["peers", "--json"]), "office");
@@ -337,6 +336,110 @@ fn an_author_at_its_quota_is_told_what_it_has_and_may_have_on_both_sides() {
     assert_eq!(full["type"], "failure", "{full}");
     let there = home.until_told("quota_reached", "raise", |_| true);
     assert_eq!(there["subject"]["box"], "office", "{there}");
+
+    // It may have a little more than it has: nothing is refused any more, and people stay warned.
+    office.stop();
+    set_store(&office, "quota_bytes_per_author = 27500000");
+    office.start();
+    becomes_protected(&home);
+    office.until_told("author_at_quota", "clear", of("home"));
+    home.until_told("quota_reached", "clear", of("office"));
+    let kinds = ["author_near_quota", "quota_nearly_reached"];
+    until_stands(&office, kinds[0], true);
+    until_stands(&home, kinds[1], true);
+    // Nothing bounds it any more.
+    office.stop();
+    set_store(&office, "");
+    office.start();
+    until_stands(&office, kinds[0], false);
+    until_stands(&home, kinds[1], false);
+}
+
+/// Waits until it is told that something stands, or stands no more.
+#[track_caller]
+fn until_stands(of: &BoxProcess, kind: &str, wanted: bool) {
+    of.until(&["status", "--json"], |status| {
+        let mut standing = status["standing"].as_array().unwrap().iter();
+        standing.any(|event| event["kind"] == kind) == wanted
+    });
+}
+
+#[test]
+fn a_keeper_whose_table_is_full_gives_what_it_has_and_takes_the_rest_when_it_has_more_places() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 2);
+    let home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    let mut friend = stage.joined_box("friend", &home);
+    let outcome = home.json(&["snapshot", "--wait", "--json"]);
+    assert_eq!(outcome["protected"], true, "{outcome}");
+    // How many chunks there are is the reserve's secret: a table that just holds them is made afterwards.
+    let chunks = &office.json(&["status", "--json"])["store"]["chunks"];
+    let places = chunks.as_u64().unwrap() + 3;
+    office.stop();
+    set_store(&office, &format!("table_chunks = {places}"));
+    office.start();
+    home.until_met("office");
+
+    let before = stage.path("before");
+    assert!(copy(&files, &before));
+    make_tree(&files.join("more"), 8);
+    // Bytes there are enough of: nobody can know beforehand.
+    let output = home.run(&["snapshot", "--wait", "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let why = format!(
+        "office: its chunk table is full ({places} of {places} places); raise table_chunks"
+    );
+    let status = home.until(&["status", "--json"], |status| {
+        status["todo"]
+            .as_str()
+            .is_some_and(|todo| todo.contains("its chunk table is full"))
+    });
+    assert_eq!(status["safe"], false, "{status}");
+    assert!(status["todo"].as_str().unwrap().contains(&why), "{status}");
+    let full = office.until_told("table_full", "raise", |_| true);
+    assert_eq!(
+        (&full["type"], &full["subject"]),
+        (&"failure".into(), &"itself".into())
+    );
+    assert_eq!(full["facts"]["count_max"]["number"], places, "{full}");
+    home.until_told("table_full", "raise", of("office"));
+
+    // What it has it gives, from its own store alone.
+    friend.stop();
+    let to = stage.path("came-back");
+    let args = ["retrieve", "--author", "home", "--snapshot", "1", "--to"];
+    office.succeeds(&[&args[..], &[to.to_str().unwrap()]].concat());
+    stage::assert_same_trees(&before, &to);
+    friend.start();
+
+    office.stop();
+    set_store(&office, "table_chunks = 100000");
+    office.start();
+    becomes_protected(&home);
+    office.until_told("table_full", "clear", |_| true);
+    home.until_told("table_full", "clear", of("office"));
+    let swept = office.json(&["sweep", "--now", "--json"]);
+    assert_eq!(swept["damaged_count"], 0, "{swept}");
+}
+
+/// Nobody does anything for it.
+#[track_caller]
+fn becomes_protected(home: &BoxProcess) {
+    home.until(&["status", "--json"], |status| {
+        status["safe"] == true && status["copies"] == 2
+    });
+}
+
+fn of(name: &'static str) -> impl Fn(&Value) -> bool {
+    move |event| event["subject"]["box"] == name
+}
+
+/// A directory with everything in it as it is.
+fn copy(from: &Path, to: &Path) -> bool {
+    let copying = Command::new("cp").arg("-a").args([from, to]).status();
+    copying.unwrap().success()
 }
 
 /// A file system of its own for a Box.

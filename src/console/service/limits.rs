@@ -32,6 +32,15 @@ impl<W: World> Service<W> {
         let kind = EventKind::TableFull;
         reporter.settle(full.table.is_met, kind, itself.clone(), &table);
         self.warn(EventKind::TableNearlyFull, full.table, itself, &table);
+        // What box.toml bounds no more is over, though it stood when this Box was started anew.
+        for kind in [EventKind::AuthorAtQuota, EventKind::AuthorNearQuota] {
+            for subject in reporter.subjects_of(kind) {
+                let is_of = |(author, _): &(PeerKey, Level)| subject == Subject::Peer(*author);
+                if !full.quotas.iter().any(is_of) {
+                    reporter.clear(kind, &subject, &[]);
+                }
+            }
+        }
         for (author, level) in full.quotas {
             let (subject, facts) = (Subject::Peer(author), of_quota(level));
             let kind = EventKind::AuthorAtQuota;
