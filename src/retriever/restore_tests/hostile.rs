@@ -279,6 +279,36 @@ fn many_entries_of_one_name_are_refused_before_one_of_them_is_made() {
 }
 
 #[test]
+fn a_million_entries_of_one_name_on_as_many_pages_are_refused_and_take_little_memory() {
+    for lost in [true, false] {
+        let bench = Bench::default();
+        let mut same = child(&bench.source, &pages(&[empty("a")], 1)[0]);
+        if lost {
+            bench.source.lose(same.id);
+        }
+        let mut first = child(&bench.source, &pages(&[dir("")], 1)[0]);
+        for level in 1..=2 {
+            same = node(&bench.source, level, &vec![same; 512]);
+            first = node(&bench.source, level, &[first]);
+        }
+        let all = [vec![first], vec![same; 4]].concat();
+        let root = node(&bench.source, 3, &all);
+        assert!(root.entries > 1_000_000);
+        let rule = bench.refused(rooted("photos", &root, 3));
+        let wanted = ["do not rise", "lead back"][usize::from(lost)];
+        assert!(rule.contains(wanted), "{rule}");
+        let source = bench.source.0.borrow();
+        let (asked, most) = (source.fetched.len(), source.in_flight_bytes_most);
+        // Of what cannot be had, nobody knows yet that it is the same again.
+        let asked_max = if lost { 70_000 } else { 20 };
+        assert!(asked < asked_max, "{asked} chunks were asked for");
+        assert!(most < 1 << 20, "{most} bytes were under way");
+        drop(source);
+        assert!(bench.names().len() <= 1, "{:?}", bench.names());
+    }
+}
+
+#[test]
 fn an_index_that_lists_more_bytes_or_things_than_its_manifest_is_stopped() {
     let bench = Bench::default();
     let id = bench.keep(vec![1; 1000]);
