@@ -56,6 +56,8 @@ fn a_flooded_home_is_retrieved_on_a_new_box_from_the_two_that_are_left() {
     ]);
     assert_eq!(report["failed_count"], 0, "{report}");
     assert_same_trees(&files, &to);
+    let peak = report["memory_peak_bytes"].as_u64().unwrap();
+    assert!((1 << 20..=64 << 20).contains(&peak), "{report}");
     for keeper in [&office, &friend, &new] {
         assert!(
             keeper.peak_kib() <= 64 << 10,

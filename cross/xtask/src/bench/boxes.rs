@@ -241,11 +241,12 @@ impl<'a> Reserve<'a> {
         self.boxes.iter().map(BoxProcess::watched).collect()
     }
 
-    /// Runs a command on a Box and counts it and all keepers.
+    /// Runs a command on a Box and counts it, by its name, and all keepers.
     fn measured(&self, which: usize, arguments: &[&str]) -> Result<(Cost, Value)> {
         let watch = Watch::begin(self.watched()?)?;
         let one = &self.boxes[which];
-        let done = run(self.stage, "command", &one.order(arguments))?;
+        let name = arguments.first().copied().unwrap_or("command");
+        let done = run(self.stage, name, &one.order(arguments))?;
         let mut parts = watch.end()?;
         parts.push(done.part);
         let told = serde_json::from_str(&done.stdout).unwrap_or(Value::Null);

@@ -51,6 +51,20 @@ impl Cost {
         self.parts.iter().map(|part| part.cpu_s).sum()
     }
 
+    /// What came after it, as one piece of work: the times of a process are added, and the most memory it had is kept.
+    pub fn and_then(&mut self, more: Self) {
+        self.wall_s += more.wall_s;
+        for part in more.parts {
+            match self.parts.iter_mut().find(|one| one.name == part.name) {
+                Some(one) => {
+                    one.cpu_s += part.cpu_s;
+                    one.peak_kib = one.peak_kib.max(part.peak_kib);
+                }
+                None => self.parts.push(part),
+            }
+        }
+    }
+
     /// Of the largest process, MiB.
     pub fn peak_mib(&self) -> f64 {
         let kib = self.parts.iter().map(|part| part.peak_kib).max();

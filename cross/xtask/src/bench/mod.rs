@@ -92,7 +92,8 @@ pub fn wrap(file: &str, line: &[&str]) -> ExitCode {
     measure::wrap(file, line)
 }
 
-/// Runs it; false if something failed. A target that is not met is no failure: the table says so.
+/// Runs it; false if something failed, or a process of ours took more memory than is promised. A target that is not met is no
+/// failure: the table says so.
 pub fn run(arguments: &[&str]) -> Result<bool> {
     let choice = Choice::parse_from(std::iter::once(&"cargo xtask bench").chain(arguments));
     let rows = choice.rows()?;

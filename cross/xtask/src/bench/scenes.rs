@@ -275,10 +275,8 @@ impl Bench<'_> {
             let back = reserve.retrieve(&to)?;
             compare(&data, &to)?;
             remove(&to)?;
-            for more in [again, back] {
-                cost.wall_s += more.wall_s;
-                cost.parts.extend(more.parts);
-            }
+            cost.and_then(again);
+            cost.and_then(back);
             Ok(cost)
         };
         let cost = measured(self.stage, &self.program, self.divisor);

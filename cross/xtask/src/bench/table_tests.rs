@@ -118,8 +118,58 @@ fn a_run_that_failed_is_the_outcome_of_its_line() {
 }
 
 #[test]
+fn more_memory_than_is_promised_is_a_failure_though_it_was_in_one_run_of_three() {
+    let mut table = table();
+    assert!(!table.has_failures());
+    let mut more = cost(5.0, 6.0);
+    more.parts[1].peak_kib = (64 << 10) + 1024;
+    table.add(FIRST, OURS, Ok(more));
+    table.add(FIRST, OURS, Ok(cost(5.0, 6.0)));
+    assert!(table.has_failures());
+    let text = table.text();
+    let told = "target  peak of each process <= 64 MiB: 65.00 NO, AND IT IS PROMISED";
+    assert!(text.contains(told), "{text}");
+    assert!(text.contains("other keeper 3.00 s, 65 MiB"), "{text}");
+}
+
+#[test]
+fn pieces_of_work_one_after_the_other_keep_the_most_memory_of_each_process() {
+    let mut all = cost(5.0, 6.0);
+    let mut more = cost(1.0, 2.0);
+    more.parts[0].peak_kib = 50 << 10;
+    more.parts[1].name = "retrieve".to_owned();
+    all.and_then(more);
+    let told: Vec<_> = all
+        .parts
+        .iter()
+        .map(|part| (part.name.as_str(), part.cpu_s, part.peak_kib >> 10))
+        .collect();
+    let wanted = [
+        ("author keeper", 4.0, 50),
+        ("other keeper", 3.0, 40),
+        ("retrieve", 1.0, 40),
+    ];
+    assert_eq!((all.wall_s, told), (6.0, wanted.to_vec()));
+}
+
+#[test]
 fn the_table_fits_on_a_screen_and_tells_who_is_missing() {
-    let text = table().text();
+    let mut many = cost(5.0, 6.0);
+    let parts: Vec<Part> = ["third keeper", "new keeper", "snapshot", "retrieve"]
+        .map(|name| Part {
+            name: name.to_owned(),
+            ..many.parts[0].clone()
+        })
+        .into();
+    many.parts.extend(parts);
+    let mut table = table();
+    let row = Row {
+        work: Work::Protected,
+        ..FIRST
+    };
+    table.add(row, OURS, Ok(many));
+    let text = table.text();
+    assert!(text.contains("new keeper 3.00 s, 40 MiB"), "{text}");
     assert!(
         text.lines().all(|line| line.chars().count() <= 100),
         "{text}"
