@@ -69,7 +69,7 @@ pub use lie::Lie;
 pub use meddling::Meddling;
 pub use member::Member;
 pub use mistakes::{Controls, Mistake};
-pub use months::{months, theft};
+pub use months::{Moment, months, struck, theft};
 pub use neighbours::{Neighbour, Neighbours};
 pub use net::{SimLink, SimListener, SimNet};
 pub use oracle::{Oracle, Taken};

@@ -4,6 +4,7 @@
 //!
 //! One seed decides all of it. What is found wrong is told in sentences; none means that the months were clean.
 
+mod struck;
 mod trio;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::sim_box::{SimBox, SimWorld};
 use crate::snapshot::{TreeSnapshot, differences};
 use crate::story::run_within;
 use crate::week::Weathered;
+pub use struck::{Moment, struck};
 use trio::Trio;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

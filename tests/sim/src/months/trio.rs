@@ -126,6 +126,10 @@ impl Trio {
         self.neighbours.stop(keeper.key);
     }
 
+    pub(crate) fn home_of(&self, at: usize) -> SimBox {
+        self.keepers[at].home.clone()
+    }
+
     pub(crate) fn runs(&self, at: usize) -> bool {
         self.keepers[at].store.is_some()
     }
