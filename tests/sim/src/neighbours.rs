@@ -10,11 +10,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use reserve::format::compare::Prefix;
+use reserve::format::compare::{Marks, Prefix, Prints, Unmatched};
 use reserve::format::head::SignedHead;
 use reserve::format::message::Room;
 use reserve::format::release::{ClaimedPage, SignedRelease};
-use reserve::keeper::{Ask, AskError, Keepers, MemberView, Store, StoreError, Word};
+use reserve::keeper::{
+    Ask, AskError, Compare, Keepers, MemberView, Places, Store, StoreError, Word,
+};
 use reserve::terms::{ChunkId, PeerKey, SnapshotNumber};
 
 use crate::sim_box::SimBox;
@@ -144,6 +146,19 @@ impl Neighbours {
         drop(former);
         self.all.changes.set(self.all.changes.get() + 1);
         self.all.changed.notify_waiters();
+    }
+}
+
+impl Neighbours {
+    /// Where chunks belong.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        let (wanted, least) = self.all.factors;
+        Places {
+            members: self.members(),
+            wanted,
+            least,
+        }
     }
 }
 
@@ -303,5 +318,21 @@ impl Ask for Neighbour {
         let store = self.store.clone();
         self.there(async move { store.heads(author, after).await })
             .await
+    }
+}
+
+impl Compare for Neighbour {
+    async fn prints(&self, prints: Prints) -> Result<Vec<bool>, AskError> {
+        let (store, places) = (self.store.clone(), self.neighbours.places());
+        let pair = [self.is_asked_by, self.neighbours.me];
+        let answer = async move { Ok(store.answer_prints(&places, pair, &prints).await) };
+        Ok(self.there(answer).await??)
+    }
+
+    async fn marks(&self, marks: Marks) -> Result<Unmatched, AskError> {
+        let (store, places) = (self.store.clone(), self.neighbours.places());
+        let pair = [self.is_asked_by, self.neighbours.me];
+        let answer = async move { Ok(store.answer_marks(&places, pair, &marks).await) };
+        Ok(self.there(answer).await??)
     }
 }

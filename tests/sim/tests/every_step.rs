@@ -1,4 +1,4 @@
-//! Sweeping, mending and changing a setting while one single deed of the disk goes wrong: each deed there is, one after the other.
+//! Sweeping, mending, comparing and changing a setting while one single deed of the disk goes wrong: each deed there is, one after the other.
 
 use std::rc::Rc;
 
@@ -7,6 +7,7 @@ use reserve::format::record::id_of;
 use reserve::keeper::{
     Host, Keepers, MemberView, Pace, Places, Server, Store, StoreConfig, SweepProgress, Which,
 };
+use reserve::monitor::{Pair, Take, compare};
 use reserve::terms::{ChunkId, PeerKey, ReserveId};
 use reserve::world::World;
 use sim::{Answer, Neighbours, Reserve, SimBox, SimWorld, Strike, run};
@@ -39,11 +40,7 @@ impl Host for Office {
         ReserveId([1; 16])
     }
     fn places(&self) -> Places {
-        Places {
-            members: self.0.members(),
-            wanted: 2,
-            least: 1,
-        }
+        self.0.places()
     }
     async fn merge_roster(&self, _: &[u8]) -> Result<(), Refusal> {
         Ok(())
@@ -139,6 +136,114 @@ fn a_keeper_may_be_struck_at_any_deed_of_a_sweep_and_its_mending() -> Answer<()>
         {
             deeds += 1;
             assert!(deeds < DEEDS_MAX, "a sweep never ends");
+        }
+        assert!(deeds > 5, "only {deeds} deeds were tried");
+    }
+    Ok(())
+}
+
+/// Fetches what comparing names.
+struct Fetch(Server<SimBox, Office>);
+
+impl Take for Fetch {
+    async fn take(&mut self, author: PeerKey, ids: Vec<ChunkId>) -> u64 {
+        let held = self.0.take(author, &ids).await.unwrap_or_default();
+        held.iter().filter(|held| **held).count() as u64
+    }
+}
+
+/// Compares a keeper with the whole one and takes what it lacks. What was lacking and was not taken; nothing if it did not come to its end.
+async fn compare_and_take(
+    home: &SimBox,
+    store: &Store<SimBox>,
+    others: &Neighbours,
+) -> Option<u64> {
+    let server = Server::new(home.clone(), store.clone(), Office(others.clone()));
+    let (keeper, places) = (others.reach(WHOLE)?, others.places());
+    let pair = Pair {
+        store,
+        me: HURT,
+        keeper: &keeper,
+        peer: WHOLE,
+        places: &places,
+        absent: &[],
+        salt: 5,
+    };
+    let outcome = compare(&pair, 0, &mut Fetch(server)).await.ok()?;
+    Some(outcome.lacking_here - outcome.taken)
+}
+
+async fn made_whole_though(world: SimWorld, strike: Strike, deed: u64) -> Answer<bool> {
+    let (whole, mut hurt) = (world.box_named("whole"), world.box_named("hurt"));
+    let neighbours = Neighbours::new(AUTHOR, [AUTHOR, HURT, WHOLE].map(view).into(), (2, 1));
+    let (good, _) = Store::open(whole.clone(), CONFIG).await?;
+    let (store, _) = Store::open(hurt.clone(), CONFIG).await?;
+    let records = records();
+    for (at, (id, record)) in records.iter().enumerate() {
+        good.put(AUTHOR, *id, Rc::clone(record)).await?;
+        // The first it had before.
+        if at == 0 {
+            store.put(AUTHOR, *id, Rc::clone(record)).await?;
+        }
+    }
+    neighbours.start(WHOLE, whole, good);
+    let others = neighbours.seen_by(HURT);
+    hurt.strike(deed, strike);
+    let (at, lacking, from) = (hurt.clone(), store.clone(), others.clone());
+    // An error means that the power went.
+    let compared = hurt
+        .run(async move { compare_and_take(&at, &lacking, &from).await })
+        .await;
+    let was_struck = hurt.call_off_strike();
+    drop(store);
+    hurt.power_cut();
+    hurt = hurt.restart();
+    let (store, _) = Store::open(hurt.clone(), CONFIG).await?;
+    let mut there = 0;
+    for (id, record) in &records {
+        let kept = store.get(*id).await?;
+        assert!(
+            kept.as_ref().is_none_or(|kept| *kept == **record),
+            "wrong bytes were handed out"
+        );
+        there += usize::from(kept.is_some());
+    }
+    if matches!(compared, Ok(Some(0))) && strike != Strike::ReadsWrong {
+        assert_eq!(there, records.len(), "it was said to lack nothing");
+    }
+    assert!(there > 0, "what it had before is gone");
+    // Once for what a wrong reading made it doubt, once to see that nothing is lacking.
+    sweep_and_mend(&hurt, &store, &others).await;
+    compare_and_take(&hurt, &store, &others).await;
+    assert_eq!(
+        compare_and_take(&hurt, &store, &others).await,
+        Some(0),
+        "it still lacks something"
+    );
+    for (id, record) in &records {
+        let there = store.get(*id).await?;
+        assert!(there.is_some_and(|there| there == **record), "not taken");
+    }
+    Ok(was_struck)
+}
+
+#[test]
+fn a_keeper_may_be_struck_at_any_deed_of_comparing_and_taking_what_it_lacks() -> Answer<()> {
+    for strike in [
+        Strike::CutBefore,
+        Strike::CutAfter,
+        Strike::Fails,
+        Strike::ReadsWrong,
+    ] {
+        let mut deeds = 0;
+        while run(deeds, async |world| {
+            made_whole_though(world, strike, deeds).await
+        })
+        .value
+        .map_err(|error| format!("{strike:?} at deed {deeds}: {error}"))?
+        {
+            deeds += 1;
+            assert!(deeds < DEEDS_MAX, "a comparison never ends");
         }
         assert!(deeds > 5, "only {deeds} deeds were tried");
     }
