@@ -237,7 +237,7 @@ pub struct Join {
     /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
     #[arg(long, value_parser = legal_name)]
     pub site: Option<SmolStr>,
-    /// Continue the history of this removed Box: its snapshots go on under this one. Nothing is sent again, unless a new key epoch began since.
+    /// Continue the history of this removed Box: its snapshots go on under this one. Nothing is sent again.
     #[arg(long, value_name = "NAME")]
     pub replaces: Option<SmolStr>,
     /// The ticket `reserve invite` printed on a Box of the reserve; `-` reads it from standard input.
@@ -272,7 +272,7 @@ pub struct Recover {
     /// Shut out a lost Box even where it has the last good copy of something.
     #[arg(long)]
     pub even_if_copies_are_lost: bool,
-    /// Continue the history of this removed or lost Box: its snapshots go on under this one. Nothing is sent again, unless a new key epoch began since.
+    /// Continue the history of this removed or lost Box: its snapshots go on under this one. Nothing is sent again.
     #[arg(long, value_name = "NAME")]
     pub replaces: Option<SmolStr>,
     /// What to protect; may be given several times.
