@@ -12,10 +12,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use stage::{BoxProcess, Stage, assert_same_trees, make_tree, program};
+use stage::{BoxProcess, Stage, assert_same_trees, make_tree};
 
 /// Two Boxes: home has two snapshots of its files, office has one of its own; both keepers run.
 fn two_authors(stage: &Stage) -> (BoxProcess, BoxProcess) {
@@ -156,37 +156,12 @@ fn a_snapshot_is_found_by_number_id_and_day_and_its_author_by_name() {
         told(&which).contains("--author: ") && told(&which).contains("home"),
         "{which:?}"
     );
-    let asked = on_a_terminal(&third, "ls", "office\n");
+    let asked = third.on_a_terminal("ls", "office\n");
+    let asked = String::from_utf8_lossy(&asked.stdout).into_owned();
     assert!(
         asked.contains("Whose files?") && asked.contains("note"),
         "{asked}"
     );
-}
-
-/// Runs a command on a terminal of its own, where somebody types something.
-fn on_a_terminal(at: &BoxProcess, command: &str, typed: &str) -> String {
-    use std::io::Write;
-    let mut script = Command::new("script")
-        .args([
-            "-q",
-            "-e",
-            "-c",
-            &format!("{} {command}", program()),
-            "/dev/null",
-        ])
-        .env("RESERVE_DIR", &at.dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    script
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(typed.as_bytes())
-        .unwrap();
-    let output = script.wait_with_output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

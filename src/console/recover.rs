@@ -109,12 +109,11 @@ fn words(file: Option<&Path>) -> Result<RecoveryWords, Fault> {
         // Typed in the open: whoever mistypes one of 24 words must see which.
         let _ = write!(
             out,
-            "The 24 recovery words, over as many lines as you like:\n> "
+            "The 24 recovery words, over as many lines as you like, with their numbers or without:\n> "
         )
         .and_then(|()| out.flush());
-        let mut lines = std::io::stdin().lock();
-        while count(&text) < 24 && lines.read_line(&mut text).map_err(|error| unread(&error))? > 0 {
-        }
+        let mut lines = std::io::stdin().lock().take(SHEET_BYTES_MAX);
+        while !are_all(&text) && lines.read_line(&mut text).map_err(|error| unread(&error))? > 0 {}
     } else {
         std::io::stdin()
             .take(SHEET_BYTES_MAX)
@@ -124,8 +123,27 @@ fn words(file: Option<&Path>) -> Result<RecoveryWords, Fault> {
     RecoveryWords::from_sheet(&text).map_err(|error| told(&error).exit(Exit::Usage))
 }
 
-fn count(text: &str) -> usize {
-    text.split_whitespace().count()
+/// Whether no more words are to come, be they right or not. Whoever takes them from the sheet may have taken along what stands around
+/// them. Pure.
+fn are_all(text: &str) -> bool {
+    if RecoveryWords::from_sheet(text).is_ok() {
+        return true;
+    }
+    let is_number = |word: &&str| {
+        let digits = word.trim_end_matches('.');
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let words: Vec<_> = text.split_whitespace().collect();
+    let numbers = words.iter().copied().filter(|word| is_number(word)).count();
+    // All words of the list are short and plain, which no sentence is for long.
+    let is_plain =
+        |word: &&str| word.len() <= 8 && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if numbers > 0 {
+        let ends_with_word = words.last().is_some_and(|last| !is_number(last));
+        numbers >= 24 && ends_with_word
+    } else {
+        words.len() >= 24 && words.iter().all(is_plain)
+    }
 }
 
 async fn come_back(
@@ -269,5 +287,29 @@ async fn reach(
                 .into(),
         )),
         Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typing_ends_with_the_last_word_whatever_is_typed_around_the_words() {
+        let words = ["abandon"; 23].join(" ");
+        let right = format!("{words} art\n");
+        assert!(!are_all(&words) && !are_all("") && are_all(&right));
+        // One is wrong: it is told, and nothing more is waited for.
+        assert!(are_all(&format!("{words} wrong\n")));
+        let numbered = |until: usize| {
+            let line = |at: usize| format!("{at:>4}. abandon");
+            (1..=until).map(line).collect::<Vec<_>>().join("\n")
+        };
+        assert!(!are_all(&numbered(12)), "numbers are no words");
+        assert!(!are_all(&numbered(23)) && are_all(&numbered(24)));
+        let head = "These are the words of home: whoever has them can do what you can. ".repeat(3);
+        assert!(!are_all(&head), "what stands above them are no words");
+        assert!(!are_all(&format!("{head}\n{}", numbered(12))));
+        assert!(are_all(&format!("{head}\n{}", numbered(24))));
     }
 }

@@ -11,7 +11,7 @@ pub mod trio;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -160,6 +160,19 @@ impl BoxProcess {
 
     pub fn run(&self, args: &[&str]) -> Output {
         self.command().args(args).output().unwrap()
+    }
+
+    /// Runs a command that reads something from its standard input, which is a pipe.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> Output {
+        answered(self.command().args(args), input)
+    }
+
+    /// Runs a command on a terminal of its own, where somebody types something. What it shows is its standard output.
+    pub fn on_a_terminal(&self, args: &str, typed: &str) -> Output {
+        let mut script = Command::new("script");
+        let command = format!("{} {args}", self.program.display());
+        script.args(["-q", "-e", "-c", &command, "/dev/null"]);
+        answered(script.env("RESERVE_DIR", &self.dir), typed)
     }
 
     /// Runs a command that must end with status 0; gives its standard output.
@@ -332,6 +345,24 @@ impl BoxProcess {
             self.log()
         );
     }
+}
+
+/// Runs a command and answers what it asks for.
+fn answered(command: &mut Command, input: &str) -> Output {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = piped.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = running.stdin.take().unwrap();
+    // It may end before it has read all of it.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    running.wait_with_output().unwrap()
+}
+
+/// Sends a signal to a process.
+#[track_caller]
+pub fn signal(name: &str, pid: u32) {
+    let sent = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(sent.unwrap().success(), "{name} {pid}");
 }
 
 impl Drop for BoxProcess {
