@@ -15,15 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use stage::{Stage, make_tree, noise, program};
-
-fn signal(name: &str, pid: u32) {
-    let sent = Command::new("kill")
-        .args([name, &pid.to_string()])
-        .status()
-        .unwrap();
-    assert!(sent.success(), "{name} {pid}");
-}
+use stage::{BoxProcess, Stage, make_tree, noise, program, signal};
 
 /// Whether a process has a handler for ctrl-C by now.
 fn hears_interrupt(pid: u32) -> bool {
@@ -156,6 +148,117 @@ fn the_doctor_finds_what_is_wrong_with_and_without_a_keeper() {
 
     let carton = stage.new_box("carton");
     assert_eq!(carton.run(&["doctor"]).status.code(), Some(3));
+}
+
+/// The lines of a code that the doctor found.
+fn found(at: &BoxProcess, code: &str) -> Vec<Value> {
+    let lines: Value = serde_json::from_slice(&at.run(&["doctor", "--json"]).stdout).unwrap();
+    let lines = lines.as_array().unwrap().iter();
+    lines.filter(|line| line["code"] == code).cloned().collect()
+}
+
+#[test]
+fn the_doctor_names_a_peer_out_of_reach_and_an_address_that_another_program_has() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 0);
+    let mut home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    let peer = &found(&home, "peer")[0];
+    assert_eq!(peer["verdict"], "ok", "{peer}");
+    office.kill();
+    home.until(&["peers", "--json"], |peers| {
+        let peers = peers.as_array().unwrap().iter();
+        peers.filter(|peer| peer["connected"] == false).count() == 1
+    });
+    let peer = &found(&home, "peer")[0];
+    assert_eq!(peer["verdict"], "warning", "{peer}");
+    let text = peer["text"].as_str().unwrap();
+    assert!(
+        text.contains("office is out of reach at 127.0.0.1:"),
+        "{text}"
+    );
+
+    home.stop();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let file = home.dir.join("box.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let others = config.lines().filter(|line| !line.starts_with("listen"));
+    let config: Vec<_> = others.collect();
+    // What stands before the first table is the Box's own.
+    let config = format!("listen = [\"{address}\"]\n{}\n", config.join("\n"));
+    std::fs::write(&file, config).unwrap();
+    let keeper = &found(&home, "keeper")[0];
+    assert_eq!(keeper["verdict"], "failure", "{keeper}");
+    let text = keeper["text"].as_str().unwrap();
+    assert!(
+        text.contains(&format!("cannot listen at {address} (")),
+        "{text}"
+    );
+    drop(other);
+    let keeper = &found(&home, "keeper")[0];
+    assert_eq!(keeper["verdict"], "warning", "{keeper}");
+    let text = keeper["text"].as_str().unwrap();
+    assert!(text.contains("its address is free"), "{text}");
+}
+
+/// A file system in memory, until the end of the story.
+struct InMemory(std::path::PathBuf);
+
+impl InMemory {
+    /// None where whoever runs this may not mount anything.
+    fn at(path: &std::path::Path) -> Option<Self> {
+        std::fs::create_dir(path).unwrap();
+        let made = mount(&["-t", "tmpfs", "-o", "size=64m", "reserve-story"], path);
+        made.then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for InMemory {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn mount(how: &[&str], at: &std::path::Path) -> bool {
+    let mounted = Command::new("mount").args(how).arg(at).output();
+    mounted.is_ok_and(|mounted| mounted.status.success())
+}
+
+#[test]
+fn the_doctor_warns_of_a_state_directory_in_memory_and_of_one_that_cannot_be_written() {
+    let stage = Stage::new();
+    let home = stage.new_box("home");
+    let Some(_disk) = InMemory::at(&home.dir) else {
+        println!("nothing may be mounted here: there is no file system to look at");
+        return;
+    };
+    home.succeeds(&[
+        "init",
+        "--name",
+        "home",
+        "--sheet",
+        stage.path("words").to_str().unwrap(),
+    ]);
+    let directory = &found(&home, "directory")[0];
+    assert_eq!(directory["verdict"], "warning", "{directory}");
+    let (text, todo) = (&directory["text"], &directory["todo"]);
+    assert!(
+        text.as_str().unwrap().contains(": tmpfs on "),
+        "{directory}"
+    );
+    assert!(
+        todo.as_str().unwrap().contains("empty after a restart"),
+        "{directory}"
+    );
+    assert!(mount(&["-o", "remount,ro"], &home.dir));
+    let directory = &found(&home, "directory")[0];
+    assert_eq!(directory["verdict"], "failure", "{directory}");
+    assert!(
+        directory["text"].as_str().unwrap().ends_with(", read-only"),
+        "{directory}"
+    );
 }
 
 #[test]

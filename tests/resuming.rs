@@ -9,6 +9,7 @@
 mod stage;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -280,4 +281,90 @@ fn what_came_of_a_retrieval_is_an_event_of_the_box_that_was_asked() {
     let text = events[1]["text"].as_str().unwrap();
     assert!(text.contains(&format!("{missing} thing")), "{text}");
     assert_nothing_half(&files, &late);
+}
+
+#[test]
+fn what_cannot_be_had_is_listed_by_its_path_and_the_rest_comes_back() {
+    let stage = Stage::new();
+    let (files, mut office, _) = flooded(&stage, 0);
+    office.stop();
+    let segment = office.dir.join("store/seg-000001");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 16_384].fill(0xa5);
+    fs::write(&segment, bytes).unwrap();
+    office.start();
+    let to = stage.path("to");
+    let output = begin(&office, &to).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert_nothing_half(&files, &to);
+    let (all, back) = (stage::tree(&files), stage::tree(&to));
+    let missing = all.keys().filter(|path| !back.contains_key(*path));
+    let missing: Vec<&str> = missing.map(|path| path.to_str().unwrap()).collect();
+    assert!(!missing.is_empty() && missing.len() < 5, "{missing:?}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<_> = lines.collect();
+    let told = lines
+        .iter()
+        .filter_map(|line| line["failed"]["path"].as_str());
+    let mut told: Vec<_> = told.collect();
+    told.sort_unstable();
+    assert_eq!(told, missing, "{lines:?}");
+    let last = lines.last().unwrap();
+    assert_eq!(last["failed_count"], missing.len(), "{last}");
+    assert_eq!(last["failed"][0][0], told[0], "{last}");
+    assert_eq!(
+        last["files"].as_u64(),
+        Some(stage_files(&all) - missing.len() as u64)
+    );
+    // People see the same.
+    let again = stage.path("again");
+    let shown = office.run(&[
+        "retrieve",
+        "--author",
+        "home",
+        "--to",
+        again.to_str().unwrap(),
+    ]);
+    assert_eq!(shown.status.code(), Some(4), "{shown:?}");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("did NOT come back"), "{shown}");
+    for path in missing {
+        assert!(shown.contains(&format!("\n  {path}: ")), "{path}: {shown}");
+    }
+}
+
+#[test]
+fn a_part_is_counted_as_a_part_in_plain_lines_without_a_terminal() {
+    let stage = Stage::new();
+    let (_files, office, _) = flooded(&stage, CLIP_BYTES);
+    let to = stage.path("to");
+    let mut command = office.command();
+    let wanted = ["retrieve", "--author", "home", "--path", "zz-film", "--to"];
+    let piped = command.args(wanted).arg(&to).stderr(Stdio::piped());
+    let mut retrieving = piped.stdout(Stdio::null()).spawn().unwrap();
+    assert!(
+        until_there(&mut retrieving, &to, (CLIP_BYTES / 2) as u64),
+        "it was over before anybody could look"
+    );
+    // The rest waits until somebody has read how far it is.
+    stage::signal("-STOP", office.pid());
+    let lines = BufReader::new(retrieving.stderr.take().unwrap()).lines();
+    let mut lines = lines.map_while(Result::ok);
+    let line = lines.find(|line| line.starts_with("retrieving: "));
+    stage::signal("-CONT", office.pid());
+    let line = line.expect("it tells before its end");
+    for said in [" of 80 MiB, 0 of 1 file, ", "/s, ", " left", ", zz-film"] {
+        assert!(line.contains(said), "{said}: {line}");
+    }
+    assert_eq!(retrieving.wait().unwrap().code(), Some(0));
+}
+
+fn stage_files(tree: &std::collections::BTreeMap<PathBuf, String>) -> u64 {
+    tree.values()
+        .filter(|told| told.contains("is_file: true"))
+        .count() as u64
 }

@@ -26,6 +26,33 @@ pub(super) struct Ahead {
     pub likely_bytes: u64,
     /// The same, but of changed files only what they grew by.
     pub surely_bytes: u64,
+    /// Regular files there are.
+    pub files: u64,
+    /// Bytes of files that are new or changed, and so are to be read.
+    pub to_read_bytes: u64,
+}
+
+impl Ahead {
+    fn add(&mut self, more: Self) {
+        let sum = |one: u64, more: u64| one.saturating_add(more);
+        *self = Self {
+            likely_bytes: sum(self.likely_bytes, more.likely_bytes),
+            surely_bytes: sum(self.surely_bytes, more.surely_bytes),
+            files: sum(self.files, more.files),
+            to_read_bytes: sum(self.to_read_bytes, more.to_read_bytes),
+        };
+    }
+}
+
+/// What came of the check.
+#[derive(Default)]
+pub(super) struct Checked<'d> {
+    /// What people should know before it happens.
+    pub warning: Option<String>,
+    /// Data sets that nobody looked at: there is plenty of room.
+    not_looked: Vec<&'d DataSetConfig>,
+    /// What was seen of the others.
+    ahead: Ahead,
 }
 
 /// A keeper's room, if it could be asked.
@@ -80,38 +107,63 @@ pub(super) fn judge(ahead: Ahead, rooms: &[RoomOf<'_>], (factor, minimum): (u8, 
     Fit::Short(told(ahead.likely_bytes, &likely))
 }
 
-/// Asks keepers for their room, looks ahead if that may matter, and judges; a warning, if there is one.
-pub(super) async fn check<W: World, K: Keepers>(
+/// Asks keepers for their room, looks ahead if that may matter, and judges. `try_anyway`: what will not fit is no more than a warning.
+pub(super) async fn check<'d, W: World, K: Keepers>(
     common: &Common<'_, W, K>,
     keepers: &K,
-    data_sets: &[DataSetConfig],
+    data_sets: &'d [DataSetConfig],
     bytes_before: u64,
-) -> Result<Option<String>, SnapshotError> {
+    try_anyway: bool,
+) -> Result<Checked<'d>, SnapshotError> {
     let me = keepers.me();
     let members = keepers.members();
     let mut rooms = Vec::new();
     for member in members.iter().filter(|member| member.key != me) {
         rooms.push((member, room_of(keepers, member.key).await));
     }
+    let mut checked = Checked::default();
     let tightest = rooms.iter().filter_map(|(_, room)| *room).min();
     let Some(tightest) = tightest else {
-        return Ok(None);
+        checked.not_looked.extend(data_sets);
+        return Ok(checked);
     };
     let is_plenty = tightest >= PLENTY_BYTES.max(bytes_before.saturating_mul(2));
-    let mut ahead = Ahead::default();
     for config in data_sets {
         let index = ShelfReader::open(common.world.disk().clone(), &config.name).await;
         if is_plenty && index.is_there() {
+            checked.not_looked.push(config);
             continue;
         }
-        let more = look(common, config, index).await;
-        ahead.likely_bytes = ahead.likely_bytes.saturating_add(more.likely_bytes);
-        ahead.surely_bytes = ahead.surely_bytes.saturating_add(more.surely_bytes);
+        checked.ahead.add(look(common, config, index).await);
     }
-    match judge(ahead, &rooms, keepers.factors()) {
-        Fit::Fits => Ok(None),
-        Fit::Short(told) => Ok(Some(told)),
-        Fit::Impossible(told) => Err(SnapshotError::NoRoom(told)),
+    checked.warning = match judge(checked.ahead, &rooms, keepers.factors()) {
+        Fit::Fits => None,
+        Fit::Short(told) => Some(told),
+        Fit::Impossible(told) if try_anyway => Some(told),
+        Fit::Impossible(told) => return Err(SnapshotError::NoRoom(told)),
+    };
+    Ok(checked)
+}
+
+impl Checked<'_> {
+    /// Finds out how much there is to read. Of data sets that nobody looked at only when so much was read already: a walk that finds nothing
+    /// new is not to be made twice.
+    pub(super) async fn count<W: World, K: Keepers>(
+        &self,
+        common: &Common<'_, W, K>,
+        much_bytes: u64,
+    ) {
+        let mut ahead = self.ahead;
+        if !self.not_looked.is_empty() {
+            common.progress.reads(much_bytes).await;
+        }
+        for config in &self.not_looked {
+            let index = ShelfReader::open(common.world.disk().clone(), &config.name).await;
+            ahead.add(look(common, config, index).await);
+        }
+        common
+            .progress
+            .looked_ahead(ahead.files, ahead.to_read_bytes);
     }
 }
 
@@ -133,7 +185,7 @@ async fn look<W: World, K: Keepers>(
     ) else {
         return Ahead::default();
     };
-    let (mut new, mut changed, mut grown) = (0u64, 0u64, 0u64);
+    let (mut files, mut new, mut changed, mut grown) = (0u64, 0u64, 0u64, 0u64);
     let mut walk = Walk::new(tree.clone(), &config.path, root);
     while let Some(step) = walk.next().await {
         let Step::Found { path, stat } = step else {
@@ -143,6 +195,7 @@ async fn look<W: World, K: Keepers>(
         if stat.kind != FileKind::File {
             continue;
         }
+        files += 1;
         let bytes = weight(&stat);
         match old.filter(is_file) {
             None => new += bytes,
@@ -157,6 +210,8 @@ async fn look<W: World, K: Keepers>(
     Ahead {
         likely_bytes: (new + changed).saturating_sub(before.gone_bytes),
         surely_bytes: (new + grown).saturating_sub(before.gone_bytes),
+        files,
+        to_read_bytes: new + changed,
     }
 }
 
@@ -167,6 +222,17 @@ fn weight(stat: &Stat) -> u64 {
         0 => stat.size,
         blocks => stat.size.min(blocks.saturating_mul(512)),
     }
+}
+
+/// Does the one thing, and the other beside it for no longer than that takes.
+pub(super) async fn beside<T>(work: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        done = work.as_mut() => return done,
+        () = other => {}
+    }
+    work.await
 }
 
 #[cfg(test)]
@@ -187,6 +253,7 @@ mod tests {
         Ahead {
             likely_bytes: likely * GB,
             surely_bytes: surely * GB,
+            ..Ahead::default()
         }
     }
 

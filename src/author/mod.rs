@@ -74,4 +74,4 @@ pub use seal::SealError;
 pub use sizes::Sizes;
 pub use snapshot::{last_head, last_look, protect, publish, snapshot};
 pub use still::still;
-pub use sweep::{Extent, FileProgress, FileSweep, sweep_files};
+pub use sweep::{Extent, FileProgress, FileSweep, accepted_bytes, sweep_files};

@@ -8,7 +8,6 @@ use super::error::SnapshotError;
 use super::gather::{Before, Gather, Means, Small, Trouble};
 use super::kinds::{as_it_was, is_unreadable, left_out};
 use super::read::same_contents;
-use super::report::add;
 use super::rot;
 use super::sizes::Sizes;
 use super::walk::joined;
@@ -99,7 +98,7 @@ impl<W: World> Gather<'_, W> {
                         self.tell(path, reason.to_owned(), true);
                         stat.ctime = TO_READ_AGAIN;
                     }
-                    add(&means.progress.bytes_read, whole.bytes.len() as u64);
+                    means.progress.count_read(whole.bytes.len() as u64);
                     self.pack_file(means, number, whole, before).await?;
                 }
             }

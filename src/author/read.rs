@@ -12,7 +12,6 @@ use super::error::SnapshotError;
 use super::gather::Means;
 use super::kinds::left_out;
 use super::opened::Opened;
-use super::report::add;
 use super::seal::Sealer;
 use super::sizes::Sizes;
 use super::walk::joined;
@@ -238,7 +237,7 @@ impl Reader {
                     Ok(0) => is_end = true,
                     Ok(read) => {
                         offset += read as u64;
-                        add(&means.progress.bytes_read, read as u64);
+                        means.progress.count_read(read as u64);
                         is_end = offset >= end;
                     }
                     Err(reason) => return Ok(Err(reason)),

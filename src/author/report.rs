@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
+use tokio::sync::Notify;
 
 use crate::format::head::{SignedHead, UNREAD_MAX};
 use crate::format::message::Refusal;
@@ -39,6 +40,13 @@ pub struct Progress {
     pub bytes: Cell<u64>,
     /// Bytes read from files.
     pub bytes_read: Cell<u64>,
+    /// Regular files there are to see, as far as is known.
+    pub files_ahead: Cell<Option<u64>>,
+    /// What `bytes_read` comes to when all is read, as far as is known.
+    pub bytes_ahead: Cell<Option<u64>>,
+    /// What was read before the walk began that runs.
+    read_before: Cell<u64>,
+    has_read: Notify,
     /// Records made, whether keepers have them or not.
     pub chunks_sealed: Cell<u64>,
     /// Their bytes.
@@ -58,6 +66,42 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// A walk begins; what the last snapshot had, if there was one, is what there may be to see.
+    pub(super) fn walk_begins(&self, files_before: Option<u64>) {
+        self.phase.set(Phase::Walking);
+        self.files.set(0);
+        self.bytes.set(0);
+        self.read_before.set(self.bytes_read.get());
+        self.files_ahead.set(files_before);
+        self.bytes_ahead.set(None);
+    }
+
+    /// All there is was looked at: so many files, of which so many bytes are to be read.
+    pub(super) fn looked_ahead(&self, files: u64, to_read_bytes: u64) {
+        self.files_ahead.set(Some(files));
+        let bytes = self.read_before.get().saturating_add(to_read_bytes);
+        self.bytes_ahead.set(Some(bytes));
+    }
+
+    /// All there was to see was seen, and what was to be read was read.
+    pub(super) fn walk_ends(&self) {
+        self.phase.set(Phase::Landing);
+        self.files_ahead.set(Some(self.files.get()));
+        self.bytes_ahead.set(Some(self.bytes_read.get()));
+    }
+
+    /// Resolves once this walk has read so much.
+    pub(super) async fn reads(&self, bytes: u64) {
+        while self.bytes_read.get() - self.read_before.get() < bytes {
+            self.has_read.notified().await;
+        }
+    }
+
+    pub(super) fn count_read(&self, bytes: u64) {
+        add(&self.bytes_read, bytes);
+        self.has_read.notify_waiters();
+    }
+
     pub(super) fn count_made(&self, bytes: u32) {
         add(&self.chunks_sealed, 1);
         add(&self.bytes_sealed, u64::from(bytes));

@@ -33,6 +33,8 @@ pub struct Sizes {
     pub node_children_max: usize,
     /// A part of the index kept on this Box ends after so many bytes: what is in memory while it is read or written.
     pub shelf_part_bytes: usize,
+    /// Bytes a walk reads before it is worth a look how much more there is to read.
+    pub much_bytes: u64,
 }
 
 impl Default for Sizes {
@@ -52,6 +54,7 @@ impl Default for Sizes {
             node_children_average: limits::NODE_CHILDREN_AVERAGE,
             node_children_max: limits::NODE_CHILDREN_MAX,
             shelf_part_bytes: 1 << 19,
+            much_bytes: 64 << 20,
         }
     }
 }

@@ -145,12 +145,14 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if had_forgotten {
             state.accepted.clone_from(&self.rebuilt.accepted);
         }
+        let files_before = state.accepted.iter().map(|set| set.files).sum();
+        let has_taken = !state.accepted.is_empty();
+        self.progress.walk_begins(has_taken.then_some(files_before));
         let cutter = Cutter::new(keys.cut_seed(), &sizes);
         let sealer = || Sealer::new(keys.clone(), self.identity.suite);
         let mut reader = Reader::new(cutter, sealer()?, sizes);
         let mut dense = sealer()?;
 
-        self.progress.phase.set(Phase::Walking);
         let taken_at = self.world.clock().wall();
         let known = Known::open(disk.clone(), trust.distrusted, trust.is_total).await;
         let rotten = Rotten::load(disk).await;
@@ -191,26 +193,30 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             accept_loss: self.options.accept_loss,
         };
         let bytes_before = state.accepted.iter().map(|set| set.bytes).sum();
-        let warning = match fit::check(&common, self.keepers, data_sets, bytes_before).await {
-            Err(SnapshotError::NoRoom(told)) if self.options.try_anyway => Some(told),
-            checked => checked?,
-        };
-        if let Some(warning) = &warning {
+        let try_anyway = self.options.try_anyway;
+        let checking = fit::check(&common, self.keepers, data_sets, bytes_before, try_anyway);
+        let checked = checking.await?;
+        if let Some(warning) = &checked.warning {
             tracing::warn!("{warning}");
         }
-        let (mut sets, mut absent) = (Vec::new(), Vec::new());
-        for config in data_sets {
-            let before = state.accepted.iter().find(|set| set.name == config.name);
-            let means = (&mut reader, &mut dense);
-            match common.take(means, config, before).await {
-                Ok(set) => sets.push(set),
-                // One that was never taken has nothing to lose; the others are not to wait for it.
-                Err(SnapshotError::DataSetMissing { name, reason }) if before.is_none() => {
-                    absent.push((name, reason));
+        let taking = async {
+            let (mut sets, mut absent) = (Vec::new(), Vec::new());
+            for config in data_sets {
+                let before = state.accepted.iter().find(|set| set.name == config.name);
+                let means = (&mut reader, &mut dense);
+                match common.take(means, config, before).await {
+                    Ok(set) => sets.push(set),
+                    // One that was never taken has nothing to lose; the others are not to wait for it.
+                    Err(SnapshotError::DataSetMissing { name, reason }) if before.is_none() => {
+                        absent.push((name, reason));
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
-        }
+            Ok((sets, absent))
+        };
+        let counting = Box::pin(checked.count(&common, sizes.much_bytes));
+        let (mut sets, mut absent) = fit::beside(taking, counting).await?;
         if sets.is_empty()
             && let Some((name, reason)) = absent.pop()
         {
@@ -230,7 +236,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             });
         }
         drop(reader);
-        self.progress.phase.set(Phase::Landing);
+        self.progress.walk_ends();
         let manifest_sets: Vec<_> = sets.iter().map(|set| set.manifest.clone()).collect();
         let contents = *blake3::hash(&encode(&manifest_sets)).as_bytes();
         let instead = instead_of(self.keepers, self.identity, state.last().as_ref()).await;
@@ -251,7 +257,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             state.looked = Some(taken_at);
             state.store(disk).await?;
             remember(disk, &noted, &remembered, &sets, state.pending.is_some()).await;
-            let mut report = self.report(last, &mut sets, absent, warning);
+            let mut report = self.report(last, &mut sets, absent, checked.warning);
             report.is_unchanged = true;
             self.hand_out(&mut report).await?;
             // What was young when it was looked at last has rested by now: the next look need not doubt it.
@@ -316,7 +322,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         state.store(disk).await?;
         remember(disk, &noted, &remembered, &sets, state.pending.is_some()).await;
 
-        let mut report = self.report(head, &mut sets, absent, warning);
+        let mut report = self.report(head, &mut sets, absent, checked.warning);
         self.hand_out(&mut report).await?;
         let has_moved = sets.iter().any(|set| set.has_moved);
         put_on_shelf(sets).await;

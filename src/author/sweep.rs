@@ -66,6 +66,10 @@ pub struct FileProgress {
     pub files: Cell<u64>,
     /// Their bytes.
     pub bytes: Cell<u64>,
+    /// Bytes of files that are still to be looked at, if whoever began it said so.
+    pub left: Cell<u64>,
+    /// Somebody asks it to end soon.
+    pub stopped: Cell<bool>,
 }
 
 /// What a sweep of files found.
@@ -181,7 +185,7 @@ async fn has_index<D: Disk>(disk: &D, data_sets: &[DataSetConfig]) -> bool {
 }
 
 /// Bytes of all data sets, as the last accepted snapshot has them.
-async fn accepted_bytes<W: World>(world: &W) -> u64 {
+pub async fn accepted_bytes<W: World>(world: &W) -> u64 {
     let state = State::load(world.disk()).await.unwrap_or_default();
     let bytes = state.accepted.iter().map(|set| set.bytes);
     bytes.fold(0, u64::saturating_add)
@@ -240,12 +244,17 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
                 let Some(bytes) = draft.file_bytes() else {
                     continue;
                 };
-                if left == 0 {
+                if left == 0 || self.progress.stopped.get() {
                     return;
                 }
                 let path = draft.path.clone();
                 let verdict = self.look(&tree, set, draft, &mut shelf).await;
+                if self.progress.stopped.get() {
+                    return;
+                }
                 self.swept.path = ByteBuf::from(path);
+                let ahead = self.progress.left.get().saturating_sub(bytes);
+                self.progress.left.set(ahead);
                 if verdict != Verdict::Touched {
                     left = left.saturating_sub(bytes);
                     self.swept.bytes = self.swept.bytes.saturating_add(bytes);
@@ -257,6 +266,7 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
             }
         }
         self.swept.is_at_end = true;
+        self.progress.left.set(0);
     }
 
     /// Compares one file, if it is as it was.
@@ -337,6 +347,9 @@ impl<W: World, K: Keepers> Sweep<'_, W, K> {
             for piece in pieces {
                 match piece {
                     MadePiece::Hole(bytes) => offset += bytes,
+                    MadePiece::Data(..) if self.progress.stopped.get() => {
+                        return Ok(Verdict::Touched);
+                    }
                     MadePiece::Data(chunk, bytes) => {
                         self.looked_at(u64::from(*bytes)).await;
                         plain.clear();

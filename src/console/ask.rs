@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use super::cli::{Print, Snapshot, Sweep};
 use super::client::{Client, NoService};
-use super::control::{Reply, Want};
+use super::control::{JobOutcome, Reply, Want};
 use super::fault::{Exit, Fault};
-use super::progress::Progress;
-use super::{interrupt, jobs, screen, setup, text};
+use super::{jobs, screen, setup, text};
 
 pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
     Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
@@ -69,33 +68,15 @@ pub fn snapshot(dir: &Path, args: &Snapshot) -> Result<Exit, Fault> {
         })?;
         return Ok(Exit::Done);
     }
-    jobs::follow(dir, id, args.print)
+    jobs::follow(dir, id, "protecting", args.print)
 }
 
 /// `reserve sweep`
 pub fn sweep(dir: &Path, args: &Sweep) -> Result<Exit, Fault> {
-    let mut following = call(dir, Want::Sweep {})?;
-    interrupt::says(
-        "The sweep goes on without this command.\n  `reserve sweep --now` again shows how far it is; `reserve status` says what was found."
-            .to_owned(),
-    );
-    let mut bar = Progress::begin("reading again", None);
-    let end = loop {
-        match following.reply() {
-            Ok(Reply::Progress(now)) => bar.at(now.bytes, 0, &now.phase),
-            Ok(Reply::Sweep(view)) => break Ok(view),
-            Ok(_) => break Err(nonsense()),
-            Err(fault) => break Err(fault),
-        }
-    };
-    bar.end();
-    let view = end?;
-    print(args.print, &view, || text::sweep(&view))?;
-    Ok(if view.still_damaged == 0 && view.rotten_count == 0 {
-        Exit::Done
-    } else {
-        Exit::Damaged
-    })
+    match jobs::begin(dir, Want::Sweep {}, "reading again")? {
+        Reply::Sweep(view) => jobs::told(&JobOutcome::Sweep(view), args.print),
+        _ => Err(nonsense()),
+    }
 }
 
 /// `reserve snapshots`

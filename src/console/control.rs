@@ -21,7 +21,9 @@ pub use fetch::{CHUNK_HEADER_BYTES, Ended, FETCH_BYTES, Fetch, chunk_header, rea
 pub use forgetting::{
     ForgetCall, ForgetShare, ForgetView, LeavingSnapshot, StayingSnapshot, WaitingView,
 };
-pub use jobs::{JobState, JobView, KeeperShare, ProgressView, SnapshotOutcome};
+pub use jobs::{
+    Counted, JobOutcome, JobState, JobView, KeeperShare, ProgressView, SnapshotOutcome,
+};
 pub use keeping::{CopiesView, RoomView, StoreView, SweepView};
 
 /// The protocol's version.
@@ -61,7 +63,7 @@ pub enum Want {
         /// Which.
         job: u64,
     },
-    /// Follow a job until its snapshot is protected, or cannot be.
+    /// Follow a job until its end; a snapshot until it is protected, or cannot be.
     Follow {
         /// Which.
         job: u64,
@@ -86,7 +88,7 @@ pub enum Want {
         /// The new value.
         value: String,
     },
-    /// Remove a Box, or follow its removal; goes on when nobody follows.
+    /// Remove a Box, or follow its removal; the job, progress, then the end. Goes on when nobody follows.
     Remove(Removal),
     /// Snapshots that bear one number.
     Conflicts {},
@@ -95,9 +97,9 @@ pub enum Want {
         /// The start of its id.
         id: String,
     },
-    /// Read everything this Box keeps again now; progress, then the end.
+    /// Read everything this Box keeps again now; the job, progress, then the end.
     Sweep {},
-    /// Have snapshots leave history, say which would, or take it back; progress, then the end.
+    /// Have snapshots leave history, say which would, or take it back; the job, progress, then the end.
     Forget(ForgetCall),
     /// A manifest, then chunks.
     Retrieve {
@@ -149,8 +151,6 @@ pub enum Reply {
     Authors(Vec<String>),
     /// A setting that was changed.
     Changed(ChangeView),
-    /// How far a removal is.
-    Leaving(LeavingView),
     /// A removal's end.
     Removed(RemovedView),
 }
@@ -168,25 +168,6 @@ pub struct ChangeView {
     pub unit: String,
     /// Whether that is as usual.
     pub is_default: bool,
-}
-
-/// How far a removal is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct LeavingView {
-    /// The Box that leaves.
-    pub name: String,
-    /// What is done now, as a person would say it.
-    pub phase: String,
-    /// Whose snapshots are looked at.
-    pub author: String,
-    /// Which keeper is asked.
-    pub keeper: String,
-    /// Which snapshot.
-    pub number: u64,
-    /// Snapshots looked at, once for each keeper.
-    pub snapshots: u64,
-    /// Chunks confirmed.
-    pub chunks: u64,
 }
 
 /// What is asked of a removal.
@@ -234,6 +215,9 @@ pub struct MendingView {
     pub number: u64,
     /// Snapshots looked at in this pass.
     pub snapshots: u64,
+    /// Of so many that are to be, as far as is known.
+    #[serde(default)]
+    pub snapshots_total: Option<u64>,
     /// Chunks confirmed in this pass.
     pub chunks: u64,
 }

@@ -6,9 +6,8 @@ use std::path::Path;
 use super::cli::Forget;
 use super::control::{ForgetCall, ForgetShare, ForgetView, Reply, Want};
 use super::fault::{Exit, Fault};
-use super::progress::Progress;
 use super::text::{bytes, count, days};
-use super::{ask, interrupt};
+use super::{ask, jobs};
 
 /// Snapshots that are named one by one; of more the first and the last.
 const NAMED_MAX: usize = 20;
@@ -21,32 +20,23 @@ pub fn run(dir: &Path, args: &Forget) -> Result<Exit, Fault> {
         yes: args.yes,
         undo: args.undo,
     };
-    let mut following = ask::call(dir, Want::Forget(call))?;
-    interrupt::says(if args.yes || args.undo {
-        "It goes on without this command; `reserve snapshots` shows what leaves.".to_owned()
-    } else {
-        "Nothing was changed.".to_owned()
-    });
-    let mut bar = Progress::begin("comparing", None);
-    let end = loop {
-        match following.reply() {
-            Ok(Reply::Progress(now)) => bar.at(0, now.files, &now.phase),
-            Ok(Reply::Forgotten(view)) => break Ok(view),
-            Ok(_) => break Err(ask::nonsense()),
-            Err(fault) => break Err(fault),
-        }
+    let Reply::Forgotten(view) = jobs::begin(dir, Want::Forget(call), "comparing")? else {
+        return Err(ask::nonsense());
     };
-    bar.end();
-    let view = end?;
-    ask::print(args.print, &view, || shown(&view, args))?;
-    let all_told = view.keepers.iter().all(|share| share.is_told);
-    Ok(match view.carried_out && !all_told {
-        true => Exit::NotSafe,
-        false => Exit::Done,
+    ask::print(args.print, &view, || shown(&view, args.by_rule))?;
+    Ok(match is_everybody_told(&view) {
+        true => Exit::Done,
+        false => Exit::NotSafe,
     })
 }
 
-fn shown(view: &ForgetView, args: &Forget) -> String {
+/// Whether every keeper knows of what was carried out.
+pub fn is_everybody_told(view: &ForgetView) -> bool {
+    !view.carried_out || view.keepers.iter().all(|share| share.is_told)
+}
+
+/// What leaves, for people. `by_rule`: the rule of retention was to say so.
+pub fn shown(view: &ForgetView, by_rule: bool) -> String {
     if view.undone {
         return undone(view);
     }
@@ -74,7 +64,7 @@ fn shown(view: &ForgetView, args: &Forget) -> String {
                 .to_owned()
         }
     };
-    let by_rule = match args.by_rule && view.leaving.is_empty() {
+    let by_rule = match by_rule && view.leaving.is_empty() {
         true => "The rule has a reason to keep every snapshot (`reserve config get retention`). ",
         false => "",
     };
@@ -166,18 +156,7 @@ fn undone(view: &ForgetView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::cli::Print;
     use crate::console::control::{LeavingSnapshot, StayingSnapshot};
-
-    fn args(by_rule: bool, yes: bool) -> Forget {
-        Forget {
-            snapshots: Vec::new(),
-            by_rule,
-            yes,
-            undo: false,
-            print: Print { json: false },
-        }
-    }
 
     fn view(many: u64) -> ForgetView {
         let snapshot = |number| LeavingSnapshot {
@@ -215,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_preview_says_what_would_leave_and_that_nothing_did() {
-        let told = shown(&view(2), &args(false, false));
+        let told = shown(&view(2), false);
         assert!(told.contains("2 snapshots would leave:\n  id1"), "{told}");
         assert!(
             told.contains("id99 (number 99) stays: it is the newest"),
@@ -227,7 +206,7 @@ mod tests {
         );
         assert!(told.contains("friend           out of reach"), "{told}");
         assert!(told.contains("Nothing was changed. Add --yes"), "{told}");
-        let many = shown(&view(100), &args(true, false));
+        let many = shown(&view(100), true);
         assert!(
             many.contains("... 80 more ...") && many.contains("id100"),
             "{many}"
@@ -241,7 +220,7 @@ mod tests {
         view.carried_out = true;
         view.keepers[0].waiting_bytes = 3 << 20;
         view.keepers[0].effective_seconds = Some(30 * 86_400 - 1);
-        let told = shown(&view, &args(false, true));
+        let told = shown(&view, false);
         assert!(told.contains("1 snapshot leaves:"), "{told}");
         assert!(
             told.contains("come back there after 30 days of its running time"),

@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use super::cli::Remove;
-use super::client::Client;
-use super::control::{LeavingView, Removal, RemovedView, Reply, Want};
+use super::control::{JobOutcome, Removal, RemovedView, Reply, Want};
 use super::fault::{Exit, Fault};
-use super::progress::Progress;
 use super::recover::still_readable;
-use super::{interrupt, text};
+use super::{ask, jobs};
 
 /// `reserve remove`
 pub fn run(dir: &Path, args: &Remove) -> Result<Exit, Fault> {
@@ -19,48 +17,19 @@ pub fn run(dir: &Path, args: &Remove) -> Result<Exit, Fault> {
         this_box: args.this_box,
         guests: args.guests,
     });
-    let mut following = Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))?;
-    interrupt::says(format!(
-        "It goes on without this command.\n  `reserve remove {}` again shows how far it is.",
-        args.name
-    ));
-    let mut bar = Progress::begin(
-        if args.lost {
-            "shutting out"
-        } else {
-            "draining"
-        },
-        None,
-    );
-    let end = loop {
-        match following.reply() {
-            Ok(Reply::Leaving(now)) => bar.at(0, now.chunks, &how_far(&now)),
-            Ok(Reply::Removed(view)) => break Ok(view),
-            Ok(_) => break Err(super::ask::nonsense()),
-            Err(fault) => break Err(fault),
-        }
-    };
-    bar.end();
-    let removed = end?;
-    if args.print.json {
-        text::print_json(&removed)?;
+    let verb = if args.lost {
+        "shutting out"
     } else {
-        text::print(&summary(&removed))?;
+        "draining"
+    };
+    match jobs::begin(dir, want, verb)? {
+        Reply::Removed(view) => jobs::told(&JobOutcome::Removed(view), args.print),
+        _ => Err(ask::nonsense()),
     }
-    Ok(Exit::Done)
 }
 
-fn how_far(now: &LeavingView) -> String {
-    if now.author.is_empty() {
-        return now.phase.clone();
-    }
-    format!(
-        "{}: snapshot {} of {} at {}",
-        now.phase, now.number, now.author, now.keeper
-    )
-}
-
-fn summary(removed: &RemovedView) -> String {
+/// A removal's end, for people.
+pub fn summary(removed: &RemovedView) -> String {
     if removed.lost {
         let out = [&[removed.name.clone()][..], &removed.also].concat();
         let out = out.join(" and ");

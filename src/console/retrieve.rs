@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::control::{Ended, SnapshotView};
+use super::control::{Ended, ProgressView, SnapshotView};
 use super::fault::{Exit, Fault};
 use super::names::shown;
 use super::progress::Progress as Bar;
@@ -181,10 +181,8 @@ async fn restored(
     request: retriever::Request<'_>,
     progress: &retriever::Progress,
 ) -> Result<retriever::RetrieveReport, Fault> {
-    let total = request.manifest.data_sets.iter();
-    let total = total.fold(0u64, |sum, set| sum.saturating_add(set.bytes));
     let mut work = std::pin::pin!(retriever::retrieve(world, source, request, progress));
-    let mut bar = Bar::begin("retrieving", Some(total));
+    let mut bar = Bar::begin("retrieving");
     // From now on, not from the first look on: whoever is quick is heard too.
     let mut asked_to_end = signal(SignalKind::interrupt()).ok();
     let mut rounds_left = None;
@@ -207,8 +205,7 @@ async fn restored(
             Some(0) => break Err(progress.stopped()),
             Some(rounds) => *rounds -= 1,
         }
-        let now = progress.view();
-        bar.at(now.bytes, now.files, &shown(&now.current));
+        bar.at(&how_far(&progress.view()));
     };
     bar.end();
     if let Some(ended) = ended(&done) {
@@ -221,6 +218,20 @@ async fn restored(
         let fault = Fault::from_sentence(&error.to_string(), unchanged, "Repeat the command.");
         if error.is_usage() { fault.exit(Exit::Usage) } else { fault }
     })
+}
+
+/// How far it is, as far as is known how much there is.
+fn how_far(now: &retriever::ProgressView) -> ProgressView {
+    let total = now.total.as_ref();
+    ProgressView {
+        files: now.files,
+        files_total: total.map(|total| total.files.max(now.files)),
+        bytes: now.bytes,
+        bytes_read: now.bytes,
+        bytes_total: total.map(|total| total.bytes.max(now.bytes)),
+        path: shown(&now.current),
+        ..ProgressView::default()
+    }
 }
 
 /// What the keeper is told of it: nothing of a retrieval that did not begin, or that its person ended.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::control::{CopiesView, StatusView, StoreView};
-use super::text::{ago, bytes, count, days, peers};
+use super::control::{CopiesView, MendingView, StatusView, StoreView};
+use super::text::{ago, bytes, count, days, how_far, peers};
 use crate::dispatcher::EventType;
 
 /// `reserve status`
@@ -59,13 +59,7 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
         );
     }
     if let Some(job) = &view.job {
-        let _ = writeln!(
-            text,
-            "now               {}: {} files, {} read",
-            job.phase,
-            job.files,
-            bytes(job.bytes_read)
-        );
+        let _ = writeln!(text, "now               {}: {}", job.phase, how_far(job));
     }
     for former in &view.former {
         let copies = match (former.copies, &former.looked_after_by) {
@@ -86,8 +80,12 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
     if let Some(mending) = &view.mending {
         let _ = writeln!(
             text,
-            "copies again      {} at {}: snapshot {}, {} chunks confirmed",
-            mending.author, mending.keeper, mending.number, mending.chunks
+            "copies again      {} at {}: snapshot {}{}, {} chunks confirmed",
+            mending.author,
+            mending.keeper,
+            mending.number,
+            of_how_many(mending),
+            mending.chunks
         );
     }
     for waiting in &view.released {
@@ -140,6 +138,14 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
     }
     let _ = write!(text, "\n{}", peers(&view.peers, view.running));
     text
+}
+
+/// Which of the snapshots that are looked at it is.
+fn of_how_many(mending: &MendingView) -> String {
+    match mending.snapshots_total {
+        Some(total) => format!(" ({} of {total})", (mending.snapshots + 1).min(total)),
+        None => String::new(),
+    }
 }
 
 /// How far the sweep of a store is.

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::consistency;
-use super::control::{PeerView, RoomView, SnapshotOutcome, SnapshotView, SweepView};
+use super::control::{PeerView, ProgressView, RoomView, SnapshotOutcome, SnapshotView, SweepView};
 use super::fault::Fault;
 
 /// Prints on standard output. A reader that went away has seen enough; a full disk is an error like others, not a panic.
@@ -46,6 +46,21 @@ pub fn bytes(bytes: u64) -> String {
 /// A number of things, with the word that fits it.
 pub fn count(number: u64, one: &str, several: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { several })
+}
+
+/// How much of long work is done, and of how much where that is known. Pure.
+pub fn how_far(far: &ProgressView) -> String {
+    let of = |total: Option<String>| total.map_or_else(String::new, |total| format!(" of {total}"));
+    if let Some(counted) = &far.counted {
+        let total = of(counted.total.map(|total| total.to_string()));
+        return format!("{}{total} {}", counted.done, counted.what);
+    }
+    let read = bytes(far.bytes_read);
+    let read = format!("{read}{}", of(far.bytes_total.map(bytes)));
+    match far.files_total {
+        Some(total) => format!("{read}, {} of {}", far.files, count(total, "file", "files")),
+        None => format!("{read}, {}", count(far.files, "file", "files")),
+    }
 }
 
 /// So many days and hours.

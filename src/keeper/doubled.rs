@@ -30,6 +30,21 @@ impl<W: World> Store<W> {
         (state.heads.of(who).len(), whole)
     }
 
+    /// How many heads of an author are here, of those after one number and up to another.
+    #[must_use]
+    pub fn heads_between(
+        &self,
+        author: PeerKey,
+        after: SnapshotNumber,
+        until: SnapshotNumber,
+    ) -> usize {
+        let state = self.inner().shared.state.borrow();
+        let heads = state.authors.find(author).map(|who| state.heads.of(who));
+        let is_between = |number: SnapshotNumber| number > after && number <= until;
+        let heads = heads.unwrap_or_default().iter();
+        heads.filter(|head| is_between(head.number)).count()
+    }
+
     /// The newest head of every author, then those that bear the same numbers, as many as an answer has room for.
     pub(super) async fn newest_of_all(&self) -> Result<Vec<SignedHead>, StoreError> {
         let inner = self.inner();

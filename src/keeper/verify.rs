@@ -58,6 +58,8 @@ pub struct SweepProgress {
     pub bytes: Cell<u64>,
     /// Places that are not whole.
     pub damaged: Cell<u64>,
+    /// Somebody asks it to end behind the segment it reads.
+    pub stopped: Cell<bool>,
 }
 
 /// What a reading found.
@@ -116,8 +118,8 @@ impl<W: World> Store<W> {
         loop {
             let (number, is_patient) = match which {
                 Which::All => match all.next() {
-                    Some(number) => (number, false),
-                    None => break,
+                    Some(number) if !progress.stopped.get() => (number, false),
+                    Some(_) | None => break,
                 },
                 Which::Due => match inner.next_step().await? {
                     Step::Read { number, is_patient } => (number, is_patient),

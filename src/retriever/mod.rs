@@ -46,7 +46,7 @@ pub use gather::Gather;
 pub use heads::{Collected, Heads, Held};
 pub use look::{Look, LookEnd, Seen, look};
 pub use on_disk::{DiskKind, DiskThing, OnDisk, diff_with};
-pub use report::{Differs, Progress, ProgressView, RetrieveError, RetrieveReport, Told};
+pub use report::{Differs, Progress, ProgressView, RetrieveError, RetrieveReport, Told, Total};
 pub use restore::{Request, retrieve};
 pub use selection::{BadSelection, Selection};
 

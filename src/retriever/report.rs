@@ -58,12 +58,19 @@ pub struct ProgressView {
     pub files: u64,
     /// Their bytes written so far.
     pub bytes: u64,
-    /// Regular files there are; of a selection, those of the whole data sets it lies in.
-    pub files_total: u64,
-    /// The same in bytes.
-    pub bytes_total: u64,
+    /// What there is of them, once that is known.
+    pub total: Option<Total>,
     /// What is being restored, below the target.
     pub current: Vec<u8>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total {
+    /// Regular files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Progress {

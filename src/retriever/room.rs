@@ -1,7 +1,8 @@
 //! Whether what was asked for fits into the target, found out before the first byte is written.
 //!
 //! The manifest tells how much all of it is at most: holes take no room, further names of one thing neither, and an earlier
-//! run may have left much. So only when that much would not fit the index is walked, and what is wanted of it is added up.
+//! run may have left much. So only when that much would not fit the index is walked, and what is wanted of it is added up. Of a
+//! part the manifest says nothing: the stretches of the index in which it lies are walked, few where it is small.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use super::cursor::goes_on;
 use super::files::Work;
 use super::plan::{Stretch, Walk};
 use super::present::Existing;
-use super::report::RetrieveError;
+use super::report::{RetrieveError, Total};
 use super::restore::{Chosen, Request};
 use super::selection::{Wanted, placed};
 use crate::format::index::{Content, Entry, Piece, What};
@@ -45,15 +46,18 @@ pub(super) async fn check<W: World, S: Source>(
         block_bytes: 1,
     });
     let mut needed = at_most(sets, room);
-    if !fits(&needed, room) {
+    let is_part = |chosen: &Chosen<'_>| !chosen.selection.is_everything();
+    if sets.iter().any(is_part) || !fits(&needed, room) {
         needed = Needed::default();
         for chosen in sets {
             add_up(work, chosen, room, &mut needed).await?;
         }
     }
     work.progress.update(|progress| {
-        progress.files_total = needed.files;
-        progress.bytes_total = needed.bytes;
+        progress.total = Some(Total {
+            files: needed.files,
+            bytes: needed.bytes,
+        });
     });
     let path = || String::from_utf8_lossy(request.target).into_owned();
     if request.try_anyway {

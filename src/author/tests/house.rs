@@ -119,15 +119,22 @@ impl House {
     }
 
     pub async fn take(&self) -> Result<SnapshotReport, SnapshotError> {
+        self.take_showing(&Rc::default()).await
+    }
+
+    /// The same, with whoever wants to know how far it is.
+    pub async fn take_showing(
+        &self,
+        progress: &Rc<Progress>,
+    ) -> Result<SnapshotReport, SnapshotError> {
         let data_sets = self.data_sets();
-        let progress = Rc::new(Progress::default());
         let taking = snapshot(
             &self.world,
             &self.street,
             &self.identity,
             &data_sets,
             &self.options,
-            &progress,
+            progress,
         );
         Box::pin(taking).await
     }

@@ -11,6 +11,7 @@ mod kinds;
 mod known;
 mod mounts;
 mod open_file;
+mod progress;
 mod rot;
 mod second_look;
 pub mod street;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SnapshotView;
+use super::{ForgetView, RemovedView, SnapshotView, SweepView};
 use crate::console::fault::Fault;
 
 /// Long work of the keeper.
@@ -10,14 +10,20 @@ use crate::console::fault::Fault;
 pub struct JobView {
     /// Its number; counts from the start of the keeper.
     pub id: u64,
-    /// What it does.
+    /// What it does: `snapshot`, `sweep`, `remove` or `forget`.
     pub what: String,
+    /// The Box it is about, if it is about one.
+    #[serde(default)]
+    pub subject: Option<String>,
     /// Where it stands.
     pub state: JobState,
     /// How far it is.
     pub progress: ProgressView,
+    /// Whether it can still be ended.
+    #[serde(default)]
+    pub can_be_cancelled: bool,
     /// What came of it, if it is done.
-    pub outcome: Option<SnapshotOutcome>,
+    pub outcome: Option<JobOutcome>,
     /// Why nothing came of it, if it failed or was cancelled.
     pub fault: Option<Fault>,
 }
@@ -38,21 +44,55 @@ pub enum JobState {
     Cancelled,
 }
 
-/// How far a snapshot is.
+/// What came of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum JobOutcome {
+    /// A snapshot was taken.
+    Snapshot(Box<SnapshotOutcome>),
+    /// Everything was read again.
+    Sweep(SweepView),
+    /// A Box is out.
+    Removed(RemovedView),
+    /// Snapshots leave, or would.
+    Forgotten(ForgetView),
+}
+
+/// How far a job is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProgressView {
     /// What it does now, as a person would say it.
     pub phase: String,
     /// Files seen.
     pub files: u64,
+    /// Of so many, as far as is known: never less than were seen.
+    #[serde(default)]
+    pub files_total: Option<u64>,
     /// Bytes of files seen.
     pub bytes: u64,
-    /// Bytes read because they were new or changed.
+    /// Bytes read: of a snapshot, because they were new or changed.
     pub bytes_read: u64,
+    /// Bytes that are to be read in all, as far as is known: never less than were read.
+    #[serde(default)]
+    pub bytes_total: Option<u64>,
     /// Sealed bytes sent, all keepers together.
     pub bytes_sent: u64,
     /// Where it is.
     pub path: String,
+    /// What is counted instead of bytes, where that tells how far it is.
+    #[serde(default)]
+    pub counted: Option<Counted>,
+}
+
+/// So many of so many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Of what, as a person would say it.
+    pub what: String,
+    /// Done.
+    pub done: u64,
+    /// There are to be, as far as is known: never less than are done.
+    pub total: Option<u64>,
 }
 
 /// A snapshot job's end.

@@ -1,7 +1,9 @@
 //! The screen, word for word, in the situations people meet most.
 
 use super::status;
-use crate::console::control::{CopiesView, PeerView, SnapshotView, StatusView, StoreView};
+use crate::console::control::{
+    CopiesView, MendingView, PeerView, ProgressView, SnapshotView, StatusView, StoreView,
+};
 use crate::console::event_view::{EventView, SubjectView};
 use crate::dispatcher::{EventType, Phase};
 
@@ -188,4 +190,39 @@ name             site             state        addresses
 home             home             this Box     home.example:7717
 office           office           not asked    office.example:7717";
     assert_eq!(status(&at_rest, NOW), wanted);
+}
+
+#[test]
+fn what_goes_on_is_said_with_how_much_of_it_is_done() {
+    let mut view = view();
+    view.job = Some(ProgressView {
+        phase: "reading".into(),
+        files: 120,
+        files_total: Some(4_000),
+        bytes: 1 << 40,
+        bytes_read: 3 << 30,
+        bytes_total: Some(20 << 30),
+        ..ProgressView::default()
+    });
+    let mending = MendingView {
+        author: "home".into(),
+        keeper: "office".into(),
+        number: 9,
+        snapshots: 3,
+        snapshots_total: Some(12),
+        chunks: 700,
+    };
+    view.mending = Some(mending.clone());
+    let screen = status(&view, NOW);
+    let now = "now               reading: 3 GiB of 20 GiB, 120 of 4000 files\n";
+    assert!(screen.contains(now), "{screen}");
+    let again = "copies again      home at office: snapshot 9 (4 of 12), 700 chunks confirmed\n";
+    assert!(screen.contains(again), "{screen}");
+    // From a keeper that does not say of how many.
+    view.mending = Some(MendingView {
+        snapshots_total: None,
+        ..mending
+    });
+    let screen = status(&view, NOW);
+    assert!(screen.contains("snapshot 9, 700 chunks"), "{screen}");
 }

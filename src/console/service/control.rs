@@ -16,22 +16,20 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Mutex;
 
 use super::Service;
-use super::job::{Asked, Job};
-use super::leaving::Leaving;
+use super::following::{begun, follow};
+use super::job::Asked;
 use crate::console::control::{
-    Call, Ended, FETCH_BYTES, Fetch, ForgetCall, ProgressView, Reply, SOCKET, SnapshotOutcome,
-    SnapshotView, VERSION, Want, chunk_header,
+    Call, Ended, FETCH_BYTES, Fetch, Reply, SOCKET, SnapshotView, VERSION, Want, chunk_header,
 };
 use crate::console::fault::{Exit, Fault};
 use crate::console::source::SOCKET_BUFFER_BYTES;
 use crate::retriever::Source;
-use crate::terms::SnapshotNumber;
 use crate::world::{Clock, World};
 
 /// The longest call.
 const CALL_BYTES_MAX: u64 = 64 << 10;
-/// How often a follower hears of a job.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// How soon commands are listened for again after one could not be heard.
+const LISTEN_AGAIN: Duration = Duration::from_millis(200);
 /// A command that does not read for this long is left alone.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,7 +60,7 @@ pub async fn serve<W: World>(service: Service<W>, listener: UnixListener) {
             }
             Err(error) => {
                 tracing::warn!(%error, "a command could not be heard");
-                service.world().clock().sleep(PROGRESS_EVERY).await;
+                service.world().clock().sleep(LISTEN_AGAIN).await;
             }
         }
     }
@@ -94,12 +92,15 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
             })
             .await
             .map(|job| Reply::Job { id: job.id }),
-        Want::Jobs {} => Ok(Reply::Jobs(service.jobs())),
+        Want::Jobs {} => Ok(Reply::Jobs(service.job_views())),
         Want::Cancel { job } => match service.job(job) {
             Some(found) => found.cancel().map(|()| Reply::Job { id: job }),
             None => Err(no_job(job)),
         },
-        Want::Follow { job } => return follow(&service, job, &mut writer).await,
+        Want::Follow { job } => match service.job(job) {
+            Some(found) => return follow(&service, &found, &mut writer).await,
+            None => Err(no_job(job)),
+        },
         Want::Events { since, follow } => {
             return super::events::tell(&service, since.as_ref(), follow, reader, writer).await;
         }
@@ -110,13 +111,16 @@ async fn answer<W: World>(service: Service<W>, stream: UnixStream) -> std::io::R
             service.set_config(&key, &value).await.map(Reply::Changed)
         }
         Want::Remove(asked) => match service.begin_leaving(&asked) {
-            Ok(leaving) => return follow_leaving(&service, &leaving, &mut writer).await,
+            Ok(job) => return begun(&service, &job, &mut writer).await,
             Err(fault) => Err(fault),
         },
         Want::Conflicts {} => Ok(Reply::Conflicts(service.conflicts().await)),
         Want::Choose { id } => service.choose(&id).await.map(Reply::Conflicts),
-        Want::Sweep {} => return sweep(&service, &mut writer).await,
-        Want::Forget(call) => return forget(&service, call, &mut writer).await,
+        Want::Sweep {} => return begun(&service, &service.begin_sweep(), &mut writer).await,
+        Want::Forget(call) => match service.begin_forgetting_as(call) {
+            Ok(job) => return begun(&service, &job, &mut writer).await,
+            Err(fault) => Err(fault),
+        },
         Want::Retrieve { author, snapshot } => {
             match service.find(author.as_deref(), &snapshot).await {
                 Ok(view) => {
@@ -135,130 +139,6 @@ pub(super) async fn say(writer: &mut OwnedWriteHalf, reply: &Reply) -> std::io::
     let mut line = serde_json::to_string(reply).map_err(std::io::Error::other)?;
     line.push('\n');
     writer.write_all(line.as_bytes()).await
-}
-
-async fn follow<W: World>(
-    service: &Service<W>,
-    id: u64,
-    writer: &mut OwnedWriteHalf,
-) -> std::io::Result<()> {
-    let Some(job) = service.job(id) else {
-        return say(writer, &Reply::Fault(no_job(id))).await;
-    };
-    loop {
-        match service
-            .world()
-            .clock()
-            .within(PROGRESS_EVERY, job.ended())
-            .await
-        {
-            None => say(writer, &Reply::Progress(job.view())).await?,
-            Some(end) => {
-                say(writer, &Reply::Progress(job.view())).await?;
-                let outcome = match end {
-                    Ok(outcome) => outcome,
-                    Err(fault) => return say(writer, &Reply::Fault(fault)).await,
-                };
-                return say_when_protected(service, &job, outcome, writer).await;
-            }
-        }
-    }
-}
-
-/// The sweep goes on if nobody listens any more.
-async fn sweep<W: World>(service: &Service<W>, writer: &mut OwnedWriteHalf) -> std::io::Result<()> {
-    let sweeping = service.begin_sweep();
-    let clock = service.world().clock();
-    loop {
-        match clock.within(PROGRESS_EVERY, sweeping.ended()).await {
-            None => say(writer, &Reply::Progress(sweeping.view())).await?,
-            Some(end) => {
-                return say(writer, &end.map_or_else(Reply::Fault, Reply::Sweep)).await;
-            }
-        }
-    }
-}
-
-/// What was asked for goes on if nobody listens any more.
-async fn forget<W: World>(
-    service: &Service<W>,
-    call: ForgetCall,
-    writer: &mut OwnedWriteHalf,
-) -> std::io::Result<()> {
-    let forgetting = match service.begin_forgetting_as(call) {
-        Ok(forgetting) => forgetting,
-        Err(fault) => return say(writer, &Reply::Fault(fault)).await,
-    };
-    let clock = service.world().clock();
-    loop {
-        match clock.within(PROGRESS_EVERY, forgetting.ended()).await {
-            None => say(writer, &Reply::Progress(forgetting.view(service))).await?,
-            Some(end) => {
-                return say(writer, &end.map_or_else(Reply::Fault, Reply::Forgotten)).await;
-            }
-        }
-    }
-}
-
-/// A keeper that was away may come back any time: says so while it waits, and notices when nobody listens any more.
-async fn say_when_protected<W: World>(
-    service: &Service<W>,
-    job: &Job,
-    outcome: SnapshotOutcome,
-    writer: &mut OwnedWriteHalf,
-) -> std::io::Result<()> {
-    let number = outcome.snapshot.number;
-    let mut waiting = std::pin::pin!(service.until_protected(outcome));
-    loop {
-        match service
-            .world()
-            .clock()
-            .within(PROGRESS_EVERY, waiting.as_mut())
-            .await
-        {
-            Some(outcome) => return say(writer, &Reply::Snapshot(outcome)).await,
-            None => {
-                let open = service.unconfirmed(SnapshotNumber(number));
-                let named = |(name, is_reached): &(String, bool)| {
-                    if *is_reached {
-                        name.clone()
-                    } else {
-                        format!("{name} (out of reach)")
-                    }
-                };
-                let open = open.iter().map(named).collect::<Vec<_>>().join(" and ");
-                let phase = format!(
-                    "published; waiting for {open} to confirm it (ctrl-C does not stop that)"
-                );
-                say(
-                    writer,
-                    &Reply::Progress(ProgressView {
-                        phase,
-                        ..job.view()
-                    }),
-                )
-                .await?;
-            }
-        }
-    }
-}
-
-async fn follow_leaving<W: World>(
-    service: &Service<W>,
-    leaving: &Leaving,
-    writer: &mut OwnedWriteHalf,
-) -> std::io::Result<()> {
-    let mut end = std::pin::pin!(leaving.ended());
-    loop {
-        let clock = service.world().clock();
-        match clock.within(PROGRESS_EVERY, end.as_mut()).await {
-            None => say(writer, &Reply::Leaving(leaving.view())).await?,
-            Some(end) => {
-                let reply = end.map_or_else(Reply::Fault, Reply::Removed);
-                return say(writer, &reply).await;
-            }
-        }
-    }
 }
 
 /// Hands out verified plaintext for as long as the command asks.

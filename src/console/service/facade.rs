@@ -8,8 +8,8 @@ use super::job::Asked;
 use super::{Compared, Directory, Service};
 use crate::console::cli::Guests;
 use crate::console::control::{
-    ConflictView, CopiesView, ForgetCall, ForgetView, Removal, RemovedView, SnapshotOutcome,
-    SweepView, TicketView,
+    ConflictView, CopiesView, ForgetCall, ForgetView, JobOutcome, Removal, RemovedView,
+    SnapshotOutcome, SweepView, TicketView,
 };
 use crate::console::fault::Fault;
 use crate::dispatcher::{EventKind, Subject};
@@ -87,8 +87,10 @@ impl<W: World> Service<W> {
             try_anyway: false,
             only_news: false,
         };
-        let outcome = self.begin_snapshot(asked).await?.ended().await?;
-        Ok(self.until_protected(outcome).await)
+        match self.begin_snapshot(asked).await?.ended().await? {
+            JobOutcome::Snapshot(outcome) => Ok(self.until_protected(*outcome).await),
+            other => Err(not_of_it(&other)),
+        }
     }
 
     /// `reserve conflicts --choose ID`.
@@ -104,7 +106,10 @@ impl<W: World> Service<W> {
     /// # Errors
     /// A sentence for people.
     pub async fn sweep_now(&self) -> Result<SweepView, Fault> {
-        self.begin_sweep().ended().await
+        match self.begin_sweep().ended().await? {
+            JobOutcome::Sweep(view) => Ok(view),
+            other => Err(not_of_it(&other)),
+        }
     }
 
     /// `reserve forget`.
@@ -112,7 +117,10 @@ impl<W: World> Service<W> {
     /// # Errors
     /// A sentence for people.
     pub async fn forget(&self, call: ForgetCall) -> Result<ForgetView, Fault> {
-        self.begin_forgetting_as(call)?.ended().await
+        match self.begin_forgetting_as(call)?.ended().await? {
+            JobOutcome::Forgotten(view) => Ok(view),
+            other => Err(not_of_it(&other)),
+        }
     }
 
     /// `reserve remove NAME`, of somebody who knows all Boxes as their own; `forced` says it in full words.
@@ -132,7 +140,10 @@ impl<W: World> Service<W> {
             this_box: false,
             guests: lost.then_some(Guests::Keep),
         };
-        self.begin_leaving(&asked)?.ended().await
+        match self.begin_leaving(&asked)?.ended().await? {
+            JobOutcome::Removed(view) => Ok(view),
+            other => Err(not_of_it(&other)),
+        }
     }
 
     /// `reserve config set KEY VALUE`.
@@ -239,4 +250,13 @@ impl<W: World> Service<W> {
         let sessions = sessions.unwrap_or_default();
         sessions.iter().map(|session| session.peer()).collect()
     }
+}
+
+/// No job ends as one of another sort does.
+fn not_of_it(outcome: &JobOutcome) -> Fault {
+    Fault::new(
+        format!("a job ended as one of another sort: {outcome:?}"),
+        "What it did stays.",
+        "This is a mistake of the program: tell its makers.",
+    )
 }

@@ -4,19 +4,18 @@
 //! what is being sent belongs to no snapshot yet. What was let go is left alone by everything else this Box does: whoever claims it again
 //! would take it back.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::Service;
+use super::job::{Job, Work};
+use super::letting_go::{Deed, Forgetting};
 use super::views::{name_of, snapshot_id_of};
 use crate::author::release::{
-    self, Asked, Cancelled, Forgotten, Known, Means, Progress, ReleaseError, Share,
+    self, Asked, Cancelled, Forgotten, Known, Means, ReleaseError, Share,
 };
 use crate::console::control::{
-    ForgetCall, ForgetShare, ForgetView, LeavingSnapshot, ProgressView, SnapshotView,
+    ForgetCall, ForgetShare, ForgetView, JobOutcome, LeavingSnapshot, SnapshotView,
     StayingSnapshot, WaitingView,
 };
 use crate::console::fault::{Exit, Fault};
@@ -36,79 +35,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(300);
 /// A keeper that takes longer to say what waits there is left out.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// Say what would leave.
-    Preview(Asked),
-    /// Have it leave, on every keeper in reach.
-    Forget(Asked),
-    /// The same by itself, on keepers where it is due.
-    ByItself(Asked),
-    /// Take back what is not effective yet.
-    Undo,
-}
-
-/// What is being let go, or taken back. Goes on when the command that asked for it ends.
-pub(super) struct Forgetting {
-    deed: Deed,
-    progress: Progress,
-    /// No snapshot may be taken now.
-    has_turn: Cell<bool>,
-    end: RefCell<Option<Result<ForgetView, Fault>>>,
-    ended: Notify,
-}
-
-impl Forgetting {
-    fn new(deed: Deed) -> Rc<Self> {
-        Rc::new(Self {
-            deed,
-            progress: Progress::default(),
-            has_turn: Cell::default(),
-            end: RefCell::default(),
-            ended: Notify::new(),
-        })
-    }
-
-    /// Waits for its end.
-    pub(super) async fn ended(&self) -> Result<ForgetView, Fault> {
-        loop {
-            let mut notified = std::pin::pin!(self.ended.notified());
-            notified.as_mut().enable();
-            if let Some(end) = self.end.borrow().clone() {
-                return end;
-            }
-            notified.await;
-        }
-    }
-
-    /// How far it is, for people.
-    pub(super) fn view<W: World>(&self, service: &Service<W>) -> ProgressView {
-        let Progress {
-            parts,
-            keeper,
-            claims,
-        } = &self.progress;
-        let phase = match keeper.get() {
-            Some(peer) => format!(
-                "comparing what {} keeps: {} chunks",
-                name_of(&service.roster(), peer),
-                claims.get()
-            ),
-            None if parts.get() > 0 => format!(
-                "listing what is needed: {} parts of indexes read",
-                parts.get()
-            ),
-            None => "waiting for its turn".into(),
-        };
-        ProgressView {
-            phase,
-            files: parts.get(),
-            ..ProgressView::default()
-        }
-    }
-}
-
 impl<W: World> Service<W> {
     /// Looks every hour whether something is to be let go, or taken back at a keeper that was away.
     pub(super) async fn keep_forgetting(self) {
@@ -119,7 +45,7 @@ impl<W: World> Service<W> {
             if self.roster().member(&self.me()).is_none() {
                 continue;
             }
-            if self.running_job().is_some() {
+            if self.running_snapshot().is_some() {
                 wait = FIRST_LOOK;
                 continue;
             }
@@ -168,7 +94,7 @@ impl<W: World> Service<W> {
     }
 
     /// What a person typed.
-    pub(super) fn begin_forgetting_as(&self, call: ForgetCall) -> Result<Rc<Forgetting>, Fault> {
+    pub(super) fn begin_forgetting_as(&self, call: ForgetCall) -> Result<Rc<Job>, Fault> {
         self.refuse_if_removed("Nothing was given up.")?;
         let rule = self.roster().retention();
         if call.by_rule && rule == Retention::default() {
@@ -191,46 +117,62 @@ impl<W: World> Service<W> {
         }))
     }
 
-    /// Begins, or gives the one that runs if it does just that.
-    pub(super) fn begin_forgetting(&self, deed: Deed) -> Rc<Forgetting> {
-        let running = self.0.forgetting.borrow().clone();
-        if let Some(running) = running.filter(|running| running.deed == deed) {
+    /// Begins, or gives the one that waits or runs if it does just that.
+    pub(super) fn begin_forgetting(&self, deed: Deed) -> Rc<Job> {
+        let is_same = |job: &Job| {
+            job.goes_on() && matches!(&job.work, Work::Forget(other) if other.deed == deed)
+        };
+        if let Some(running) = self.find_job(is_same) {
             return running;
         }
-        let begun = Forgetting::new(deed);
+        let begun = self.new_job(Work::Forget(Forgetting::new(deed)));
         let (service, job) = (self.clone(), Rc::clone(&begun));
         self.world().spawn(async move {
+            let Work::Forget(forgetting) = &job.work else {
+                return;
+            };
             // A snapshot may take days; taking back waits for none.
-            let quiet = match &job.deed {
+            let quiet = match &forgetting.deed {
                 Deed::Forget(_) | Deed::ByItself(_) => Some(service.0.snapshot_turn.lock().await),
                 Deed::Preview(_) | Deed::Undo => None,
             };
             let _turn = service.0.forget_turn.lock().await;
-            job.has_turn.set(quiet.is_some());
-            *service.0.forgetting.borrow_mut() = Some(Rc::clone(&job));
-            let end = Box::pin(service.carry_out(&job)).await;
+            if job.end().is_some() {
+                return;
+            }
+            job.begin();
+            forgetting.has_turn.set(quiet.is_some());
+            // Left where it stands: nothing was written down, and lists that were made are removed the next time.
+            let end = tokio::select! {
+                biased;
+                () = job.cancelled() => Err(job.was_cancelled()),
+                end = Box::pin(service.carry_out(&job, forgetting)) => end,
+            };
             if let Err(fault) = &end {
                 tracing::warn!(%fault, "snapshots were not let go");
             }
-            job.has_turn.set(false);
-            service.0.forgetting.borrow_mut().take();
-            *job.end.borrow_mut() = Some(end);
-            job.ended.notify_waiters();
+            forgetting.has_turn.set(false);
+            job.finish(end.map(JobOutcome::Forgotten));
         });
         begun
     }
 
-    async fn carry_out(&self, job: &Forgetting) -> Result<ForgetView, Fault> {
-        match &job.deed {
-            Deed::Preview(asked) => self.release(job, asked, false).await,
-            Deed::Forget(asked) | Deed::ByItself(asked) => self.release(job, asked, true).await,
-            Deed::Undo => self.undo(job).await,
+    async fn carry_out(&self, job: &Job, forgetting: &Forgetting) -> Result<ForgetView, Fault> {
+        match &forgetting.deed {
+            Deed::Preview(asked) => self.release((job, forgetting), asked, false).await,
+            Deed::Forget(asked) | Deed::ByItself(asked) => {
+                self.release((job, forgetting), asked, true).await
+            }
+            Deed::Undo => {
+                job.too_late();
+                self.undo(forgetting).await
+            }
         }
     }
 
     async fn release(
         &self,
-        job: &Forgetting,
+        (job, forgetting): (&Job, &Forgetting),
         asked: &Asked,
         says: bool,
     ) -> Result<ForgetView, Fault> {
@@ -239,7 +181,7 @@ impl<W: World> Service<W> {
             world: self.world(),
             keepers: &keepers,
             identity: &identity,
-            progress: &job.progress,
+            progress: &forgetting.progress,
         };
         let decided = means.decide(asked).await;
         if says {
@@ -247,18 +189,17 @@ impl<W: World> Service<W> {
         }
         let mut decided = decided.map_err(refused)?;
         if says {
+            job.too_late();
             means.commit(&mut decided).await.map_err(refused)?;
             self.remember_forgotten().await;
         }
-        let due = match &job.deed {
-            Deed::ByItself(_) => Some(self.due_for_release(&*self.forgotten().await)),
-            Deed::Preview(_) | Deed::Forget(_) | Deed::Undo => None,
-        };
+        let mut keepers = self.roster().members();
+        if matches!(forgetting.deed, Deed::ByItself(_)) {
+            let due = self.due_for_release(&*self.forgotten().await);
+            keepers.retain(|member| due.contains(&member.key));
+        }
         let mut shares = Vec::new();
-        for member in self.roster().members() {
-            if due.as_ref().is_some_and(|due| !due.contains(&member.key)) {
-                continue;
-            }
+        for member in &keepers {
             let share = match says {
                 true => means.tell(&mut decided, member.key).await,
                 false => means.look(&decided, member.key).await,
@@ -268,6 +209,7 @@ impl<W: World> Service<W> {
                 tracing::info!(keeper = %member.name, ?share, "told what need not be kept");
             }
             shares.push(self.share_view(member.key, share));
+            forgetting.asked_one(keepers.len());
         }
         let view = self.forget_view(says, &decided.leaving, &decided.staying, shares);
         if let Err(error) = decided.clean(self.world()).await {
@@ -282,17 +224,18 @@ impl<W: World> Service<W> {
         Ok(view)
     }
 
-    async fn undo(&self, job: &Forgetting) -> Result<ForgetView, Fault> {
+    async fn undo(&self, forgetting: &Forgetting) -> Result<ForgetView, Fault> {
         let (keepers, identity) = (self.patient(), self.author_identity());
         let means = Means {
             world: self.world(),
             keepers: &keepers,
             identity: &identity,
-            progress: &job.progress,
+            progress: &forgetting.progress,
         };
         let all = release::undo(&means).await.map_err(refused)?;
         self.remember_forgotten().await;
         let mut shares = Vec::new();
+        let many = all.len();
         for peer in all {
             let cancelled = release::cancel(&means, peer).await.map_err(refused)?;
             tracing::info!(keeper = %name_of(&self.roster(), peer), ?cancelled, "told that all of it stays");
@@ -311,6 +254,7 @@ impl<W: World> Service<W> {
                 why: Some(why),
                 ..ForgetShare::default()
             });
+            forgetting.asked_one(many);
         }
         self.remember_forgotten().await;
         self.waiting_now().await;
@@ -323,8 +267,9 @@ impl<W: World> Service<W> {
 
     /// Whether snapshots are being let go now: what keepers claim for this Box is compared, so nothing else may be claimed.
     pub(super) fn is_forgetting(&self) -> bool {
-        let forgetting = self.0.forgetting.borrow();
-        forgetting.as_ref().is_some_and(|job| job.has_turn.get())
+        let has_turn =
+            |job: &Job| matches!(&job.work, Work::Forget(forgetting) if forgetting.has_turn.get());
+        self.find_job(has_turn).is_some()
     }
 
     /// What was let go, as it stands on the disk.

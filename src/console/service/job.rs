@@ -1,13 +1,18 @@
-//! Long work that survives the command that started it.
+//! Long work that survives the command that started it: what every sort of it has in common. What is done is in `Work`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 
+use super::leaving::Leaving;
+use super::letting_go::Forgetting;
+use super::sweeping::Sweeping;
+use super::views;
 use crate::author;
-use crate::console::control::{JobState, JobView, ProgressView, SnapshotOutcome};
+use crate::console::control::{JobOutcome, JobState, JobView, ProgressView};
 use crate::console::fault::Fault;
+use crate::roster::Roster;
 
 /// How a snapshot is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,28 +40,55 @@ impl Asked {
 }
 
 /// A snapshot being taken, or taken.
-pub struct Job {
-    /// Its number; counts from the start of the service.
-    pub id: u64,
+pub struct Taking {
     /// How far it is.
     pub progress: Rc<author::Progress>,
     /// How it is to be taken.
     pub asked: Asked,
+}
+
+/// What a job does, with how far it is.
+pub enum Work {
+    /// It takes a snapshot.
+    Snapshot(Taking),
+    /// It reads everything again.
+    Sweep(Sweeping),
+    /// It sees to it that a Box can leave, and shuts it out.
+    Remove(Leaving),
+    /// It lets snapshots go, or takes that back.
+    Forget(Forgetting),
+}
+
+impl Work {
+    /// A snapshot that is taken like this.
+    pub fn snapshot(asked: Asked) -> Self {
+        let progress = Rc::default();
+        Self::Snapshot(Taking { progress, asked })
+    }
+}
+
+/// One piece of long work, from when it was asked for until it is forgotten some time after its end.
+pub struct Job {
+    /// Its number; counts from the start of the service.
+    pub id: u64,
+    /// What it does.
+    pub work: Work,
     begun: Cell<bool>,
+    too_late: Cell<bool>,
     cancelled: Cell<bool>,
     cancel: Notify,
-    end: RefCell<Option<Result<SnapshotOutcome, Fault>>>,
+    end: RefCell<Option<Result<JobOutcome, Fault>>>,
     ended: Notify,
 }
 
 impl Job {
     /// Waits for its turn.
-    pub fn new(id: u64, asked: Asked) -> Rc<Self> {
+    pub fn new(id: u64, work: Work) -> Rc<Self> {
         Rc::new(Self {
             id,
-            progress: Rc::default(),
-            asked,
+            work,
             begun: Cell::new(false),
+            too_late: Cell::new(false),
             cancelled: Cell::new(false),
             cancel: Notify::new(),
             end: RefCell::default(),
@@ -64,23 +96,23 @@ impl Job {
         })
     }
 
-    /// Whether it waits for its turn.
-    pub fn waits(&self) -> bool {
-        !self.begun.get()
-    }
-
     /// Begins.
     pub fn begin(&self) {
         self.begun.set(true);
     }
 
-    /// Ends.
-    pub fn finish(&self, end: Result<SnapshotOutcome, Fault>) {
-        *self.end.borrow_mut() = Some(end);
+    /// From here on it cannot be ended: what it does now is done as a whole.
+    pub fn too_late(&self) {
+        self.too_late.set(true);
+    }
+
+    /// Ends. What comes first counts.
+    pub fn finish(&self, end: Result<JobOutcome, Fault>) {
+        self.end.borrow_mut().get_or_insert(end);
         self.ended.notify_waiters();
     }
 
-    /// Ends it, if it is not done and about to be published: then it is too late.
+    /// Ends it, if that leaves nothing half done.
     pub fn cancel(&self) -> Result<(), Fault> {
         if self.end().is_some() {
             return Err(Fault::new(
@@ -89,21 +121,17 @@ impl Job {
                 "`reserve jobs` shows what.",
             ));
         }
-        let is_too_late = matches!(
-            self.progress.phase.get(),
-            author::Phase::Publishing | author::Phase::CatchingUp | author::Phase::Done
-        );
-        if is_too_late {
+        if !self.can_be_cancelled() {
             return Err(Fault::new(
-                format!(
-                    "job {} is publishing its snapshot: it is too late to end it",
-                    self.id
-                ),
+                format!("job {} {}: it is too late to end it", self.id, self.last()),
                 "It goes on.",
                 format!("`reserve jobs follow {}` waits for it.", self.id),
             ));
         }
         self.cancelled.set(true);
+        if let Work::Sweep(sweeping) = &self.work {
+            sweeping.stop();
+        }
         self.cancel.notify_one();
         if self.waits() {
             self.finish(Err(self.was_cancelled()));
@@ -111,9 +139,16 @@ impl Job {
         Ok(())
     }
 
-    /// Whether somebody ended it.
-    pub fn is_cancelled(&self) -> bool {
-        self.cancelled.get()
+    /// Waits for its end.
+    pub async fn ended(&self) -> Result<JobOutcome, Fault> {
+        loop {
+            let mut notified = std::pin::pin!(self.ended.notified());
+            notified.as_mut().enable();
+            if let Some(end) = self.end() {
+                return end;
+            }
+            notified.await;
+        }
     }
 
     /// Resolves when somebody ends it.
@@ -123,17 +158,75 @@ impl Job {
         }
     }
 
-    /// What its followers are told then.
+    /// Whether somebody ended it.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// Whether it waits for its turn.
+    pub fn waits(&self) -> bool {
+        !self.begun.get()
+    }
+
+    /// Whether it is still to come to its end, and nobody ended it.
+    pub fn goes_on(&self) -> bool {
+        self.end.borrow().is_none() && !self.cancelled.get()
+    }
+
+    /// How it ended, if it did.
+    pub fn end(&self) -> Option<Result<JobOutcome, Fault>> {
+        self.end.borrow().clone()
+    }
+
+    /// What its followers are told when somebody ended it.
     pub fn was_cancelled(&self) -> Fault {
+        let (what, unchanged, todo) = match &self.work {
+            Work::Snapshot(_) => (
+                "the snapshot was",
+                "No snapshot was taken; what was protected before is unchanged.",
+                "Take one with `reserve snapshot --wait`; what keepers have already is not sent again.",
+            ),
+            Work::Sweep(_) => (
+                "the sweep was",
+                "What it found by then is known and told; nothing else was changed.",
+                "`reserve sweep --now` begins again; what is due is read within the sweep period in any case.",
+            ),
+            Work::Remove(_) => (
+                "the removal was",
+                "Nobody was removed; what was copied stays.",
+                "Repeat it to go on.",
+            ),
+            Work::Forget(_) => (
+                "letting go of snapshots was",
+                "Nothing was given up.",
+                "Repeat it when you want it done.",
+            ),
+        };
         Fault::new(
-            format!("the snapshot was cancelled (job {})", self.id),
-            "No snapshot was taken; what was protected before is unchanged.",
-            "Take one with `reserve snapshot --wait`; what keepers have already is not sent again.",
+            format!("{what} cancelled (job {})", self.id),
+            unchanged,
+            todo,
         )
     }
 
+    /// How far it is, for people.
+    pub fn progress(&self, roster: &Roster) -> ProgressView {
+        match &self.work {
+            Work::Snapshot(taking) => {
+                let mut view = views::progress(&taking.progress);
+                if self.waits() {
+                    view.phase = "waiting for the one before it".into();
+                }
+                view
+            }
+            Work::Sweep(sweeping) => sweeping.view(),
+            Work::Remove(leaving) => leaving.progress(),
+            Work::Forget(forgetting) => forgetting.view(roster),
+        }
+    }
+
     /// All of it, for people and programs.
-    pub fn job_view(&self) -> JobView {
+    pub fn view(&self, roster: &Roster) -> JobView {
         let end = self.end();
         let state = match &end {
             _ if self.cancelled.get() => JobState::Cancelled,
@@ -142,40 +235,45 @@ impl Job {
             None if self.waits() => JobState::Waiting,
             None => JobState::Running,
         };
+        let (what, subject) = match &self.work {
+            Work::Snapshot(_) => ("snapshot", None),
+            Work::Sweep(_) => ("sweep", None),
+            Work::Remove(leaving) => ("remove", Some(leaving.view().name)),
+            Work::Forget(_) => ("forget", None),
+        };
         JobView {
             id: self.id,
-            what: "snapshot".into(),
+            what: what.into(),
+            subject,
             state,
-            progress: self.view(),
+            can_be_cancelled: end.is_none() && self.can_be_cancelled(),
+            progress: self.progress(roster),
             outcome: end.as_ref().and_then(|end| end.as_ref().ok()).cloned(),
             fault: end.and_then(Result::err),
         }
     }
 
-    /// How it ended, if it did.
-    pub fn end(&self) -> Option<Result<SnapshotOutcome, Fault>> {
-        self.end.borrow().clone()
+    fn can_be_cancelled(&self) -> bool {
+        let is_publishing = |taking: &Taking| {
+            matches!(
+                taking.progress.phase.get(),
+                author::Phase::Publishing | author::Phase::CatchingUp | author::Phase::Done
+            )
+        };
+        let is_too_late = match &self.work {
+            Work::Snapshot(taking) => is_publishing(taking),
+            Work::Sweep(_) | Work::Remove(_) | Work::Forget(_) => self.too_late.get(),
+        };
+        !is_too_late
     }
 
-    /// Waits for its end.
-    pub async fn ended(&self) -> Result<SnapshotOutcome, Fault> {
-        loop {
-            let notified = self.ended.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            if let Some(end) = self.end() {
-                return end;
-            }
-            notified.await;
+    /// What it does when nobody can end it any more.
+    fn last(&self) -> &'static str {
+        match &self.work {
+            Work::Snapshot(_) => "is publishing its snapshot",
+            Work::Sweep(_) => "has read everything",
+            Work::Remove(_) => "is shutting the Box out",
+            Work::Forget(_) => "is telling keepers what they need not keep any more, or what stays",
         }
-    }
-
-    /// How far it is, for people.
-    pub fn view(&self) -> ProgressView {
-        let mut view = super::views::progress(&self.progress);
-        if self.waits() {
-            view.phase = "waiting for the one before it".into();
-        }
-        view
     }
 }

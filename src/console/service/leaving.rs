@@ -9,15 +9,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tokio::sync::Notify;
-
 use super::Service;
+use super::job::{Job, Work};
 use super::last_copies;
 use super::mending::Backwards;
 use super::views::name_of;
 use crate::author::{self, Seen};
 use crate::console::cli::{FULL_WORDS, Guests};
-use crate::console::control::{LeavingView, Removal, RemovedView};
+use crate::console::control::{Counted, JobOutcome, ProgressView, Removal, RemovedView};
 use crate::console::fault::{Exit, Fault};
 use crate::format::roster::{Subject, Value};
 use crate::roster::{Member, RosterError, SetError};
@@ -31,8 +30,27 @@ pub struct Leaving {
     /// Who is shut out with it: brought in by it, and nobody's.
     guests: Vec<Member>,
     view: RefCell<LeavingView>,
-    end: RefCell<Option<Result<RemovedView, Fault>>>,
-    ended: Notify,
+}
+
+/// How far a removal is.
+#[derive(Debug, Clone, Default)]
+pub struct LeavingView {
+    /// The Box that leaves.
+    pub name: String,
+    /// What is done now, as a person would say it.
+    phase: String,
+    /// Whose snapshots are looked at.
+    author: String,
+    /// Which keeper is asked.
+    keeper: String,
+    /// Which snapshot.
+    number: u64,
+    /// Snapshots looked at, once for each keeper.
+    snapshots: u64,
+    /// Of so many, as far as is known.
+    snapshots_all: u64,
+    /// Chunks confirmed.
+    chunks: u64,
 }
 
 impl Leaving {
@@ -41,16 +59,25 @@ impl Leaving {
         self.view.borrow().clone()
     }
 
-    /// Waits for its end.
-    pub async fn ended(&self) -> Result<RemovedView, Fault> {
-        loop {
-            let notified = self.ended.notified();
-            tokio::pin!(notified);
-            notified.as_mut().enable();
-            if let Some(end) = self.end.borrow().clone() {
-                return end;
-            }
-            notified.await;
+    /// How far it is, for people.
+    pub fn progress(&self) -> ProgressView {
+        let view = self.view.borrow();
+        let phase = match view.author.is_empty() {
+            true => view.phase.clone(),
+            false => format!(
+                "{}: snapshot {} of {} at {}, {} chunks confirmed",
+                view.phase, view.number, view.author, view.keeper, view.chunks
+            ),
+        };
+        let total = (view.snapshots_all > 0).then(|| view.snapshots_all.max(view.snapshots));
+        ProgressView {
+            phase,
+            counted: Some(Counted {
+                what: "snapshots".into(),
+                done: view.snapshots,
+                total,
+            }),
+            ..ProgressView::default()
         }
     }
 }
@@ -61,7 +88,7 @@ fn refused(what: impl Into<String>, todo: impl Into<String>) -> Fault {
 
 impl<W: World> Service<W> {
     /// Begins to remove a Box, or goes on with it.
-    pub(super) fn begin_leaving(&self, asked: &Removal) -> Result<Rc<Leaving>, Fault> {
+    pub(super) fn begin_leaving(&self, asked: &Removal) -> Result<Rc<Job>, Fault> {
         let roster = self.roster();
         let Removal { name, lost, .. } = asked;
         let name = name.as_str();
@@ -100,19 +127,18 @@ impl<W: World> Service<W> {
         } else {
             Vec::new()
         };
-        if let Some(running) = self.0.leaving.borrow().as_ref()
-            && running.end.borrow().is_none()
+        let is_removal = |job: &Job| matches!(job.work, Work::Remove(_)) && job.goes_on();
+        if let Some(running) = self.find_job(is_removal)
+            && let Work::Remove(leaving) = &running.work
         {
-            if running.asked == *asked && running.peer == member.key {
-                return Ok(Rc::clone(running));
+            if leaving.asked == *asked && leaving.peer == member.key {
+                return Ok(running);
             }
-            let what = format!("{} is being removed now", running.view().name);
-            return Err(refused(
-                what,
-                "Wait for its end; `reserve status` shows it.",
-            ));
+            let what = format!("{} is being removed now", leaving.view().name);
+            let todo = "Wait for its end; `reserve jobs` shows how far it is.";
+            return Err(refused(what, todo));
         }
-        let leaving = Rc::new(Leaving {
+        let job = self.new_job(Work::Remove(Leaving {
             asked: asked.clone(),
             peer: member.key,
             guests,
@@ -120,35 +146,36 @@ impl<W: World> Service<W> {
                 name: member.name.to_string(),
                 ..LeavingView::default()
             }),
-            end: RefCell::default(),
-            ended: Notify::new(),
-        });
-        *self.0.leaving.borrow_mut() = Some(Rc::clone(&leaving));
-        let (service, running) = (self.clone(), Rc::clone(&leaving));
+        }));
+        let (service, running) = (self.clone(), Rc::clone(&job));
         self.world().spawn(async move {
-            let end = service.remove(&member, &running).await;
+            let Work::Remove(leaving) = &running.work else {
+                return;
+            };
+            running.begin();
+            let end = Box::pin(service.remove(&member, &running, leaving)).await;
             if let Err(fault) = &end {
                 tracing::warn!(%fault, "a Box was not removed");
             }
-            *running.end.borrow_mut() = Some(end);
-            running.ended.notify_waiters();
+            running.finish(end.map(JobOutcome::Removed));
         });
-        Ok(leaving)
+        Ok(job)
     }
 
-    async fn remove(&self, member: &Member, leaving: &Leaving) -> Result<RemovedView, Fault> {
-        let Removal { lost, forced, .. } = leaving.asked;
-        if lost {
-            // One that left before has no copies that count.
-            if !forced && member.removed.is_none() {
-                self.refuse_last_copies(member, leaving).await?;
-            }
-        } else {
-            if !forced {
-                self.refuse_below_minimum(member)?;
-            }
-            self.drain(member, leaving).await?;
+    async fn remove(
+        &self,
+        member: &Member,
+        job: &Job,
+        leaving: &Leaving,
+    ) -> Result<RemovedView, Fault> {
+        let lost = leaving.asked.lost;
+        // Left where it stands: what was copied stays, and nothing was signed.
+        tokio::select! {
+            biased;
+            () = job.cancelled() => return Err(job.was_cancelled()),
+            looked = self.look_before(member, leaving) => looked?,
         }
+        job.too_late();
         leaving.view.borrow_mut().phase = "signing".into();
         let own = &self.0.identity.signing;
         let entropy = self.world().entropy();
@@ -180,6 +207,22 @@ impl<W: World> Service<W> {
             epoch_begun: begun,
             also: also().map(|guest| guest.name.to_string()).collect(),
         })
+    }
+
+    /// What comes before anything is signed: others have everything, or have it by then.
+    async fn look_before(&self, member: &Member, leaving: &Leaving) -> Result<(), Fault> {
+        let Removal { lost, forced, .. } = leaving.asked;
+        if !lost {
+            if !forced {
+                self.refuse_below_minimum(member)?;
+            }
+            return self.drain(member, leaving).await;
+        }
+        // One that left before has no copies that count.
+        if !forced && member.removed.is_none() {
+            self.refuse_last_copies(member, leaving).await?;
+        }
+        Ok(())
     }
 
     /// Whoever has a lost Box may have brought in another one of its own, which would be sealed the new secrets: a person must say whose
@@ -268,7 +311,17 @@ impl<W: World> Service<W> {
             if newest.is_empty() {
                 return Ok(());
             }
-            leaving.view.borrow_mut().phase = "copying to those who remain".into();
+            {
+                let mut view = leaving.view.borrow_mut();
+                view.phase = "copying to those who remain".into();
+                for (author, number) in &newest {
+                    let peers = there.iter().filter(|peer| *peer != author).count();
+                    let heads = self
+                        .store()
+                        .heads_between(*author, SnapshotNumber(0), *number);
+                    view.snapshots_all += (heads * peers) as u64;
+                }
+            }
             for (author, number) in newest {
                 for peer in there.iter().filter(|peer| **peer != author) {
                     self.drain_to(member, leaving, author, number, *peer)
@@ -297,6 +350,7 @@ impl<W: World> Service<W> {
         let mut heads = Backwards::from(author, newest);
         while let Some(head) = heads.next(self).await {
             if self.has_let_go(&head).await {
+                leaving.view.borrow_mut().snapshots += 1;
                 continue;
             }
             {

@@ -311,7 +311,7 @@ impl<W: World> Service<W> {
 
     /// Whether a snapshot is being taken or let go: then keepers are asked for nothing else.
     pub(super) fn is_busy(&self) -> bool {
-        self.running_job().is_some() || self.is_forgetting()
+        self.running_snapshot().is_some() || self.is_forgetting()
     }
 
     /// This Box, and members with a live session.
@@ -370,6 +370,7 @@ impl<W: World> Service<W> {
         let mut view = MendingView {
             author: name_of(&self.roster(), author),
             keeper: name_of(&self.roster(), peer),
+            snapshots_total: Some(self.store().heads_between(author, after, newest) as u64),
             ..MendingView::default()
         };
         let mut seen = Seen::default();
@@ -386,14 +387,15 @@ impl<W: World> Service<W> {
             }
             // Asking for what was let go would take it back.
             if self.has_let_go(&head).await {
+                view.snapshots += 1;
                 continue;
             }
             self.0.mended.borrow_mut().now = Some(view.clone());
             let done =
                 author::catch_up_with(&keepers, &keyring, &head, &placement, &mut seen, peer).await;
+            view.snapshots += 1;
             match done {
                 Ok(done) => {
-                    view.snapshots += 1;
                     view.chunks += done.confirmed;
                     is_whole &= done.has_head;
                 }

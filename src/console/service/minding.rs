@@ -1,16 +1,9 @@
 //! The store's own upkeep: what is due is read again, what is damaged is fetched anew from the others; and how much room the others have.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::Service;
-use super::own_files::named;
-use crate::author::Extent;
-use crate::console::control::{ProgressView, RoomView, SweepView};
-use crate::console::fault::Fault;
+use crate::console::control::RoomView;
 use crate::console::text::bytes;
 use crate::dispatcher::EventKind;
 use crate::format::message::{Refusal, Room};
@@ -28,50 +21,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 const TOLD_AGAIN: Duration = Duration::from_secs(600);
 /// How long the others are left alone when they had nothing to mend with, unless one comes or goes.
 const MEND_AGAIN: Duration = Duration::from_secs(60);
-
-/// A reading of everything that somebody asked for. It goes on when they go away.
-#[derive(Default)]
-pub(super) struct Sweeping {
-    progress: SweepProgress,
-    end: RefCell<Option<Result<SweepView, Fault>>>,
-    ended: Notify,
-}
-
-impl Sweeping {
-    /// Waits for its end.
-    pub(super) async fn ended(&self) -> Result<SweepView, Fault> {
-        loop {
-            let mut notified = std::pin::pin!(self.ended.notified());
-            notified.as_mut().enable();
-            if let Some(end) = self.end.borrow().clone() {
-                return end;
-            }
-            notified.await;
-        }
-    }
-
-    /// How far it is, for people.
-    pub(super) fn view(&self) -> ProgressView {
-        let SweepProgress {
-            segments_all,
-            segments,
-            bytes,
-            damaged,
-        } = &self.progress;
-        let phase = format!(
-            "segment {} of {}, {} places damaged",
-            (segments.get() + 1).min(segments_all.get()),
-            segments_all.get(),
-            damaged.get()
-        );
-        ProgressView {
-            phase,
-            bytes: bytes.get(),
-            bytes_read: bytes.get(),
-            ..ProgressView::default()
-        }
-    }
-}
 
 impl<W: World> Service<W> {
     /// Reads the store again and again, spread over the sweep period: at the start what is not known to be whole, then as it comes due.
@@ -147,7 +96,7 @@ impl<W: World> Service<W> {
         }
     }
 
-    async fn mend_own_store(&self) {
+    pub(super) async fn mend_own_store(&self) {
         let Some(server) = self.0.server.get() else {
             return;
         };
@@ -164,74 +113,6 @@ impl<W: World> Service<W> {
                 "damaged chunks were fetched anew from other Boxes"
             );
         }
-    }
-
-    /// Starts reading everything, or gives the reading that somebody else asked for.
-    pub(super) fn begin_sweep(&self) -> Rc<Sweeping> {
-        if let Some(running) = &*self.0.sweeping.borrow() {
-            return Rc::clone(running);
-        }
-        let sweeping = Rc::<Sweeping>::default();
-        *self.0.sweeping.borrow_mut() = Some(Rc::clone(&sweeping));
-        let (service, running) = (self.clone(), Rc::clone(&sweeping));
-        self.world().spawn(async move {
-            let end = service.sweep(&running.progress).await;
-            *running.end.borrow_mut() = Some(end);
-            service.0.sweeping.borrow_mut().take();
-            running.ended.notify_waiters();
-        });
-        sweeping
-    }
-
-    async fn sweep(&self, progress: &SweepProgress) -> Result<SweepView, Fault> {
-        let began = self.world().clock().now();
-        let replaced = self.0.replaced.get();
-        let report = self
-            .store()
-            .verify(Which::All, Pace::Full, progress)
-            .await
-            .map_err(|error| {
-                Fault::new(
-                    error.to_string(),
-                    "Nothing was changed.",
-                    "See what `reserve doctor` says of the disk, then sweep again.",
-                )
-            })?;
-        let took = self.world().clock().now().since(began);
-        tell(&report);
-        self.tell_damage().await;
-        self.mend_own_store().await;
-        let state = self.heal_own_state().await;
-        let files = self.sweep_own_files(Extent::All).await;
-        let files = files.map_err(|error| {
-            Fault::new(
-                format!("what the sweep found could not be remembered: {error}"),
-                "Nothing was changed.",
-                "See what `reserve doctor` says of the disk, then sweep again.",
-            )
-        })?;
-        let still_damaged = self.store().figures().damaged;
-        Ok(SweepView {
-            segments: report.segments,
-            frames: report.frames,
-            bytes: report.bytes,
-            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            damaged: report.damaged.iter().map(in_words).collect(),
-            damaged_count: report.damaged_count,
-            // Also those that were fetched while the reading went on.
-            replaced: self.0.replaced.get().saturating_sub(replaced),
-            still_damaged,
-            state_repaired: state.repaired,
-            events_damaged: state.events_damaged,
-            files: files.files,
-            file_bytes: files.bytes,
-            rotten: files
-                .rotten
-                .iter()
-                .map(|(set, path)| named(set, path))
-                .collect(),
-            rotten_count: files.rotten_count,
-        })
     }
 
     /// Asks a peer how much room it has. One that lost something since is asked again for its share.
@@ -321,7 +202,8 @@ pub(super) fn room_view(room: &Room) -> RoomView {
     }
 }
 
-fn in_words(damage: &Damage) -> String {
+/// A place that is not whole, for people.
+pub(super) fn in_words(damage: &Damage) -> String {
     let what = match damage.kind {
         DamageKind::Missing => "its file is gone",
         DamageKind::Unreadable => "its file cannot be opened: see what the disk says",
@@ -338,7 +220,8 @@ fn in_words(damage: &Damage) -> String {
     )
 }
 
-fn tell(report: &SweepReport) {
+/// What a reading found goes into the log.
+pub(super) fn tell(report: &SweepReport) {
     if report.segments > 0 {
         tracing::info!(
             segments = report.segments,

@@ -10,13 +10,16 @@ mod directory;
 mod events;
 mod facade;
 mod find;
+mod following;
 mod forgetting;
 mod gate;
 mod guests;
 mod healing;
 mod job;
+mod jobs;
 pub mod last_copies;
 mod leaving;
+mod letting_go;
 mod limits;
 mod listing;
 mod mending;
@@ -32,6 +35,7 @@ mod proving;
 mod releasing;
 mod schedule;
 mod sides;
+mod sweeping;
 mod taking;
 mod telling;
 mod verdict;
@@ -74,12 +78,9 @@ pub use opening::{Opening, open, open_store};
 pub use process::{LOCK, lock, run};
 pub use views::{name_of, peer_view, say_what_is_kept, snapshot_view};
 
-use forgetting::Forgetting;
 use healing::Healing;
 use job::Job;
-use leaving::Leaving;
 use mending::Mended;
-use minding::Sweeping;
 use protection::Protection;
 
 /// Chunks of plaintext on their way to commands at once, over all of them: 2 MiB each at most, 1 usually.
@@ -117,8 +118,6 @@ struct Inner<W: World> {
     turned_away: Cell<(Option<Moment>, u64)>,
     /// What the copies of former authors' and older snapshots have come to.
     mended: RefCell<Mended>,
-    /// The Box that is leaving, or left last.
-    leaving: RefCell<Option<Rc<Leaving>>>,
     /// Something may have to be mended.
     mend: Notify,
     /// Snapshots that bear one number, as they were seen last.
@@ -139,8 +138,6 @@ struct Inner<W: World> {
     rooms: RefCell<BTreeMap<PeerKey, Room>>,
     /// Damaged chunks that were fetched anew in this run.
     replaced: Cell<u64>,
-    /// The reading of everything that somebody asked for.
-    sweeping: RefCell<Option<Rc<Sweeping>>>,
     /// Keepers that are being asked for their share now.
     proving: RefCell<BTreeSet<PeerKey>>,
     /// Members that live but left a question without an answer, until they answer one that touches their disk.
@@ -154,8 +151,7 @@ struct Inner<W: World> {
     data_sets: RefCell<BTreeMap<HeadHash, Vec<DataSetView>>>,
     jobs: RefCell<VecDeque<Rc<Job>>>,
     snapshot_turn: tokio::sync::Mutex<()>,
-    /// Snapshots that are being let go, or taken back: one deed at a time.
-    forgetting: RefCell<Option<Rc<Forgetting>>>,
+    /// Snapshots are let go, or taken back: one deed at a time.
     forget_turn: tokio::sync::Mutex<()>,
     /// What waits at keepers for its time, as it was heard last.
     waiting: RefCell<Vec<(PeerKey, Waiting)>>,
@@ -235,7 +231,6 @@ impl<W: World> Service<W> {
             epochs_back: RefCell::default(),
             turned_away: Cell::default(),
             mended: RefCell::default(),
-            leaving: RefCell::default(),
             mend: Notify::new(),
             conflicts: RefCell::new(conflicts::Seen::at_start(&store)),
             processes: RefCell::default(),
@@ -246,7 +241,6 @@ impl<W: World> Service<W> {
             boots: RefCell::default(),
             rooms: RefCell::default(),
             replaced: Cell::new(0),
-            sweeping: RefCell::default(),
             proving: RefCell::default(),
             hanging: RefCell::default(),
             store_presence: Cell::new(presence_at_start),
@@ -255,7 +249,6 @@ impl<W: World> Service<W> {
             data_sets: RefCell::default(),
             jobs: RefCell::default(),
             snapshot_turn: tokio::sync::Mutex::new(()),
-            forgetting: RefCell::default(),
             forget_turn: tokio::sync::Mutex::new(()),
             waiting: RefCell::default(),
             forgotten: RefCell::default(),

@@ -19,11 +19,12 @@ impl<W: World> Service<W> {
         loop {
             self.world().clock().sleep(SLICE_EVERY).await;
             // One thing at a time reads the disk; what is due waits an hour more.
-            if self.running_job().is_some() {
+            if self.running_snapshot().is_some() {
                 continue;
             }
             let period_days = self.roster().sweep_period_days();
-            let swept = self.sweep_own_files(Extent::Due { period_days }).await;
+            let extent = Extent::Due { period_days };
+            let swept = self.sweep_own_files(extent, &FileProgress::default()).await;
             if let Err(error) = swept {
                 tracing::warn!(%error, "this Box's own files could not be read again");
             }
@@ -31,7 +32,11 @@ impl<W: World> Service<W> {
     }
 
     /// Compares own files with the last snapshot and tells what rotted.
-    pub(super) async fn sweep_own_files(&self, extent: Extent) -> io::Result<FileSweep> {
+    pub(super) async fn sweep_own_files(
+        &self,
+        extent: Extent,
+        progress: &FileProgress,
+    ) -> io::Result<FileSweep> {
         let config = Config::load(self.world().disk()).await;
         // A wrong box.toml is told by whoever takes snapshots.
         let sets = config.map(|config| config.data).unwrap_or_default();
@@ -55,9 +60,8 @@ impl<W: World> Service<W> {
                 tracing::warn!(%error, "what this Box remembers of its last snapshot cannot be read");
             }
         }
-        let progress = FileProgress::default();
         let swept =
-            author::sweep_files(self.world(), &keepers, &identity, &sets, how, &progress).await?;
+            author::sweep_files(self.world(), &keepers, &identity, &sets, how, progress).await?;
         for (set, path) in &swept.rotten {
             tracing::error!(file = named(set, path), "a file is not what was written");
         }

@@ -57,7 +57,7 @@ impl<W: World> Service<W> {
         let [mut chance] = self.world().entropy().bytes();
         let mut was_wrong = false;
         loop {
-            if let Some(job) = self.running_job() {
+            if let Some(job) = self.running_snapshot() {
                 drop(job.ended().await);
             }
             let config = Config::load(self.world().disk()).await;

@@ -3,15 +3,14 @@
 //! Whoever asks while one waits for its turn follows that one; whoever asks while one runs gets a new one, since the walk may have
 //! passed by what was changed a moment ago.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::job::{Asked, Job};
+use super::job::{Asked, Job, Taking, Work};
 use super::{Service, views};
 use crate::author::{self, AuthorIdentity, DataSetConfig, KeeperShare, Options, SnapshotError};
-use crate::console::control::{JobView, SnapshotOutcome};
+use crate::console::control::{JobOutcome, SnapshotOutcome};
 use crate::console::fault::{Exit, Fault};
 use crate::console::protectable;
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
@@ -22,8 +21,6 @@ use crate::roster::{Config, DataSet};
 use crate::terms::PeerKey;
 use crate::world::{Clock, World};
 
-/// Jobs that are remembered for those who follow them.
-const REMEMBERED_MAX: usize = 8;
 /// Keepers are asked for every chunk of an unchanged snapshot anew after this long.
 const CONFIRM_EVERY: Duration = Duration::from_secs(24 * 3600);
 
@@ -101,33 +98,27 @@ impl<W: World> Service<W> {
                 "Name what to protect with `reserve data add NAME=PATH`.",
             ));
         }
-        let waiting = self
-            .0
-            .jobs
-            .borrow()
-            .iter()
-            .find(|job| job.waits() && job.asked.serves(asked))
-            .cloned();
-        if let Some(job) = waiting {
+        let serves = |job: &Job| {
+            job.waits()
+                && job.goes_on()
+                && matches!(&job.work, Work::Snapshot(taking) if taking.asked.serves(asked))
+        };
+        if let Some(job) = self.find_job(serves) {
             return Ok(job);
         }
-        let job = {
-            let mut jobs = self.0.jobs.borrow_mut();
-            let id = jobs.back().map_or(1, |last| last.id + 1);
-            let job = Job::new(id, asked);
-            make_room(&mut jobs);
-            jobs.push_back(Rc::clone(&job));
-            job
-        };
+        let job = self.new_job(Work::snapshot(asked));
         let (service, running) = (self.clone(), Rc::clone(&job));
         self.world().spawn(async move {
+            let Work::Snapshot(taking) = &running.work else {
+                return;
+            };
             let _turn = service.0.snapshot_turn.lock().await;
             if running.end().is_some() {
                 return;
             }
             running.begin();
-            let taking = Box::pin(async {
-                let end = service.take_snapshot(&running).await;
+            let taken = Box::pin(async {
+                let end = service.take_snapshot(taking).await;
                 // Whoever asked is told; so is everybody else.
                 end.inspect_err(|fault| service.tell_failed(&fault.what))
             });
@@ -140,19 +131,19 @@ impl<W: World> Service<W> {
                     reporter.tell(EventKind::SnapshotCancelled, Subject::Itself, &number);
                     Err(running.was_cancelled())
                 }
-                end = taking => end,
+                end = taken => end,
             };
             if let Err(fault) = &end {
                 tracing::warn!(%fault, "the snapshot was not taken");
             }
             let now = service.world().clock().now();
             service.0.schedule.borrow_mut().ended(now, end.is_ok());
-            running.finish(end);
+            running.finish(end.map(|outcome| JobOutcome::Snapshot(Box::new(outcome))));
         });
         Ok(job)
     }
 
-    async fn take_snapshot(&self, job: &Job) -> Result<SnapshotOutcome, Fault> {
+    async fn take_snapshot(&self, job: &Taking) -> Result<SnapshotOutcome, Fault> {
         let sets: Vec<_> = self
             .read_data_sets()
             .await?
@@ -284,73 +275,5 @@ impl<W: World> Service<W> {
             "Earlier snapshots are unchanged.",
             said.join(". "),
         )
-    }
-
-    /// The snapshot that is being taken.
-    pub(super) fn running_job(&self) -> Option<Rc<Job>> {
-        self.0
-            .jobs
-            .borrow()
-            .iter()
-            .find(|job| !job.waits() && job.end().is_none())
-            .cloned()
-    }
-
-    /// How the last snapshot ended.
-    pub(super) fn last_end(&self) -> Option<Result<SnapshotOutcome, Fault>> {
-        self.0
-            .jobs
-            .borrow()
-            .iter()
-            .rev()
-            .filter(|job| !job.is_cancelled())
-            .find_map(|job| job.end())
-    }
-
-    /// Jobs that are remembered, oldest first.
-    pub(super) fn jobs(&self) -> Vec<JobView> {
-        let jobs = self.0.jobs.borrow();
-        jobs.iter().map(|job| job.job_view()).collect()
-    }
-
-    pub(super) fn job(&self, id: u64) -> Option<Rc<Job>> {
-        self.0
-            .jobs
-            .borrow()
-            .iter()
-            .find(|job| job.id == id)
-            .cloned()
-    }
-}
-
-/// Forgets the oldest job that has ended, if there are many: never one that runs or waits.
-fn make_room(jobs: &mut VecDeque<Rc<Job>>) {
-    if jobs.len() >= REMEMBERED_MAX
-        && let Some(oldest) = jobs.iter().position(|job| job.end().is_some())
-    {
-        jobs.remove(oldest);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_that_runs_is_remembered_however_many_that_wait_are_cancelled() {
-        let mut jobs = VecDeque::new();
-        let last = 3 * REMEMBERED_MAX as u64;
-        for id in 1..=last {
-            make_room(&mut jobs);
-            let job = Job::new(id, Asked::BY_ITSELF);
-            jobs.push_back(Rc::clone(&job));
-            if id == 1 {
-                job.begin();
-            } else {
-                job.cancel().expect("it only waits");
-            }
-        }
-        assert_eq!((jobs.len(), jobs[0].id), (REMEMBERED_MAX, 1));
-        assert_eq!(jobs.back().map(|job| job.id), Some(last));
     }
 }

@@ -152,13 +152,20 @@ pub fn progress(progress: &author::Progress) -> ProgressView {
         author::Phase::CatchingUp => "keepers catch up",
         author::Phase::Done => "done",
     };
+    let (files, bytes_read) = (progress.files.get(), progress.bytes_read.get());
+    // What was looked at ahead may have grown since.
+    let files_total = progress.files_ahead.get();
+    let bytes_total = progress.bytes_ahead.get();
     ProgressView {
         phase: phase.into(),
-        files: progress.files.get(),
+        files,
+        files_total: files_total.map(|total| total.max(files)),
         bytes: progress.bytes.get(),
-        bytes_read: progress.bytes_read.get(),
+        bytes_read,
+        bytes_total: bytes_total.map(|total| total.max(bytes_read)),
         bytes_sent: progress.bytes_sent.get(),
         path: shown(&progress.path.borrow()),
+        counted: None,
     }
 }
 
@@ -259,7 +266,7 @@ impl<W: World> Service<W> {
         let standing = self.standing().await;
         let peers = self.peers();
         let head = standing.as_ref().map(|(signed, _)| &signed.head);
-        let (last_failure, unread_count) = match self.last_end() {
+        let (last_failure, unread_count) = match self.last_snapshot_end() {
             Some(Ok(outcome)) => (None, outcome.unread_count),
             Some(Err(fault)) => (Some(fault.what), self.unread_before()),
             None => (None, self.unread_before()),
@@ -298,7 +305,7 @@ impl<W: World> Service<W> {
             unread: unread_count,
             missing: self.missing_data_sets(),
             period: self.0.period.get(),
-            is_taking: self.running_job().is_some(),
+            is_taking: self.running_snapshot().is_some(),
             is_fresh: self.world().clock().now().since(self.0.began) < FRESH,
         };
         let (safe, sentence, todo) = verdict(&facts, self.world().clock().wall().seconds);
@@ -334,7 +341,7 @@ impl<W: World> Service<W> {
             peers,
             store: Some(store),
             memory_bytes: memory::of_self(),
-            job: self.running_job().map(|job| job.view()),
+            job: self.running_snapshot().map(|job| job.progress(&roster)),
             last_failure,
             unread_count,
             standing: self.standing_events(),

@@ -118,7 +118,7 @@ impl<W: World> Service<W> {
             self.tell_failed(&format!("a snapshot is overdue, the newest is {age} old"));
         }
         // While one is being taken its copies are on their way.
-        let is_busy = self.running_job().is_some();
+        let is_busy = self.running_snapshot().is_some();
         for (kind, name, wanted) in [
             (EventKind::NotProtected, FactName::FactorMin, factor_min),
             (EventKind::CopiesBelowFactor, FactName::Factor, factor),
