@@ -84,7 +84,7 @@ at=nowhere
 keepers=()
 trap 'echo "README.md:$at: status $?: $BASH_COMMAND" >&2' ERR
 trap 'set +e; for pid in $(jobs -pr); do kill -KILL "$pid"; done; wait' EXIT
-# Every keeper that was started a moment ago says that it listens.
+# Every keeper that was started a moment ago says that it listens. (Commands wait for one that starts, but not for ever.)
 settle() {
     local pid
     for pid in $(jobs -p); do
@@ -136,10 +136,14 @@ fn known(block: &Block) -> Option<&'static (&'static str, Play)> {
     all.find(|(first, _)| block.lines[0].starts_with(first))
 }
 
-/// Three addresses nobody listens at.
+/// Three addresses nobody listens at, and where nobody is led who asks for any that is free.
 fn free_addresses() -> [String; 3] {
-    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|held| held.local_addr().unwrap().to_string())
+    let first = 10_000 + (std::process::id() % 20_000) as u16;
+    let mut free = (first..32_000).filter_map(|port| {
+        let taken = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        Some(taken.local_addr().unwrap().to_string())
+    });
+    [(); 3].map(|()| free.next().unwrap())
 }
 
 #[test]

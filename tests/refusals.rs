@@ -342,6 +342,10 @@ fn strangers_wrong_words_a_wrong_secret_and_a_box_that_is_out_get_no_byte_back()
     make_tree(&files, 0);
     let (mut home, mut office, line) = set_up(&stage, &files);
     office.stop();
+    home.until(&["peers", "--json"], |peers| {
+        let mut others = peers.as_array().unwrap().iter();
+        others.all(|peer| peer["is_me"] == true || peer["connected"] == false)
+    });
     let before = known(&home);
 
     // Whoever is no Box at all: what a browser, a scanner and another program say, and an opening with anything behind it.
