@@ -331,6 +331,15 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
     }
 }
 
+/// Keeps the indexes of data sets for the next walk. They only save reading: the snapshot stands without them.
+pub(super) async fn put_on_shelf<D: Disk>(sets: Vec<TakenSet<D>>) {
+    for set in sets {
+        if let Err(error) = set.shelf.commit(set.manifest.files, set.began).await {
+            tracing::warn!(%error, "this Box's own index could not be kept: the next snapshot reads everything");
+        }
+    }
+}
+
 fn listed(unread: &[Unread]) -> Vec<(ByteBuf, SmolStr)> {
     let mut room = UNREAD_BYTES_MAX;
     unread

@@ -14,7 +14,7 @@ use super::again::Again;
 use super::asked::{AuthorIdentity, DataSetConfig, Options};
 use super::closure::CatchUpError;
 use super::cut::Cutter;
-use super::data_set::{Common, TakenSet};
+use super::data_set::{Common, TakenSet, put_on_shelf};
 use super::error::SnapshotError;
 use super::fit;
 use super::instead::instead_of;
@@ -461,15 +461,6 @@ async fn remember<D: Disk>(
         && let Err(error) = now.store(disk).await
     {
         tracing::warn!(%error, "what a data set held and what is mounted below it could not be noted");
-    }
-}
-
-/// Keeps the indexes of data sets for the next walk. They only save reading: the snapshot stands without them.
-async fn put_on_shelf<D: Disk>(sets: Vec<TakenSet<D>>) {
-    for set in sets {
-        if let Err(error) = set.shelf.commit(set.manifest.files, set.began).await {
-            tracing::warn!(%error, "this Box's own index could not be kept: the next snapshot reads everything");
-        }
     }
 }
 
