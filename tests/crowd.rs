@@ -19,10 +19,10 @@ use stage::{Stage, until_settled};
 const NAMES: usize = 100_000;
 /// Of these, files of a few bytes of their own.
 const TINY: usize = 4_000;
-/// Names of one file: no file system allows many more than 65,000.
-const NAMES_OF_ONE: usize = 1_000;
+/// After so many names others are given to another file: no file system allows more than some 65,000 of one.
+const NAMES_OF_ONE: usize = 3_000;
 
-/// Makes the directory: most files are empty, some hold a few bytes, many are second names of those.
+/// Makes the directory: some files hold a few bytes, most names are second names of one of those, all others are empty files.
 fn make_crowd(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
     let mut last = None;
@@ -32,11 +32,11 @@ fn make_crowd(dir: &Path) {
         match number % (NAMES / TINY) {
             0 => {
                 fs::write(&path, format!("note {number}")).unwrap();
-                last = (number % (NAMES_OF_ONE * 3) == 0)
-                    .then(|| path.clone())
-                    .or(last);
+                if number % NAMES_OF_ONE == 0 {
+                    last = Some(path);
+                }
             }
-            1..=12 => fs::hard_link(last.as_ref().unwrap(), &path).unwrap(),
+            1..=17 => fs::hard_link(last.as_ref().unwrap(), &path).unwrap(),
             _ => drop(File::create(&path).unwrap()),
         }
     }
@@ -51,26 +51,27 @@ fn told(dir: &Path) -> BTreeMap<Vec<u8>, Told> {
         let entry = entry.unwrap();
         let name = entry.file_name().into_encoded_bytes();
         let meta = entry.metadata().unwrap();
-        let contents = match meta.size() {
-            0 => Vec::new(),
-            _ => fs::read(entry.path()).unwrap(),
-        };
-        groups
-            .entry(meta.ino())
-            .or_insert_with(Vec::new)
-            .push(name.clone());
+        // Each file is read once, whatever it is called.
+        let (names, contents) = groups.entry(meta.ino()).or_insert_with(|| {
+            let contents = match meta.size() {
+                0 => Vec::new(),
+                _ => fs::read(entry.path()).unwrap(),
+            };
+            (Vec::new(), contents)
+        });
+        names.push(name.clone());
         let told = (
             meta.mode(),
             meta.size(),
             meta.mtime(),
             meta.mtime_nsec(),
-            contents,
+            contents.clone(),
             meta.nlink(),
         );
         found.insert(name, told);
     }
     // The names of one file here are the names of one file there.
-    for names in groups.values_mut() {
+    for (names, _) in groups.values_mut() {
         names.sort();
         for name in &*names {
             let told = found.get_mut(name).unwrap();

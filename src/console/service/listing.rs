@@ -18,8 +18,10 @@ use crate::world::{Clock, World};
 const LISTED_OF_EACH: u64 = 100;
 /// The newest snapshots of all authors that are looked into. What was seen is remembered.
 const LOOKED_INTO_MAX: usize = 256;
-/// The list waits no longer for what is in them.
+/// The list waits no longer for what is in them,
 const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+/// nor for what is in one: those behind it may be nearer.
+const LOOK_AT_ONE_PATIENCE: Duration = Duration::from_millis(400);
 
 impl<W: World> Service<W> {
     /// Everything that can be retrieved, newest first. All are asked at once, and none is waited for long.
@@ -72,7 +74,9 @@ impl<W: World> Service<W> {
     /// The data sets of a snapshot, without the names of what is not surely in them.
     async fn data_set_views(&self, signed: &SignedHead) -> Option<Vec<DataSetView>> {
         let gather = self.gather();
-        let bytes = gather.fetch(signed.head.manifest, Kind::Manifest).await;
+        let fetching = gather.fetch(signed.head.manifest, Kind::Manifest);
+        let clock = self.world().clock();
+        let bytes = clock.within(LOOK_AT_ONE_PATIENCE, fetching).await?;
         let mut sets = consistency::data_sets(&manifest_of(signed, &bytes.ok()?)?);
         sets.iter_mut().for_each(|set| set.unread.clear());
         Some(sets)
