@@ -12,10 +12,13 @@ mod stage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use liar::{Liar, dir, file, link};
 use serde_json::Value;
 use stage::{BoxProcess, Stage, make_tree, tree};
+
+const MEMORY_KIB_MAX: u64 = 64 << 10;
 
 /// A lie: which snapshot it is, and what the command says of it.
 struct Lie {
@@ -164,7 +167,14 @@ fn retrieve(from: &BoxProcess, number: u64, target: &Path) -> (Option<i32>, Valu
         "--to",
         to,
     ];
-    let ended = from.run(&args);
+    // Whatever it is told to make, it gets no more memory than it is promised to take.
+    let bounded = format!("ulimit -d {MEMORY_KIB_MAX}; exec \"$0\" \"$@\"");
+    let ended = Command::new("bash")
+        .args(["-c", &bounded, stage::program()])
+        .args(args)
+        .env("RESERVE_DIR", &from.dir)
+        .output()
+        .unwrap();
     let last = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let line = text.lines().last().map(serde_json::from_str);
@@ -253,5 +263,6 @@ fn an_index_that_lies_is_refused_by_its_rule_and_nothing_is_written_outside_the_
         fs::read(target.join("a")).unwrap(),
         liar::CONTENTS.repeat(2)
     );
+    assert!(office.peak_kib() <= MEMORY_KIB_MAX, "{}", office.peak_kib());
     office.stop();
 }
