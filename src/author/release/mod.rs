@@ -121,6 +121,8 @@ pub enum Asked {
 pub struct Progress {
     /// Parts of indexes that were read.
     pub parts: Cell<u64>,
+    /// About so many there are, once those above the last were read.
+    pub parts_all: Cell<Option<u64>>,
     /// The keeper that is asked what it claims, if it came so far.
     pub keeper: Cell<Option<PeerKey>>,
     /// Claims that were compared.
@@ -190,9 +192,8 @@ impl<W: World, K: Keepers> Means<'_, W, K> {
         let is_named = |at: usize| matches!(&wish, Wish::These(named) if named.contains(&at));
 
         let id = u64::from_le_bytes(self.world.entropy().bytes());
-        let count = |parts| self.progress.parts.set(parts);
         let keyring = &self.identity.keyring;
-        let mut needed = NeededBuilder::new(disk, id, self.keepers, keyring, &count);
+        let mut needed = NeededBuilder::new(disk, id, self.keepers, keyring, self.progress);
         let (mut leaving, mut kept) = (Vec::new(), Vec::new());
         let mut sets = SetsMet::default();
         for (at, (known, reason)) in stays.iter().zip(reasons).enumerate().rev() {

@@ -4,8 +4,8 @@
 //! sorted, and each part is read once. Memory does not grow with how many snapshots or chunks there are. If one part cannot be had there
 //! is no list at all.
 
-use super::ReleaseError;
 use super::sorted::{Sorted, Sorter};
+use super::{Progress, ReleaseError};
 use crate::author::closure::{CatchUpError, Keyring};
 use crate::author::index_source::IndexSource;
 use crate::format::compare::{PREFIX_BYTES, Prefix};
@@ -29,9 +29,7 @@ pub struct NeededBuilder<'a, D: Disk, K: Keepers> {
     /// Names of nodes by their levels; at 0 of pages.
     levels: Vec<Sorter<D, 32>>,
     needed: Sorter<D, PREFIX_BYTES>,
-    /// Told how many parts were read.
-    progress: &'a dyn Fn(u64),
-    read: u64,
+    progress: &'a Progress,
 }
 
 /// The first bytes of a name.
@@ -49,15 +47,16 @@ impl<'a, D: Disk, K: Keepers> NeededBuilder<'a, D, K> {
         id: u64,
         keepers: &'a K,
         keyring: &'a Keyring,
-        progress: &'a dyn Fn(u64),
+        progress: &'a Progress,
     ) -> Self {
+        progress.parts.set(0);
+        progress.parts_all.set(None);
         let level = |level: u8| Sorter::new(disk.clone(), &format!("level-{level}"), id);
         Self {
             index: IndexSource::new(keepers, keyring, keepers.me()),
             levels: (0..=TREE_HEIGHT_MAX).map(level).collect(),
             needed: Sorter::new(disk.clone(), "needed", id),
             progress,
-            read: 0,
         }
     }
 
@@ -92,6 +91,11 @@ impl<'a, D: Disk, K: Keepers> NeededBuilder<'a, D, K> {
         while let Some(level) = self.levels.pop() {
             let height = u8::try_from(self.levels.len()).unwrap_or(u8::MAX);
             let names = level.finish().await?;
+            if height == 0 {
+                // Nothing comes below them.
+                let parts = self.progress.parts.get();
+                self.progress.parts_all.set(Some(parts + names.about()));
+            }
             let mut reader = names.reader();
             loop {
                 let mut some = Vec::with_capacity(AT_ONCE);
@@ -145,8 +149,8 @@ impl<'a, D: Disk, K: Keepers> NeededBuilder<'a, D, K> {
     }
 
     fn count(&mut self, more: u64) {
-        self.read += more;
-        (self.progress)(self.read);
+        let parts = &self.progress.parts;
+        parts.set(parts.get() + more);
     }
 }
 

@@ -182,6 +182,15 @@ pub struct Sorted<D: Disk, const N: usize> {
 }
 
 impl<D: Disk, const N: usize> Sorted<D, N> {
+    /// How many there are: exactly where they are few, else rounded up to whole blocks.
+    pub fn about(&self) -> u64 {
+        let a_block = ((BLOCK_BYTES - HEAD_BYTES) / N) as u64;
+        match self.run {
+            Some(run) => u64::from(run.blocks) * a_block,
+            None => self.memory.len() as u64,
+        }
+    }
+
     /// Reads them from the first on.
     pub fn reader(&self) -> Reader<'_, D, N> {
         match (&self.path, self.run) {

@@ -174,6 +174,7 @@ fn each_part_of_an_index_is_read_once_however_many_snapshots_share_it() {
             "ten manifests more, and nothing else"
         );
         assert_eq!(past.progress.parts.get(), parts);
+        assert_eq!(past.progress.parts_all.get(), Some(parts));
     });
 }
 

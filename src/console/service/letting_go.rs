@@ -46,9 +46,12 @@ impl Forgetting {
     pub fn view(&self, roster: &Roster) -> ProgressView {
         let Progress {
             parts,
+            parts_all,
             keeper,
             claims,
         } = &self.progress;
+        let of_all = parts_all.get().map(|all| all.max(parts.get()));
+        let of_all = of_all.map_or_else(String::new, |all| format!(" of about {all}"));
         let phase = match keeper.get() {
             Some(peer) => format!(
                 "comparing what {} keeps: {} chunks",
@@ -56,7 +59,7 @@ impl Forgetting {
                 claims.get()
             ),
             None if parts.get() > 0 => format!(
-                "listing what is needed: {} parts of indexes read",
+                "listing what is needed: {}{of_all} parts of indexes read",
                 parts.get()
             ),
             None => "waiting for its turn".into(),
