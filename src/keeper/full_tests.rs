@@ -1,5 +1,6 @@
 //! What a store does when one of its lists in memory is full, told in sentences.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use ed25519_dalek::SigningKey;
@@ -7,9 +8,10 @@ use ed25519_dalek::SigningKey;
 use super::heads::HeadPlace;
 use super::queue::Sizes;
 use super::refuse::StoreError;
+use super::release_tests::{author, give_up, has, live};
 use super::sets::SetIndex;
 use super::store::StoreConfig;
-use super::store_tests::{ANNA, BELA, CONFIG, head, open, open_with, put, run};
+use super::store_tests::{ANNA, BELA, CONFIG, MockStore, head, open, open_with, put, record, run};
 use crate::format::head::SignedHead;
 use crate::format::record::id_of;
 use crate::format::segment::Location;
@@ -153,4 +155,61 @@ fn heads_of_one_number_are_not_parted_by_the_end_of_an_answer() {
         }
         assert_eq!(count, 120);
     });
+}
+
+/// Puts records of a length with these numbers; which were kept, and what the others were refused for.
+async fn put_some(
+    store: &MockStore,
+    numbers: Range<u32>,
+    bytes: usize,
+) -> (Vec<ChunkId>, Vec<StoreError>) {
+    let (mut kept, mut refused) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let (id, bytes) = record(number, bytes);
+        match store.put(author(), id, bytes).await {
+            Ok(()) => kept.push(id),
+            Err(why) => refused.push(why),
+        }
+    }
+    (kept, refused)
+}
+
+#[test]
+fn what_an_author_gave_up_makes_room_in_a_full_table_and_a_full_quota_when_it_goes_and_not_before()
+{
+    let table = StoreConfig {
+        table_chunks: 64,
+        ..CONFIG
+    };
+    let quota = StoreConfig {
+        quota_bytes_per_author: Some(63 * 60_800),
+        ..CONFIG
+    };
+    for config in [table, quota] {
+        run(async {
+            let disk = super::mock_world::MockWorld::new().disk;
+            let (store, _) = open_with(&disk, config, Sizes::default()).await;
+            let is_met = async || {
+                let full = store.fullness().await;
+                full.table.is_met || full.quotas.iter().any(|(_, level)| level.is_met)
+            };
+            let (kept, refused) = put_some(&store, 0..70, 60_000).await;
+            assert_eq!((kept.len(), refused.len()), (63, 7), "{refused:?}");
+            assert!(is_met().await);
+            assert_eq!(give_up(&store, &kept[..40], &[]).await, Ok(()));
+            // It still has its places and its bytes: who gives up and puts again gets no more than its share.
+            live(&store, 29).await;
+            let (more, refused) = put_some(&store, 100..101, 60_000).await;
+            assert_eq!((more.len(), refused.len()), (0, 1));
+            assert!(is_met().await);
+
+            live(&store, 2).await;
+            assert!(!is_met().await);
+            let (more, refused) = put_some(&store, 100..150, 60_000).await;
+            assert_eq!((more.len(), refused.len()), (40, 10), "{refused:?}");
+            for id in kept[40..].iter().chain(&more) {
+                assert!(has(&store, *id).await);
+            }
+        });
+    }
 }
