@@ -214,9 +214,10 @@ fn what_the_readme_tells_to_type_works_as_it_is_written() {
 
 /// Whether the command line's definition knows a command with all its options; nothing is carried out.
 fn is_understood(command: &str) -> Result<(), String> {
-    // `a|b` is a choice; what a person is to fill in stands in capitals.
+    // `a|b` is a choice; what a person is to fill in stands in capitals, and an ID may have to be a number.
     let words = command.split(' ').map(|word| match word.split_once('|') {
         Some((first, _)) => first,
+        None if word == "ID" => "12",
         None => word,
     });
     let line = words.collect::<Vec<_>>().join(" ");
