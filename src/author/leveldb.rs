@@ -203,12 +203,14 @@ pub(super) async fn read<W: World, K: Keepers>(
         let Some(after) = listing_of(tree, &at).await.and_then(own_files) else {
             break;
         };
-        is_settled = is_whole && is_same(&listing, &after);
+        let is_at_rest = is_same(&listing, &after);
+        is_settled = is_whole && is_at_rest;
         listing = after;
         files.retain(|name, _| listing.contains_key(name));
         // What is gone meanwhile was the database's own doing.
         unread.retain(|name, _| listing.contains_key(name));
-        if is_settled {
+        // What could not be read at rest, however often it was tried, another round would not read either.
+        if is_at_rest {
             break;
         }
     }

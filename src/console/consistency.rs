@@ -8,8 +8,8 @@ use crate::format::head::{DataSet, Manifest};
 use crate::terms::ConsistencyLabel;
 
 /// Things of a data set that are named.
-const NAMED_MAX: usize = 5;
-/// How a data set is labelled of which something changed while it was read.
+const NAMED_MAX: usize = 10;
+/// How a data set is labelled that did not hold still, or of whose database not all could be read.
 const BEST_EFFORT: &str = "best effort";
 
 /// A label as people and programs read it.
@@ -46,7 +46,7 @@ pub fn data_sets(manifest: &Manifest) -> Vec<DataSetView> {
     manifest.data_sets.iter().map(view).collect()
 }
 
-/// Those of which something changed while it was read.
+/// Those that may not be as they were at any one moment.
 fn best_effort(sets: &[DataSetView]) -> impl Iterator<Item = &DataSetView> {
     sets.iter().filter(|set| set.consistency == BEST_EFFORT)
 }
@@ -61,16 +61,16 @@ pub fn in_list(sets: &[DataSetView]) -> String {
 }
 
 /// What stands below a list that has such snapshots.
-pub const BELOW_LIST: &str = "Best effort: something of that data set changed while it was read; a database in it may not open. \
-                              `reserve ls --snapshot ID` names it.";
+pub const BELOW_LIST: &str = "Best effort: that data set may not be whole, or not of one moment; a database in it may not open. \
+                              `reserve ls --snapshot ID` says why.";
 
-/// What is told before a snapshot is looked into or retrieved; nothing if nothing changed while it was read.
+/// What is told before a snapshot is looked into or retrieved; nothing if all of it held still.
 pub fn told(sets: &[DataSetView]) -> Option<String> {
     let mut text = String::new();
     for set in best_effort(sets) {
         let _ = writeln!(
             text,
-            "Of data set {} something changed while it was read ({BEST_EFFORT}); a database in it may not open:",
+            "Data set {} is {BEST_EFFORT} in this snapshot: it may not be whole, or not of one moment:",
             set.name
         );
         for (path, why) in &set.unread {
@@ -146,6 +146,6 @@ mod tests {
             .collect();
         let sets = views(vec![set("d", ConsistencyLabel::BestEffort, &many)]);
         let text = told(&sets).expect("it is");
-        assert!(text.ends_with("  4: x\n  and 7 more"), "{text}");
+        assert!(text.ends_with("  9: x\n  and 2 more"), "{text}");
     }
 }

@@ -4,6 +4,7 @@ use super::ailing::{Deed, FOR_EVER};
 use super::house::{House, bytes, run};
 use super::world::{Files, Thing};
 use crate::author::SnapshotReport;
+use crate::author::again::TRIES_MAX;
 use crate::format::head::Manifest;
 use crate::terms::{ConsistencyLabel, Kind};
 
@@ -87,6 +88,9 @@ fn a_database_with_a_table_that_cannot_be_read_is_said_to_be_that_and_not_counte
         let report = house.take().await.expect("taken");
         assert_eq!(labels(&house, &report), [ConsistencyLabel::BestEffort]);
         assert_eq!((report.databases, report.unread_count), (0, 2));
+        // It rests, so the others need not be read again and again for it.
+        assert_eq!(tree.0.opened.borrow()[&b"/d/base/000003.log"[..]], 1);
+        assert_eq!(house.world.clock.1.get(), TRIES_MAX);
         let why = |path: &[u8]| {
             let mut unread = report.unread.iter();
             let told = unread.find(|unread| unread.path == path).expect("named");
