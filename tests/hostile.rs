@@ -12,7 +12,7 @@ mod stage;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use liar::{Liar, dir, file, link};
 use serde_json::Value;
@@ -155,6 +155,30 @@ impl Surroundings {
     }
 }
 
+/// Runs a command that gets no more memory than it is promised to take, whatever it is told to make.
+fn bounded(on: &BoxProcess, args: &[&str]) -> Output {
+    let bounded = format!("ulimit -d {MEMORY_KIB_MAX}; exec \"$0\" \"$@\"");
+    Command::new("bash")
+        .args(["-c", &bounded, stage::program()])
+        .args(args)
+        .env("RESERVE_DIR", &on.dir)
+        .output()
+        .unwrap()
+}
+
+/// Who only looks comes to an end too, with an answer or an error.
+#[track_caller]
+fn can_be_looked_at(on: &BoxProcess, number: u64, honest: u64) {
+    let (number, honest) = (number.to_string(), honest.to_string());
+    let ls = ["ls", "--author", "home", "--snapshot", &number];
+    let diff = ["diff", "--author", "home", &honest, &number];
+    for args in [ls, diff] {
+        let ended = bounded(on, &args);
+        let is_an_end = matches!(ended.status.code(), Some(0 | 1 | 4));
+        assert!(is_an_end, "{args:?}: {ended:?}");
+    }
+}
+
 fn retrieve(from: &BoxProcess, number: u64, target: &Path) -> (Option<i32>, Value, Value) {
     let (number, to) = (number.to_string(), target.to_str().unwrap());
     let args = [
@@ -167,14 +191,7 @@ fn retrieve(from: &BoxProcess, number: u64, target: &Path) -> (Option<i32>, Valu
         "--to",
         to,
     ];
-    // Whatever it is told to make, it gets no more memory than it is promised to take.
-    let bounded = format!("ulimit -d {MEMORY_KIB_MAX}; exec \"$0\" \"$@\"");
-    let ended = Command::new("bash")
-        .args(["-c", &bounded, stage::program()])
-        .args(args)
-        .env("RESERVE_DIR", &from.dir)
-        .output()
-        .unwrap();
+    let ended = bounded(from, &args);
     let last = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let line = text.lines().last().map(serde_json::from_str);
@@ -235,6 +252,7 @@ fn an_index_that_lies_is_refused_by_its_rule_and_nothing_is_written_outside_the_
         }
         around.are_untouched(&target, told);
         let _ = fs::remove_dir_all(&target);
+        can_be_looked_at(&office, number, honest);
     }
     assert!(rules.is_empty(), "{rules:#?}");
 
