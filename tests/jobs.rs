@@ -197,7 +197,7 @@ fn without_a_terminal_a_snapshot_says_in_plain_lines_how_far_it_is() {
     let line = BufReader::new(taking.stderr.take().unwrap()).lines().next();
     signal("-CONT", office.pid());
     let line = line.unwrap().unwrap();
-    assert_eq!(line, "protecting: 0 B, 0 files, 0 B/s, starting");
+    assert_eq!(line, "protecting: 0 B, 0 B/s, 0 files, starting");
     assert_eq!(taking.wait().unwrap().code(), Some(0));
     let job = last(&home.json(&["jobs", "--json"])).clone();
     let far = &job["progress"];

@@ -74,6 +74,9 @@ fn a_restart_costs_the_newest_snapshot_and_damage_costs_all_of_them() {
     office.stop();
     office.start();
     until_said(&home, LOOKED, 0);
+    let log = home.log();
+    let all_of_all = "snapshots=4 of=4 ";
+    assert!(log.contains(all_of_all), "{all_of_all}: {log}");
 
     let looked = said(&home, LOOKED);
     for which in ["keeper", "author"] {

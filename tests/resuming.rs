@@ -357,7 +357,7 @@ fn a_part_is_counted_as_a_part_in_plain_lines_without_a_terminal() {
     let line = lines.find(|line| line.starts_with("retrieving: "));
     stage::signal("-CONT", office.pid());
     let line = line.expect("it tells before its end");
-    for said in [" of 80 MiB, 0 of 1 file, ", "/s, ", " left", ", zz-film"] {
+    for said in [" of 80 MiB, ", "/s, ", " left, 0 of 1 file, zz-film"] {
         assert!(line.contains(said), "{said}: {line}");
     }
     assert_eq!(retrieving.wait().unwrap().code(), Some(0));

@@ -66,7 +66,7 @@ impl Progress {
                 let done = share(far);
                 if !*has_total && let Some((_, total)) = done {
                     bar.set_length(total);
-                    bar.set_style(style("{prefix} {bar:30} {wide_msg}"));
+                    bar.set_style(style("{prefix} {bar:12} {wide_msg}"));
                     *has_total = true;
                 }
                 if let Some((done, total)) = done {
@@ -110,23 +110,27 @@ fn share(far: &ProgressView) -> Option<(u64, u64)> {
         .map(|(done, total)| (done.min(total), total))
 }
 
-/// How far it is, how fast it goes and, if it can be known, the time left. Pure.
+/// How far it is, how fast it goes and, if it can be known, the time left; what matters most comes first, since a terminal may be narrow.
+/// Pure.
 fn line(far: &ProgressView, rate: Option<u64>) -> String {
-    let mut said = text::how_far(far);
-    if let Some(rate) = rate.filter(|_| far.counted.is_none()) {
-        said.push_str(&format!(", {}/s", bytes(rate)));
-        let left = |total: u64| total.checked_sub(far.bytes_read)?.checked_div(rate);
-        let is_under_way = |total: &u64| far.bytes_read < *total;
-        if let Some(seconds) = far.bytes_total.filter(is_under_way).and_then(left) {
-            said.push_str(&format!(", {} left", span(seconds)));
-        }
+    let mut said = Vec::new();
+    if far.counted.is_some() {
+        said.push(text::how_far(far));
+    } else {
+        said.push(text::bytes_done(far));
+        said.extend(rate.map(|rate| format!("{}/s", bytes(rate))));
+        said.extend(left(far, rate).map(|seconds| format!("{} left", span(seconds))));
+        said.push(text::files_done(far));
     }
-    for word in [&far.phase, &far.path] {
-        if !word.is_empty() {
-            said.push_str(&format!(", {word}"));
-        }
-    }
-    said
+    let words = [&far.phase, &far.path].into_iter();
+    said.extend(words.filter(|word| !word.is_empty()).cloned());
+    said.join(", ")
+}
+
+/// Seconds until all is read, at this rate. Pure.
+fn left(far: &ProgressView, rate: Option<u64>) -> Option<u64> {
+    let left = far.bytes_total?.checked_sub(far.bytes_read)?;
+    left.checked_div(rate?).filter(|_| left > 0)
 }
 
 /// How fast it goes now: what was done before somebody looked, or was there already, is no work of now.
@@ -187,20 +191,20 @@ mod tests {
         let rate = Some(10 << 20);
         assert_eq!(
             line(&far(100, Some(700)), rate),
-            "100 MiB of 700 MiB, 12 files, 10 MiB/s, 1 min left, reading, a/b"
+            "100 MiB of 700 MiB, 10 MiB/s, 1 min left, 12 files, reading, a/b"
         );
         assert_eq!(
             line(&far(100, None), rate),
-            "100 MiB, 12 files, 10 MiB/s, reading, a/b"
+            "100 MiB, 10 MiB/s, 12 files, reading, a/b"
         );
         let standing = line(&far(0, Some(700)), Some(0));
-        assert_eq!(standing, "0 B of 700 MiB, 12 files, 0 B/s, reading, a/b");
+        assert_eq!(standing, "0 B of 700 MiB, 0 B/s, 12 files, reading, a/b");
         let begun = line(&far(0, Some(700)), None);
         assert_eq!(begun, "0 B of 700 MiB, 12 files, reading, a/b");
         let mut all = far(700, Some(700));
         all.files_total = Some(12);
         all.path.clear();
-        let done = "700 MiB of 700 MiB, 12 of 12 files, 10 MiB/s, reading";
+        let done = "700 MiB of 700 MiB, 10 MiB/s, 12 of 12 files, reading";
         assert_eq!(line(&all, rate), done);
         assert_eq!(span(7_500), "2 h 5 min");
     }

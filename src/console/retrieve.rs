@@ -183,6 +183,8 @@ async fn restored(
 ) -> Result<retriever::RetrieveReport, Fault> {
     let mut work = std::pin::pin!(retriever::retrieve(world, source, request, progress));
     let mut bar = Bar::begin("retrieving");
+    // Nothing is done yet: what comes until the first look counts too.
+    bar.at(&how_far(&progress.view()));
     // From now on, not from the first look on: whoever is quick is heard too.
     let mut asked_to_end = signal(SignalKind::interrupt()).ok();
     let mut rounds_left = None;

@@ -50,17 +50,34 @@ pub fn count(number: u64, one: &str, several: &str) -> String {
 
 /// How much of long work is done, and of how much where that is known. Pure.
 pub fn how_far(far: &ProgressView) -> String {
-    let of = |total: Option<String>| total.map_or_else(String::new, |total| format!(" of {total}"));
-    if let Some(counted) = &far.counted {
-        let total = of(counted.total.map(|total| total.to_string()));
-        return format!("{}{total} {}", counted.done, counted.what);
+    match &far.counted {
+        Some(counted) => {
+            let total = counted.total.map(|total| total.to_string());
+            format!("{}{} {}", counted.done, of(total), counted.what)
+        }
+        None => format!("{}, {}", bytes_done(far), files_done(far)),
     }
-    let read = bytes(far.bytes_read);
-    let read = format!("{read}{}", of(far.bytes_total.map(bytes)));
+}
+
+/// The same, of bytes alone.
+pub fn bytes_done(far: &ProgressView) -> String {
+    format!(
+        "{}{}",
+        bytes(far.bytes_read),
+        of(far.bytes_total.map(bytes))
+    )
+}
+
+/// The same, of files alone.
+pub fn files_done(far: &ProgressView) -> String {
     match far.files_total {
-        Some(total) => format!("{read}, {} of {}", far.files, count(total, "file", "files")),
-        None => format!("{read}, {}", count(far.files, "file", "files")),
+        Some(total) => format!("{} of {}", far.files, count(total, "file", "files")),
+        None => count(far.files, "file", "files"),
     }
+}
+
+fn of(total: Option<String>) -> String {
+    total.map_or_else(String::new, |total| format!(" of {total}"))
 }
 
 /// So many days and hours.

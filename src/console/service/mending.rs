@@ -409,7 +409,7 @@ impl<W: World> Service<W> {
                 }
             }
         }
-        tracing::info!(author = %view.author, keeper = %view.keeper, snapshots = view.snapshots, chunks = view.chunks, is_whole,
+        tracing::info!(author = %view.author, keeper = %view.keeper, snapshots = view.snapshots, of = view.snapshots_total, chunks = view.chunks, is_whole,
             "looked after the copies of all snapshots");
         is_whole
     }
