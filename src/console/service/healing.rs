@@ -158,6 +158,9 @@ impl<W: World> Service<W> {
     /// What a Box had that belongs no more is no copy: else it would seem that there are enough of what it had.
     async fn forget_former_keepers(&self) {
         let former = self.roster().former();
+        // Who was brought back may leave again.
+        let is_former = |key: &PeerKey| former.iter().any(|member| member.key == *key);
+        self.0.healing.borrow_mut().former.retain(is_former);
         for member in former {
             let is_news = self.0.healing.borrow_mut().former.insert(member.key);
             if is_news {
