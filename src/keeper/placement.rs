@@ -165,10 +165,6 @@ fn folded(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
     #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
     let low = product as u64;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "it has no more bits than that"
-    )]
     let high = (product >> 64) as u64;
     low ^ high
 }

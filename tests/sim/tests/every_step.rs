@@ -169,7 +169,8 @@ async fn compare_and_take(
         absent: &[],
         salt: 5,
     };
-    let outcome = compare(&pair, 0, &mut Fetch(server)).await.ok()?;
+    let mut fetch = Fetch(server);
+    let outcome = Box::pin(compare(&pair, 0, &mut fetch)).await.ok()?;
     Some(outcome.lacking_here - outcome.taken)
 }
 
