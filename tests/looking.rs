@@ -206,6 +206,21 @@ fn a_part_comes_back_alone_and_nothing_that_was_there_is_lost_unasked() {
         last["stayed"].as_array().unwrap().contains(&"a.txt".into()),
         "{last}"
     );
+    // Among a Box's own files something that came back could take the place of its keys.
+    let identity = fs::read(office.dir.join("identity")).unwrap();
+    for inside in [
+        office.dir.clone(),
+        office.dir.join("author/x"),
+        home.dir.clone(),
+    ] {
+        let mut command = office.command();
+        command.args(["retrieve", "--author", "home", "--overwrite", "--to"]);
+        let refused = command.arg(&inside).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(told(&refused).contains("state directory"), "{refused:?}");
+    }
+    assert!(!office.dir.join("author/x").exists());
+    assert_eq!(fs::read(office.dir.join("identity")).unwrap(), identity);
     let replaced = get(&["--overwrite"]);
     assert_eq!(replaced.status.code(), Some(0), "{replaced:?}");
     let ours = stage::tree(&files).into_iter();

@@ -34,11 +34,9 @@ const fn is_in_force(key: SharedKey) -> bool {
         | SharedKey::FactorMin
         | SharedKey::SweepPeriod
         | SharedKey::KeeperAway
-        | SharedKey::ReleaseDelay => true,
-        SharedKey::EventPeriod
-        | SharedKey::WarningWindow
-        | SharedKey::WarningWindowOf(_)
-        | SharedKey::Retention => false,
+        | SharedKey::ReleaseDelay
+        | SharedKey::Retention => true,
+        SharedKey::EventPeriod | SharedKey::WarningWindow | SharedKey::WarningWindowOf(_) => false,
     }
 }
 

@@ -80,6 +80,7 @@ pub fn run(dir: &Path, args: &cli::Retrieve) -> Result<Exit, Fault> {
             "Give another directory with --to.",
         )
     })?;
+    refuse_a_box(dir, &target)?;
     let made = missing_dirs(&target);
     let _alone = alone(&target)?;
     let outcome = uring::run_without_ring(async move { restore(opened, args, &target).await })
@@ -110,6 +111,36 @@ pub fn run(dir: &Path, args: &cli::Retrieve) -> Result<Exit, Fault> {
     } else {
         Exit::Done
     })
+}
+
+/// What comes back may have any name: among the files of a Box's state directory it could take the place of its keys.
+fn refuse_a_box(dir: &Path, target: &Path) -> Result<(), Fault> {
+    let refused = |state: &Path| {
+        Fault::new(
+            format!(
+                "{} is, or has in it, a Box's state directory ({}): what comes back could take the place of its keys",
+                target.display(),
+                state.display()
+            ),
+            "Nothing was written.",
+            "Choose a directory of its own with --to.",
+        )
+        .exit(Exit::Usage)
+    };
+    let there = target
+        .ancestors()
+        .find_map(|above| above.canonicalize().ok());
+    let Some(there) = there else {
+        return Ok(());
+    };
+    let is_a_box = |at: &&Path| at.join("identity").exists() && at.join("roster").exists();
+    if let Some(state) = there.ancestors().find(is_a_box) {
+        return Err(refused(state));
+    }
+    match dir.canonicalize() {
+        Ok(state) if target.exists() && state.starts_with(&there) => Err(refused(&state)),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Has the target for this command alone until it ends: two that write the same files there would take them from each other.

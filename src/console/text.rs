@@ -357,6 +357,12 @@ pub fn outcome(outcome: &SnapshotOutcome) -> String {
             count(*databases, "database", "databases")
         );
     }
+    if !snapshot.accepted && held.is_empty() {
+        text.push_str(
+            "\n  It WAITS FOR YOU: much vanished or was rewritten at once. Until you say so `latest` stays the snapshot before it.\n    \
+             `reserve diff` of both shows what is gone; if it is meant: `reserve snapshot --accept-loss`.",
+        );
+    }
     for warning in warnings {
         let _ = write!(text, "\n  Warning: {warning}.");
     }

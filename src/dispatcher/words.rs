@@ -112,7 +112,9 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
             format!("{subject} has plenty of room in its quota on this Box again")
         }
         (EventKind::ReleasePending, false) => {
-            format!("{subject} gives up much of what this Box keeps for it")
+            format!(
+                "{subject} gives up what no rule lets go, or much of what this Box keeps for it"
+            )
         }
         (EventKind::ReleasePending | EventKind::ReleaseWaiting, true) => {
             format!("{subject} gives up nothing on this Box any more")

@@ -213,6 +213,11 @@ impl MockDisk {
         self.spoil(path, |bytes| bytes[at] ^= 1);
     }
 
+    /// All from there on is gone.
+    pub(super) fn cut_off(&self, path: &str, from: usize) {
+        self.spoil(path, |bytes| bytes.truncate(from));
+    }
+
     /// A write went astray: what stands at one place stands at another, too, and what was there is gone.
     pub(super) fn write_over(&self, path: &str, from: std::ops::Range<usize>, to: usize) {
         self.spoil(path, |bytes| bytes.copy_within(from, to));

@@ -261,7 +261,9 @@ impl<W: World> Inner<W> {
         self.compare(&segment, len, &listed, rest, progress, report)
             .await;
         if !listed.is_complete {
-            self.flag_unlisted(number, len, &listed.entries, progress, report);
+            // Of a closed one nothing stands behind the end, so what the table has there was cut off.
+            let end = open_end.map_or(u64::MAX, |(_, end)| end);
+            self.flag_unlisted(number, end, &listed.entries, progress, report);
         }
         let verified = self.world.clock().wall();
         let mut trust = self.trust.borrow_mut();

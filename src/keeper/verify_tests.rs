@@ -196,6 +196,18 @@ fn a_segment_that_is_gone_is_told_and_nothing_in_it_is_confirmed() {
 }
 
 #[test]
+fn all_that_was_cut_off_a_closed_segment_is_found_by_one_reading() {
+    run(async {
+        let (disk, store, ids) = three_segments().await;
+        disk.cut_off(SECOND, 10_000);
+        let report = read(&store, Which::All).await;
+        assert!(report.damaged_count >= 2, "{report:?}");
+        assert_eq!(store.figures().damaged, 2, "both that stood there");
+        assert_eq!(held(&store, &ids).await, [true, true, false, false, true]);
+    });
+}
+
+#[test]
 fn blocks_that_cannot_be_read_cost_only_the_frames_they_hold() {
     run(async {
         let (disk, store, ids) = three_segments().await;

@@ -234,6 +234,8 @@ fn own_addresses() -> std::io::Result<Vec<IpAddr>> {
 struct Ends {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    /// The terminal it was started from is gone.
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Ends {
@@ -241,6 +243,7 @@ impl Ends {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -249,6 +252,7 @@ impl Ends {
             biased;
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
