@@ -81,7 +81,7 @@ pub use retrieval::bring_back;
 pub use sim_box::{PowerWasCut, SimBox, SimWorld};
 pub use snapshot::{Kept, TreeSnapshot, differences};
 pub use story::{Ran, run, run_within};
-pub use strike::Strike;
+pub use strike::{Strike, at_every_deed};
 pub use trace::TraceHash;
 pub use traffic::Traffic;
 pub use tree::{SimTree, SimTreeFile, SimTreeRoot};

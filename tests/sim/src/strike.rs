@@ -1,4 +1,13 @@
-//! One thing that goes wrong at one certain deed of a disk: for stories that try every deed there is, one after the other.
+//! One thing that goes wrong at one certain deed of a disk, and stories that try every deed there is, one after the other.
+
+use std::time::Duration;
+
+use crate::house::Answer;
+use crate::sim_box::SimWorld;
+use crate::story::run_within;
+
+/// No story has more deeds than this.
+const DEEDS_MAX: u64 = 2000;
 
 /// What happens at that deed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +20,44 @@ pub enum Strike {
     Fails,
     /// If it reads, one bit of what it brings is wrong.
     ReadsWrong,
+}
+
+impl Strike {
+    /// All there are.
+    pub const ALL: [Self; 4] = [
+        Self::CutBefore,
+        Self::CutAfter,
+        Self::Fails,
+        Self::ReadsWrong,
+    ];
+}
+
+/// Lives through a story again and again, each time struck one deed later, until there is no such deed any more: with each of these strikes.
+/// A story says whether it was struck.
+///
+/// # Errors
+/// What a story says, with the strike and the deed.
+///
+/// # Panics
+/// If fewer deeds than `least` were struck, or if a story never ends.
+pub fn at_every_deed(
+    strikes: &[Strike],
+    least: u64,
+    limit: Duration,
+    story: impl AsyncFn(SimWorld, Strike, u64) -> Answer<bool>,
+) -> Answer<()> {
+    for strike in strikes {
+        let mut deed = 0;
+        while run_within(deed, limit, async |world| story(world, *strike, deed).await)
+            .value
+            .map_err(|error| format!("{strike:?} at deed {deed}: {error}"))?
+        {
+            deed += 1;
+            assert!(deed < DEEDS_MAX, "{strike:?}: it never ends");
+        }
+        assert!(deed >= least, "{strike:?}: only {deed} deeds were struck");
+    }
+    Ok(())
 }
 
 /// Counts the deeds of a disk and knows which one is struck.

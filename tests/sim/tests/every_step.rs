@@ -1,6 +1,7 @@
 //! Sweeping, mending, comparing and changing a setting while one single deed of the disk goes wrong: each deed there is, one after the other.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use reserve::format::message::Refusal;
 use reserve::format::record::id_of;
@@ -10,7 +11,7 @@ use reserve::keeper::{
 use reserve::monitor::{Pair, Take, compare};
 use reserve::terms::{ChunkId, PeerKey, ReserveId};
 use reserve::world::World;
-use sim::{Answer, Neighbours, Reserve, SimBox, SimWorld, Strike, run};
+use sim::{Answer, Neighbours, Reserve, SimBox, SimWorld, Strike, at_every_deed};
 
 const AUTHOR: PeerKey = PeerKey([1; 32]);
 const HURT: PeerKey = PeerKey([2; 32]);
@@ -20,8 +21,7 @@ const CONFIG: StoreConfig = StoreConfig {
     capacity_bytes: None,
     quota_bytes_per_author: None,
 };
-/// Whatever is done here has fewer deeds than this.
-const DEEDS_MAX: u64 = 1000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A keeper among others, as what mends it sees it.
 #[derive(Clone)]
@@ -74,72 +74,107 @@ async fn sweep_and_mend(home: &SimBox, store: &Store<SimBox>, others: &Neighbour
     server.repair().await;
 }
 
+/// Two keepers of one author: one that has everything, and one that is struck.
+struct Hurt {
+    home: SimBox,
+    store: Store<SimBox>,
+    others: Neighbours,
+    records: Vec<(ChunkId, Rc<Vec<u8>>)>,
+}
+
+impl Hurt {
+    /// Of all chunks the first few were put on it too.
+    async fn with(world: &SimWorld, many: usize) -> Answer<Self> {
+        let (whole, home) = (world.box_named("whole"), world.box_named("hurt"));
+        let neighbours = Neighbours::new(AUTHOR, [AUTHOR, HURT, WHOLE].map(view).into(), (2, 1));
+        let (good, _) = Store::open(whole.clone(), CONFIG).await?;
+        let (store, _) = Store::open(home.clone(), CONFIG).await?;
+        let records = records();
+        for (at, (id, record)) in records.iter().enumerate() {
+            good.put(AUTHOR, *id, Rc::clone(record)).await?;
+            if at < many {
+                store.put(AUTHOR, *id, Rc::clone(record)).await?;
+            }
+        }
+        neighbours.start(WHOLE, whole, good);
+        Ok(Self {
+            home,
+            store,
+            others: neighbours.seen_by(HURT),
+            records,
+        })
+    }
+
+    /// Its power goes, something may happen to its disk, and it starts again.
+    async fn again(self, meanwhile: impl FnOnce(&SimBox) -> Answer<()>) -> Answer<Self> {
+        let Self {
+            home,
+            store,
+            others,
+            records,
+        } = self;
+        drop(store);
+        home.power_cut();
+        let home = home.restart();
+        meanwhile(&home)?;
+        let (store, _) = Store::open(home.clone(), CONFIG).await?;
+        Ok(Self {
+            home,
+            store,
+            others,
+            records,
+        })
+    }
+
+    /// How many chunks it hands out. What it hands out is right.
+    async fn chunks(&self) -> Answer<usize> {
+        let mut there = 0;
+        for (id, record) in &self.records {
+            let kept = self.store.get(*id).await?;
+            let is_right = kept.as_ref().is_none_or(|kept| *kept == **record);
+            assert!(is_right, "wrong bytes were handed out");
+            there += usize::from(kept.is_some());
+        }
+        Ok(there)
+    }
+
+    /// Does something while its disk is struck; nothing comes of it if the power goes. And whether it was struck.
+    async fn struck<T: 'static>(
+        &self,
+        (strike, deed): (Strike, u64),
+        work: impl Future<Output = T> + 'static,
+    ) -> (Option<T>, bool) {
+        self.home.strike(deed, strike);
+        let done = self.home.run(work).await;
+        (done.ok(), self.home.call_off_strike())
+    }
+}
+
 async fn mended_though(world: SimWorld, strike: Strike, deed: u64) -> Answer<bool> {
-    let (whole, mut hurt) = (world.box_named("whole"), world.box_named("hurt"));
-    let neighbours = Neighbours::new(AUTHOR, [AUTHOR, HURT, WHOLE].map(view).into(), (2, 1));
-    let (good, _) = Store::open(whole.clone(), CONFIG).await?;
-    let (store, _) = Store::open(hurt.clone(), CONFIG).await?;
-    let records = records();
-    for (id, record) in &records {
-        good.put(AUTHOR, *id, Rc::clone(record)).await?;
-        store.put(AUTHOR, *id, Rc::clone(record)).await?;
-    }
-    store.close().await;
-    neighbours.start(WHOLE, whole, good);
-    hurt.power_cut();
-    hurt = hurt.restart();
-    let (path, len) = hurt.files("store/seg-").remove(0);
-    for part in [3, 5] {
-        hurt.disk().flip_bit(&path, len * part / 8, 4)?;
-    }
-    let (store, _) = Store::open(hurt.clone(), CONFIG).await?;
-    let others = neighbours.seen_by(HURT);
-    hurt.strike(deed, strike);
-    let (at, mended, from) = (hurt.clone(), store.clone(), others.clone());
-    // An error means that the power went.
-    let _ = hurt
-        .run(async move { sweep_and_mend(&at, &mended, &from).await })
-        .await;
-    let was_struck = hurt.call_off_strike();
-    drop(store);
-    hurt.power_cut();
-    hurt = hurt.restart();
-    let (store, _) = Store::open(hurt.clone(), CONFIG).await?;
-    for (id, record) in &records {
-        let there = store.get(*id).await?;
-        let is_right = there.is_none_or(|there| there == **record);
-        assert!(is_right, "wrong bytes were handed out");
-    }
-    sweep_and_mend(&hurt, &store, &others).await;
-    for (id, record) in &records {
-        let there = store.get(*id).await?;
-        assert!(there.is_some_and(|there| there == **record), "not mended");
-    }
-    assert_eq!(store.figures().damaged, 0);
+    let hurt = Hurt::with(&world, usize::MAX).await?;
+    hurt.store.close().await;
+    let rot = |home: &SimBox| {
+        let (path, len) = home.files("store/seg-").remove(0);
+        for part in [3, 5] {
+            home.disk().flip_bit(&path, len * part / 8, 4)?;
+        }
+        Ok(())
+    };
+    let hurt = hurt.again(rot).await?;
+    let (home, store, others) = (hurt.home.clone(), hurt.store.clone(), hurt.others.clone());
+    let mending = async move { sweep_and_mend(&home, &store, &others).await };
+    let (_, was_struck) = hurt.struck((strike, deed), mending).await;
+    let hurt = hurt.again(|_| Ok(())).await?;
+    hurt.chunks().await?;
+    sweep_and_mend(&hurt.home, &hurt.store, &hurt.others).await;
+    assert_eq!(hurt.chunks().await?, hurt.records.len(), "not mended");
+    assert_eq!(hurt.store.figures().damaged, 0);
     Ok(was_struck)
 }
 
 #[test]
 fn a_keeper_may_be_struck_at_any_deed_of_a_sweep_and_its_mending() -> Answer<()> {
-    for strike in [
-        Strike::CutBefore,
-        Strike::CutAfter,
-        Strike::Fails,
-        Strike::ReadsWrong,
-    ] {
-        let mut deeds = 0;
-        while run(deeds, async |world| {
-            mended_though(world, strike, deeds).await
-        })
-        .value
-        .map_err(|error| format!("{strike:?} at deed {deeds}: {error}"))?
-        {
-            deeds += 1;
-            assert!(deeds < DEEDS_MAX, "a sweep never ends");
-        }
-        assert!(deeds > 5, "only {deeds} deeds were tried");
-    }
-    Ok(())
+    at_every_deed(&Strike::ALL, 6, DAY, mended_though)
 }
 
 /// Fetches what comparing names.
@@ -175,80 +210,29 @@ async fn compare_and_take(
 }
 
 async fn made_whole_though(world: SimWorld, strike: Strike, deed: u64) -> Answer<bool> {
-    let (whole, mut hurt) = (world.box_named("whole"), world.box_named("hurt"));
-    let neighbours = Neighbours::new(AUTHOR, [AUTHOR, HURT, WHOLE].map(view).into(), (2, 1));
-    let (good, _) = Store::open(whole.clone(), CONFIG).await?;
-    let (store, _) = Store::open(hurt.clone(), CONFIG).await?;
-    let records = records();
-    for (at, (id, record)) in records.iter().enumerate() {
-        good.put(AUTHOR, *id, Rc::clone(record)).await?;
-        // The first it had before.
-        if at == 0 {
-            store.put(AUTHOR, *id, Rc::clone(record)).await?;
-        }
-    }
-    neighbours.start(WHOLE, whole, good);
-    let others = neighbours.seen_by(HURT);
-    hurt.strike(deed, strike);
-    let (at, lacking, from) = (hurt.clone(), store.clone(), others.clone());
-    // An error means that the power went.
-    let compared = hurt
-        .run(async move { compare_and_take(&at, &lacking, &from).await })
-        .await;
-    let was_struck = hurt.call_off_strike();
-    drop(store);
-    hurt.power_cut();
-    hurt = hurt.restart();
-    let (store, _) = Store::open(hurt.clone(), CONFIG).await?;
-    let mut there = 0;
-    for (id, record) in &records {
-        let kept = store.get(*id).await?;
-        assert!(
-            kept.as_ref().is_none_or(|kept| *kept == **record),
-            "wrong bytes were handed out"
-        );
-        there += usize::from(kept.is_some());
-    }
-    if matches!(compared, Ok(Some(0))) && strike != Strike::ReadsWrong {
-        assert_eq!(there, records.len(), "it was said to lack nothing");
+    let hurt = Hurt::with(&world, 1).await?;
+    let (home, store, others) = (hurt.home.clone(), hurt.store.clone(), hurt.others.clone());
+    let comparing = async move { compare_and_take(&home, &store, &others).await };
+    let (compared, was_struck) = hurt.struck((strike, deed), comparing).await;
+    let hurt = hurt.again(|_| Ok(())).await?;
+    let there = hurt.chunks().await?;
+    if compared == Some(Some(0)) && strike != Strike::ReadsWrong {
+        assert_eq!(there, hurt.records.len(), "it was said to lack nothing");
     }
     assert!(there > 0, "what it had before is gone");
     // Once for what a wrong reading made it doubt, once to see that nothing is lacking.
-    sweep_and_mend(&hurt, &store, &others).await;
-    compare_and_take(&hurt, &store, &others).await;
-    assert_eq!(
-        compare_and_take(&hurt, &store, &others).await,
-        Some(0),
-        "it still lacks something"
-    );
-    for (id, record) in &records {
-        let there = store.get(*id).await?;
-        assert!(there.is_some_and(|there| there == **record), "not taken");
-    }
+    let (home, store, others) = (&hurt.home, &hurt.store, &hurt.others);
+    sweep_and_mend(home, store, others).await;
+    compare_and_take(home, store, others).await;
+    let lacking = compare_and_take(home, store, others).await;
+    assert_eq!(lacking, Some(0), "it still lacks something");
+    assert_eq!(hurt.chunks().await?, hurt.records.len(), "not taken");
     Ok(was_struck)
 }
 
 #[test]
 fn a_keeper_may_be_struck_at_any_deed_of_comparing_and_taking_what_it_lacks() -> Answer<()> {
-    for strike in [
-        Strike::CutBefore,
-        Strike::CutAfter,
-        Strike::Fails,
-        Strike::ReadsWrong,
-    ] {
-        let mut deeds = 0;
-        while run(deeds, async |world| {
-            made_whole_though(world, strike, deeds).await
-        })
-        .value
-        .map_err(|error| format!("{strike:?} at deed {deeds}: {error}"))?
-        {
-            deeds += 1;
-            assert!(deeds < DEEDS_MAX, "a comparison never ends");
-        }
-        assert!(deeds > 5, "only {deeds} deeds were tried");
-    }
-    Ok(())
+    at_every_deed(&Strike::ALL, 6, DAY, made_whole_though)
 }
 
 async fn set_though(world: SimWorld, strike: Strike, deed: u64) -> Answer<bool> {
@@ -276,16 +260,6 @@ async fn set_though(world: SimWorld, strike: Strike, deed: u64) -> Answer<bool> 
 
 #[test]
 fn a_box_may_be_struck_at_any_deed_of_changing_a_setting() -> Answer<()> {
-    for strike in [Strike::CutBefore, Strike::CutAfter, Strike::Fails] {
-        let mut deeds = 0;
-        while run(deeds, async |world| set_though(world, strike, deeds).await)
-            .value
-            .map_err(|error| format!("{strike:?} at deed {deeds}: {error}"))?
-        {
-            deeds += 1;
-            assert!(deeds < DEEDS_MAX, "a change never ends");
-        }
-        assert!(deeds > 0, "no deed was tried");
-    }
-    Ok(())
+    let strikes = [Strike::CutBefore, Strike::CutAfter, Strike::Fails];
+    at_every_deed(&strikes, 1, DAY, set_though)
 }

@@ -6,10 +6,8 @@ use std::time::Duration;
 use reserve::keeper::Word;
 use reserve::terms::SnapshotNumber;
 use sim::giving_up::{DELAY_DAYS, Keeping, LOOK, MONTHS, author, give_up, head, live, month};
-use sim::{Answer, SimWorld, Strike, run_within};
+use sim::{Answer, SimWorld, Strike, at_every_deed, run_within};
 
-/// Whatever is done here has fewer deeds than this.
-const DEEDS_MAX: u64 = 500;
 const DELAY: Duration = Duration::from_secs(DELAY_DAYS as u64 * 24 * 3600);
 
 /// What the disk is struck in.
@@ -106,25 +104,9 @@ async fn story(world: SimWorld, what: Deed, strike: Strike, deed: u64) -> Answer
 }
 
 fn at_every_deed_of(what: Deed) -> Answer<()> {
-    for strike in [
-        Strike::CutBefore,
-        Strike::CutAfter,
-        Strike::Fails,
-        Strike::ReadsWrong,
-    ] {
-        let mut deeds = 0;
-        while run_within(deeds, MONTHS, async |world| {
-            story(world, what, strike, deeds).await
-        })
-        .value
-        .map_err(|error| format!("{strike:?} at deed {deeds} of {what:?}: {error}"))?
-        {
-            deeds += 1;
-            assert!(deeds < DEEDS_MAX, "it never ends");
-        }
-        assert!(deeds > 2, "only {deeds} deeds were tried");
-    }
-    Ok(())
+    at_every_deed(&Strike::ALL, 3, MONTHS, async |world, strike, deed| {
+        story(world, what, strike, deed).await
+    })
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sim::{Answer, Moment, SimWorld, Strike, months, run_within, struck, theft};
+use sim::{Answer, Moment, SimWorld, Strike, at_every_deed, months, run_within, struck, theft};
 
 const MONTHS: Duration = Duration::from_secs(100 * 24 * 3600);
 
@@ -36,43 +36,16 @@ fn a_thief_with_the_authors_key_destroys_nothing_that_is_taken_back_within_a_mon
     Ok(())
 }
 
-/// Letting go has fewer deeds than this.
-const DEEDS_MAX: u64 = 2000;
-
-/// At that moment each deed there is goes wrong in each way, one after the other.
-fn each_deed_is_struck(moment: Moment) -> Answer<()> {
-    for strike in [
-        Strike::CutBefore,
-        Strike::CutAfter,
-        Strike::Fails,
-        Strike::ReadsWrong,
-    ] {
-        let mut deed = 0;
-        while run_within(deed, MONTHS * 2, async |world: SimWorld| {
-            struck(world, moment, strike, deed).await
-        })
-        .value
-        .map_err(|error| format!("{strike:?} at deed {deed}: {error}"))?
-        {
-            deed += 1;
-            assert!(deed < DEEDS_MAX, "it never ends");
-        }
-        assert!(deed > 10, "only {deed} deeds were struck");
-    }
-    Ok(())
-}
-
 #[test]
 fn an_author_may_be_struck_at_any_deed_of_letting_snapshots_go() -> Answer<()> {
-    each_deed_is_struck(Moment::Deciding)
-}
-
-#[test]
-fn a_keeper_may_be_struck_at_any_deed_of_being_told_what_goes() -> Answer<()> {
-    each_deed_is_struck(Moment::BeingTold)
+    at_every_deed(&Strike::ALL, 11, MONTHS * 2, async |world, strike, deed| {
+        struck(world, Moment::Deciding, strike, deed).await
+    })
 }
 
 #[test]
 fn a_keeper_may_be_struck_at_any_deed_of_letting_go_and_giving_space_back() -> Answer<()> {
-    each_deed_is_struck(Moment::LettingGo)
+    at_every_deed(&Strike::ALL, 11, MONTHS * 2, async |world, strike, deed| {
+        struck(world, Moment::GivingBack, strike, deed).await
+    })
 }

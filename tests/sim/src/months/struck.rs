@@ -26,10 +26,8 @@ const OFFICE: usize = 0;
 pub enum Moment {
     /// The author's, while it decides and tells all keepers.
     Deciding,
-    /// A keeper's, while it is told.
-    BeingTold,
-    /// A keeper's, when the time is up and the space is given back.
-    LettingGo,
+    /// A keeper's, when the time is up and the space is given back. What else may happen to a keeper: `giving_up`.
+    GivingBack,
 }
 
 /// Takes some snapshots and lets go all but the newest two, while at that moment that deed of a disk is struck. Then everything starts again:
@@ -46,17 +44,17 @@ pub async fn struck(world: SimWorld, moment: Moment, strike: Strike, deed: u64) 
     }
     let home = match moment {
         Moment::Deciding => life.trio.home.clone(),
-        Moment::BeingTold | Moment::LettingGo => life.trio.home_of(OFFICE),
+        Moment::GivingBack => life.trio.home_of(OFFICE),
     };
-    if moment == Moment::LettingGo {
+    if moment == Moment::GivingBack {
         life.trio.forget(Asked::Rule(RULE)).await??;
         life.trio.live(DELAY_HOURS - 25).await;
     }
     home.strike(deed, strike);
     match moment {
         // That it fails, or that the power went, is no surprise.
-        Moment::Deciding | Moment::BeingTold => drop(life.trio.forget(Asked::Rule(RULE)).await),
-        Moment::LettingGo => {
+        Moment::Deciding => drop(life.trio.forget(Asked::Rule(RULE)).await),
+        Moment::GivingBack => {
             life.trio.live(2).await;
             drop(life.trio.compact().await);
         }
