@@ -27,7 +27,7 @@ pub use jobs::{
 pub use keeping::{CopiesView, RoomView, StoreView, SweepView};
 
 /// The protocol's version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The longest line either side accepts.
 pub const LINE_BYTES_MAX: u64 = 8 << 20;
 /// The socket's name in the state directory.
