@@ -107,6 +107,12 @@ fn when_much_is_gone_latest_stays_what_it_was_until_a_person_accepts() {
     let (code, pending, _) = taken(&home, &[]);
     assert_eq!(code, Some(3), "{pending}");
     assert_eq!(pending["snapshot"]["accepted"], false, "{pending}");
+    // As a person reads it.
+    let told = home.run(&["snapshot", "--wait"]);
+    assert_eq!(told.status.code(), Some(3), "{told:?}");
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("WAITS FOR YOU"), "{told}");
+    assert!(told.contains("--accept-loss"), "{told}");
     let to = stage.path("before");
     office.json(&[
         "retrieve",

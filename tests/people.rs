@@ -357,6 +357,19 @@ fn the_service_manager_hears_of_start_life_and_end() {
     assert!(!home.dir.join("control.sock").exists());
 }
 
+#[test]
+fn a_keeper_whose_terminal_is_closed_ends_in_good_order() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 0);
+    let mut home = stage.first_box("home", &files);
+    home.ends_at("-HUP");
+    home.start();
+    let told = String::from_utf8(home.run(&["events"]).stdout).unwrap();
+    assert!(told.contains("ended in good order"), "{told}");
+    assert!(!told.contains("did not end in good order"), "{told}");
+}
+
 /// Runs the program where the kernel refuses to make a ring. A filter holds for a thread and what it starts.
 fn without_io_uring(args: &[&str], dir: &std::path::Path) -> std::process::Output {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};

@@ -10,15 +10,8 @@ mod stage;
 
 use std::process::{Child, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use stage::{BoxProcess, Stage, make_tree, noise};
-
-/// Sends a keeper a signal.
-fn signal(of: &BoxProcess, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(of.pid()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
-}
+use stage::{BoxProcess, Stage, make_tree, noise, signal};
 
 /// Asks for a snapshot and waits for its end elsewhere.
 fn asked(home: &BoxProcess) -> Child {
@@ -50,7 +43,7 @@ fn of_two_snapshots_asked_for_at_once_one_waits_and_says_so_and_both_are_taken()
 
     // Stopped, office takes nothing: what runs does not end by itself.
     std::fs::write(files.join("more"), noise("more", 3_000_000)).unwrap();
-    signal(&office, Signal::STOP);
+    signal("-STOP", office.pid());
     let running = asked(&home);
     let is_in = |jobs: &Value, at: usize, state: &str| {
         states(jobs)
@@ -72,7 +65,7 @@ fn of_two_snapshots_asked_for_at_once_one_waits_and_says_so_and_both_are_taken()
     assert_eq!(third["job"], jobs[done + 1]["id"], "{third}");
     assert_eq!(states(&home.json(&["jobs", "--json"])).len(), done + 2);
 
-    signal(&office, Signal::CONT);
+    signal("-CONT", office.pid());
     for (asked, number) in [(running, before + 1), (waiting, before + 2)] {
         let output = asked.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}\n{}", home.log());

@@ -284,15 +284,14 @@ impl BoxProcess {
     /// SIGTERM: it ends in good order, with status 0.
     #[track_caller]
     pub fn stop(&mut self) {
+        self.ends_at("-TERM");
+    }
+
+    /// It is sent a signal and ends in good order, with status 0.
+    #[track_caller]
+    pub fn ends_at(&mut self, name: &str) {
         let mut keeper = self.keeper.take().unwrap();
-        let pid = keeper.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(name, keeper.id());
         let end = keeper.wait().unwrap();
         assert_eq!(end.code(), Some(0), "{}\n{}", self.name, self.log());
     }
