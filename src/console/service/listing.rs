@@ -52,6 +52,7 @@ impl<W: World> Service<W> {
             not_asked: not_asked.map(|peer| name_of(&roster, *peer)).collect(),
         }
     }
+
     /// Learns which data sets snapshots have, as far as that is to be had soon. Only what is listed now is remembered.
     async fn look_into(&self, heads: impl Iterator<Item = &SignedHead> + Clone) {
         let listed: Vec<_> = heads.clone().map(SignedHead::hash).collect();
