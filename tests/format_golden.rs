@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use reserve::format::compacted::Compacted;
 use reserve::format::event;
+use reserve::format::healed::Healed;
 use reserve::format::index::{self, Node, Page};
 use reserve::format::lived::Lived;
 use reserve::format::mended::Mended;
@@ -269,6 +270,9 @@ fn golden_tickets_openings_notes_and_files_read_back() {
         } else if part.name == "compacted segments" {
             let compacted = Compacted::decode(&part.bytes).expect("a golden list of segments");
             assert_eq!(compacted.encode(), part.bytes);
+        } else if part.name == "healed places" {
+            let healed = Healed::decode(&part.bytes).expect("a golden list of places");
+            assert_eq!(healed.encode(), part.bytes);
         } else if part.name == "members not met" {
             let unmet = Unmet::decode(&part.bytes).expect("a golden list of members");
             assert_eq!(unmet.encode(), part.bytes);

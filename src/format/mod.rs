@@ -7,6 +7,7 @@ pub mod compacted;
 pub mod compare;
 pub mod event;
 pub mod head;
+pub mod healed;
 pub mod index;
 mod index_deltas;
 pub mod keys;

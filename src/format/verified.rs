@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Malformed, decode_file, encode_file, malformed};
 use crate::format::segment::SEGMENT_NUMBER_MAX;
-use crate::terms::limits::HEALED_PLACES_MAX;
 use crate::terms::{Stamp, StoreId};
 
 const VERIFIED: &str = "list of verified segments";
@@ -23,12 +22,7 @@ pub struct Verified {
     pub unbroken: u64,
     /// The segment that was appended to, and where its last acknowledged commit ended.
     pub end: Option<(u32, u64)>,
-    /// Places that a start found damaged and of which nothing is lacking any more. At most [`HEALED_PLACES_MAX`].
-    pub healed: Vec<DamagedPlace>,
 }
-
-/// Which place, and what is wrong with it: the first bytes of a hash of both.
-pub type DamagedPlace = [u8; 8];
 
 /// One segment that was found whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +60,6 @@ impl Verified {
         {
             return Err(malformed(VERIFIED, "a number is none of a segment"));
         }
-        if verified.healed.len() > HEALED_PLACES_MAX {
-            return Err(malformed(VERIFIED, "too many healed places"));
-        }
         Ok(verified)
     }
 }
@@ -91,7 +82,6 @@ mod tests {
             segments: numbers.iter().copied().map(mark).collect(),
             unbroken: 7,
             end: Some((10, 8192)),
-            healed: vec![[3; 8]],
         };
         let good = verified(&[1, 2, 9]);
         assert_eq!(Verified::decode(&good.encode()), Ok(good));
@@ -101,8 +91,5 @@ mod tests {
         let mut beyond = verified(&[1]);
         beyond.end = Some((SEGMENT_NUMBER_MAX + 1, 0));
         assert!(Verified::decode(&beyond.encode()).is_err());
-        let mut many = verified(&[1]);
-        many.healed = vec![[3; 8]; HEALED_PLACES_MAX + 1];
-        assert!(Verified::decode(&many.encode()).is_err());
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::frames::{frame_in, head_in};
 use super::fullness::Met;
+use super::healed::StartDamage;
 use super::held_back::HeldBack;
 use super::lived::Life;
 use super::queue::{Answer, Shared, What, stride_of};
@@ -44,6 +45,7 @@ pub(super) struct Inner<W: World> {
     /// A segment whose write failed and that is being read again.
     doubt: Cell<Option<u32>>,
     pub(super) trust: RefCell<Trust>,
+    pub(super) start_damage: RefCell<StartDamage>,
     /// The store was not there when it was opened.
     pub(super) is_lost: Cell<bool>,
     /// One reading of everything at a time.
@@ -116,6 +118,7 @@ impl<W: World> Inner<W> {
             files: RefCell::new(heapless::Vec::new()),
             doubt: Cell::new(None),
             trust: RefCell::default(),
+            start_damage: RefCell::default(),
             is_lost: Cell::new(false),
             verifying: tokio::sync::Mutex::new(()),
             hurry: Hurry::default(),

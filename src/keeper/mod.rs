@@ -23,6 +23,7 @@ mod fullness;
 mod further;
 mod groups;
 mod heads;
+mod healed;
 mod held_back;
 mod holding;
 mod letting_go;

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::compact::COMPACTED_PATH;
+use super::healed::{StartDamage, healed_of};
 use super::holding::{Inner, VERIFIED_PATH};
 use super::lived::Life;
 use super::loading::{Loading, Tail, header_of};
@@ -21,7 +22,8 @@ use super::state::State;
 use super::store::{Store, StoreConfig};
 use super::writing::{STORE_DIR, number_of, path_of};
 use crate::format::compacted::Compacted;
-use crate::format::verified::{DamagedPlace, Verified};
+use crate::format::healed::DamagedPlace;
+use crate::format::verified::Verified;
 use crate::format::{Malformed, decode_file, encode_file};
 use crate::terms::StoreId;
 use crate::terms::limits::{BLOCK_BYTES, DAMAGE_FACTS_MAX, HEALED_PLACES_MAX};
@@ -215,8 +217,8 @@ impl<W: World> Store<W> {
         let known = verified_of(&world, identity.store).await;
         let end = known.as_ref().and_then(|known| known.end);
         let unbroken = known.as_ref().map(|known| known.unbroken);
-        let (marks, healed) =
-            known.map_or_else(Default::default, |known| (known.segments, known.healed));
+        let marks = known.map_or_else(Vec::new, |known| known.segments);
+        let healed = healed_of(&world, identity.store).await.places;
         let last_known = marks.last().map(|mark| mark.number);
         let last_known = last_known.max(end.map(|(number, _)| number));
         let mut loading = Loading::new(&inner, marks, end, naming != Naming::Known).await;
@@ -269,8 +271,10 @@ impl<W: World> Store<W> {
             inner.trust.borrow_mut().begin_at(number, offset, now);
         }
         report.leave_out(&healed);
-        let (damaged, healed) = (report.places.clone(), report.healed.clone());
-        inner.trust.borrow_mut().start_found(damaged, healed);
+        inner.start_damage.replace(StartDamage {
+            open: report.places.clone(),
+            healed: report.healed.clone(),
+        });
         inner.begin_holding_back().await;
         inner.save_trust(1).await;
         inner.looked_at_start(report.mark());

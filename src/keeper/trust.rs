@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sweep_plan::{Candidate, Known};
 use crate::format::segment::Location;
-use crate::format::verified::{DamagedPlace, SegmentMark, Verified};
-use crate::terms::limits::{HEALED_PLACES_MAX, SWEEP_PERIOD_DAYS};
+use crate::format::verified::{SegmentMark, Verified};
+use crate::terms::limits::SWEEP_PERIOD_DAYS;
 use crate::terms::{Stamp, StoreId};
 
 const DAY_SECONDS: i64 = 24 * 3600;
@@ -33,10 +33,6 @@ pub(super) struct Trust {
     unbroken: u64,
     /// What the disk says of where the open segment's last commit ended.
     saved_end: End,
-    /// What this start found damaged, of which something may still be lacking.
-    damaged: Vec<DamagedPlace>,
-    /// What it found damaged of which nothing is lacking any more.
-    healed: Vec<DamagedPlace>,
 }
 
 /// A segment that is appended to, and where its last acknowledged commit ended.
@@ -64,8 +60,6 @@ impl Default for Trust {
             unsaved: 0,
             unbroken: 0,
             saved_end: None,
-            damaged: Vec::new(),
-            healed: Vec::new(),
         }
     }
 }
@@ -222,18 +216,6 @@ impl Trust {
         self.saved_end = end;
     }
 
-    /// What a start found damaged, and what of it was healed before.
-    pub(super) fn start_found(&mut self, damaged: Vec<DamagedPlace>, healed: Vec<DamagedPlace>) {
-        (self.damaged, self.healed) = (damaged, healed);
-    }
-
-    /// Nothing is lacking any more of what the start found damaged.
-    pub(super) fn damage_is_healed(&mut self) {
-        self.unsaved += usize::from(!self.damaged.is_empty());
-        let room = HEALED_PLACES_MAX - self.healed.len();
-        self.healed.extend(self.damaged.drain(..).take(room));
-    }
-
     /// Something that was kept is lost or damaged: what others heard before says nothing any more.
     pub(super) fn break_off(&mut self, unbroken: u64) {
         self.unbroken = unbroken;
@@ -293,7 +275,6 @@ impl Trust {
             segments: self.marks.values().copied().collect(),
             unbroken: self.unbroken,
             end,
-            healed: self.healed.clone(),
         })
     }
 

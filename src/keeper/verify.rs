@@ -156,8 +156,7 @@ impl<W: World> Store<W> {
     /// Nothing is lacking any more of what the start found damaged: as long as it stays as it is, no start tells it again, and none
     /// takes it for a new loss.
     pub async fn start_damage_is_healed(&self) {
-        self.inner().trust.borrow_mut().damage_is_healed();
-        self.inner().save_trust(1).await;
+        self.inner().start_damage_is_healed().await;
     }
 
     /// What others compare to know whether anything was lost here since they asked.

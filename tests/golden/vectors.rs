@@ -1,6 +1,7 @@
 //! Fixed inputs and what src/format makes of them: records, keys, segments, tickets, openings, notes, state files.
 
 use reserve::format::compacted::Compacted;
+use reserve::format::healed::Healed;
 use reserve::format::keys::{DataKeys, NetworkKeys, RecoveryKeys, RecoveryWay, ReserveSecret};
 use reserve::format::mended::{Confirmed, Mended};
 use reserve::format::opening::{MAC_BYTES, Opening, Wish};
@@ -312,7 +313,10 @@ pub fn state_files() -> Vec<Part> {
         segments: vec![mark(1), mark(70_000)],
         unbroken: 1 << 60,
         end: Some((70_001, 8192)),
-        healed: vec![[7; 8]],
+    };
+    let healed = Healed {
+        store: StoreId([5; 8]),
+        places: vec![[7; 8]],
     };
     let unmet = Unmet {
         members: vec![(PeerKey([2; 32]), 30)],
@@ -326,6 +330,7 @@ pub fn state_files() -> Vec<Part> {
         part("verified segments", verified.encode()),
         part("confirmed snapshots", mended.encode()),
         part("compacted segments", compacted.encode()),
+        part("healed places", healed.encode()),
         part("members not met", unmet.encode()),
     ]
 }

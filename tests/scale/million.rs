@@ -190,7 +190,6 @@ fn forge_marks(dir: &Path) {
         segments: (1..=SEGMENTS).map(mark).collect(),
         unbroken: 1,
         end: None,
-        healed: Vec::new(),
     };
     std::fs::write(dir.join("verified"), verified.encode()).unwrap();
 }

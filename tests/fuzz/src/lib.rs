@@ -15,6 +15,7 @@ use reserve::console::control::{
 use reserve::format::compacted::Compacted;
 use reserve::format::event::{self, Event};
 use reserve::format::head::{Head, Manifest, SignedHead};
+use reserve::format::healed::Healed;
 use reserve::format::index::{Node, Page, path_is_legal, path_order};
 use reserve::format::keys::{DataKeys, ReserveSecret};
 use reserve::format::lived::Lived;
@@ -298,6 +299,9 @@ pub fn state_file(bytes: &[u8]) {
     }
     if let Ok(mended) = Mended::decode(bytes) {
         reads_back(&mended, &mended.encode(), Mended::decode);
+    }
+    if let Ok(healed) = Healed::decode(bytes) {
+        reads_back(&healed, &healed.encode(), Healed::decode);
     }
     if let Ok(unmet) = Unmet::decode(bytes) {
         reads_back(&unmet, &unmet.encode(), Unmet::decode);

@@ -83,7 +83,6 @@ fn forge_marks(dir: &Path, segments: u32) -> Result<()> {
         segments: marks,
         unbroken: 1,
         end: None,
-        healed: Vec::new(),
     };
     std::fs::write(dir.join("verified"), verified.encode())?;
     Ok(())
