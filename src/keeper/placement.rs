@@ -11,6 +11,9 @@ use super::table::{Prefix, prefix_of};
 use crate::terms::limits::MEMBERS_MAX;
 use crate::terms::{ChunkId, PeerKey};
 
+/// Which function this is: two Boxes that place by different ones find nothing out by comparing.
+pub(super) const PLACEMENT_VERSION: u8 = 2;
+
 /// A short list of members, never longer than a reserve.
 pub type Few = FewVec<PeerKey, MEMBERS_MAX>;
 

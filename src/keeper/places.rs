@@ -1,7 +1,7 @@
 //! Where chunks belong, as a keeper reckons it for itself and for whoever asks; and what two keepers should both hold. Pure.
 
 use super::MemberView;
-use super::placement::{Few, places_all, ranking_of};
+use super::placement::{Few, PLACEMENT_VERSION, places_all, ranking_of};
 use super::sets::Authors;
 use crate::format::compare::{Basis, Marker, Prefix};
 use crate::terms::limits::MEMBERS_MAX;
@@ -19,12 +19,12 @@ pub struct Places {
 }
 
 impl Places {
-    /// What two Boxes compare to know that they would place alike: first bytes of BLAKE3 over the wanted copies, then of each member
-    /// its key, the length of its site and its site.
+    /// What two Boxes compare to know that they would place alike: first bytes of BLAKE3 over the version of the placement, the wanted
+    /// copies, then of each member its key, the length of its site and its site.
     #[must_use]
     pub fn mark(&self) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&[self.wanted]);
+        hasher.update(&[PLACEMENT_VERSION, self.wanted]);
         for member in &self.members {
             hasher.update(&member.key.0);
             let site = member.site.as_bytes();
