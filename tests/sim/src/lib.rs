@@ -77,7 +77,7 @@ pub use people::People;
 pub use platter::Torn;
 pub use reach::never;
 pub use reserve::Reserve;
-pub use retrieval::bring_back;
+pub use retrieval::{Incomplete, bring_back};
 pub use sim_box::{PowerWasCut, SimBox, SimWorld};
 pub use snapshot::{Kept, TreeSnapshot, differences};
 pub use story::{Ran, run, run_within};

@@ -3,16 +3,21 @@
 use std::error::Error;
 
 use reserve::format::head::Head;
-use reserve::retriever::{Progress, Request, Source, manifest_of, retrieve};
+use reserve::retriever::{Progress, Request, RetrieveReport, Source, manifest_of, retrieve};
 use reserve::world::World;
 
 use crate::sim_box::SimBox;
 use crate::snapshot::TreeSnapshot;
 
+/// A snapshot that came back with something missing: a loss, and no fault of how it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("not everything came back: {0:?}")]
+pub struct Incomplete(pub RetrieveReport);
+
 /// Brings a whole snapshot back into an empty directory of a Box, and gives what is there then.
 ///
 /// # Errors
-/// If the Box loses power, or not everything came back.
+/// If the Box loses power, or not everything came back ([`Incomplete`]).
 pub async fn bring_back<S: Source>(
     home: &SimBox,
     head: Head,
@@ -36,7 +41,7 @@ pub async fn bring_back<S: Source>(
     });
     let report = restored.await??;
     if !report.is_complete() {
-        return Err(format!("not everything came back: {report:?}").into());
+        return Err(Incomplete(report).into());
     }
     Ok(home.tree().snapshot(target)?)
 }
