@@ -17,7 +17,7 @@ use super::remembered::{Remembered, RememberedSet};
 use super::replicate::Replicator;
 use super::report::{Progress, Unread};
 use super::rot::Rotten;
-use super::sample::Sampler;
+use super::sample::{Sample, Sampler};
 use super::seal::Sealer;
 use super::set_walk::{SetEnd, SetWalk};
 use super::shelf::{ShelfReader, ShelfWriter};
@@ -45,6 +45,8 @@ pub(super) struct TakenSet<D: Disk> {
     pub accepted: AcceptedSet,
     /// What is remembered beside that: drawn of what it holds, and mounted below it.
     pub remembered: RememberedSet,
+    /// What was looked for of what it held when it was accepted.
+    pub looked_for: Sample,
     /// When the walk began that its index comes from.
     pub began: Stamp,
     /// Why it is in the snapshot as it was before.
@@ -184,7 +186,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             mounts,
         } = walk.run(root).await?;
         let totals = gather.totals;
-        let (sample, met) = gather.sampler.end();
+        let sampled = gather.sampler.end();
         let label = notes.label();
         let has_moved =
             moves.packed > 0 || before.gone > 0 || moves.rewritten > 0 || !self.known.is_there();
@@ -213,13 +215,14 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
                 gone: before.gone,
                 moved: moves.moved,
                 rewritten: moves.rewritten,
-                met,
+                met: sampled.met,
             },
             remembered: RememberedSet {
                 name: config.name.clone(),
-                sample,
+                sample: sampled.drawn,
                 mounts,
             },
+            looked_for: sampled.looked_for,
             accepted: AcceptedSet {
                 name: config.name.clone(),
                 path: ByteBuf::from(config.path.clone()),
@@ -284,7 +287,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             reason: format!("all of it is as it was before: {reason}").into(),
         };
         let totals = gather.totals;
-        let (sample, met) = gather.sampler.end();
+        let sampled = gather.sampler.end();
         Ok(Some(TakenSet {
             manifest: DataSet {
                 name: config.name.clone(),
@@ -307,14 +310,15 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             files_reused: totals.files,
             seen: Seen {
                 files_before: before.files(),
-                met,
+                met: sampled.met,
                 ..Seen::default()
             },
             remembered: RememberedSet {
                 name: config.name.clone(),
-                sample,
+                sample: sampled.drawn,
                 mounts: remembered.mounts,
             },
+            looked_for: sampled.looked_for,
             accepted: AcceptedSet {
                 files: totals.files,
                 ..accepted.clone()

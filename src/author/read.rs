@@ -12,6 +12,7 @@ use super::error::SnapshotError;
 use super::gather::Means;
 use super::kinds::left_out;
 use super::opened::Opened;
+use super::sample::Called;
 use super::seal::Sealer;
 use super::sizes::Sizes;
 use super::walk::joined;
@@ -38,8 +39,8 @@ pub struct Reader {
     pub sizes: Sizes,
     /// What is to be told of attributes of the file read last that stay behind.
     pub left_out: Vec<String>,
-    /// What the first chunks of files that were read would be called in earlier epochs, where that is wanted.
-    pub called_before: Vec<ChunkId>,
+    /// Files that were read, by all names their first chunks may have had; where that is wanted.
+    pub called: Vec<Called>,
     buffer: Vec<u8>,
     buffer_bytes: usize,
 }
@@ -71,7 +72,7 @@ impl Reader {
             sealer,
             sizes,
             left_out: Vec::new(),
-            called_before: Vec::new(),
+            called: Vec::new(),
             buffer: Vec::with_capacity(buffer_bytes),
             buffer_bytes,
         }
@@ -253,19 +254,27 @@ impl Reader {
                 made.hole(len as u64);
             } else {
                 let older = self.sealer.names_under(means.older, plain, false);
-                if made.is_first() && !means.called_before.is_empty() {
-                    let names = self.sealer.names_under(means.called_before, plain, false);
-                    self.called_before.extend(names.iter().map(|(id, _)| *id));
-                }
-                if let Some((id, sealed_bytes)) = means.out.held(&older).await {
-                    made.data(id, sealed_bytes, len, true);
+                let earlier = if made.is_first() {
+                    means.called_before
+                } else {
+                    &[]
+                };
+                let names = self.sealer.names_under(earlier, plain, false);
+                let held = means.out.held(&older).await;
+                let (id, sealed_bytes) = if let Some(held) = held {
+                    held
                 } else {
                     let (id, record) = self.sealer.piece(plain)?;
                     let sealed_bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
                     means.progress.count_made(sealed_bytes);
                     means.out.submit(id, record).await?;
-                    made.data(id, sealed_bytes, len, false);
+                    (id, sealed_bytes)
+                };
+                if !names.is_empty() {
+                    let names = names.into_iter().map(|(id, _)| id).collect();
+                    self.called.push(Called { names, now: id });
                 }
+                made.data(id, sealed_bytes, len, held.is_some());
                 // Sealing is the longest step; what waits behind it goes first now.
                 tokio::task::yield_now().await;
             }

@@ -335,7 +335,7 @@ async fn drawn<D: Disk>(disk: &D, set: &DataSet) -> RememberedSet {
     while let Some(draft) = index.next().await {
         sampler.see(&draft);
     }
-    let (sample, _) = sampler.end();
+    let sample = sampler.end().drawn;
     RememberedSet {
         name: set.name.clone(),
         sample,

@@ -4,7 +4,7 @@
 //! Contents are drawn, not paths: those whose names are the lowest, so that two walks of the same files draw the same ones. Up to
 //! [`SAMPLE_MAX`] different contents the answer is exact, above it is off by a few in a hundred.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,27 @@ pub(super) struct Sampler {
     drawn: BTreeSet<u64>,
     before: Sample,
     met: BTreeSet<u64>,
+    /// What was met by another name than it goes by from now on.
+    renamed: BTreeMap<u64, u64>,
+}
+
+/// What a sampler came to.
+pub(super) struct Sampled {
+    /// What was drawn of what passed.
+    pub drawn: Sample,
+    /// What was looked for, by the names it goes by now.
+    pub looked_for: Sample,
+    /// How much of it passed.
+    pub met: Met,
+}
+
+/// A file that was read, by its first chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Called {
+    /// What it would be called, had it been sealed in one epoch or another.
+    pub names: Vec<ChunkId>,
+    /// What it is called from now on.
+    pub now: ChunkId,
 }
 
 impl Sampler {
@@ -72,25 +93,37 @@ impl Sampler {
         }
     }
 
-    /// What a file that was read would be called, had it been sealed in earlier epochs.
-    pub(super) fn meet(&mut self, first_chunks: &[ChunkId]) {
-        let names = first_chunks.iter().filter_map(|id| start_of(&id.0));
-        let before = &self.before.names;
-        let met = names.filter(|name| before.binary_search(name).is_ok());
-        self.met.extend(met);
+    /// Looks for files that were read under all names they may have had.
+    pub(super) fn meet(&mut self, called: &[Called]) {
+        for Called { names, now } in called {
+            for name in names.iter().filter_map(|id| start_of(&id.0)) {
+                if self.before.names.binary_search(&name).is_ok() {
+                    self.met.insert(name);
+                    // The next walk takes it over from the index as it stands there.
+                    self.renamed.extend(start_of(&now.0).map(|now| (name, now)));
+                }
+            }
+        }
     }
 
     /// What was drawn, and what was met.
-    pub(super) fn end(&self) -> (Sample, Met) {
-        let sample = Sample {
-            names: self.drawn.iter().copied().collect(),
-        };
-        let drawn = self.before.names.len() as u64;
+    pub(super) fn end(&self) -> Sampled {
+        let before = &self.before.names;
         let met = Met {
-            drawn,
-            missing: drawn - self.met.len() as u64,
+            drawn: before.len() as u64,
+            missing: (before.len() - self.met.len()) as u64,
         };
-        (sample, met)
+        let now = |name: &u64| *self.renamed.get(name).unwrap_or(name);
+        let mut looked_for: Vec<_> = before.iter().map(now).collect();
+        looked_for.sort_unstable();
+        looked_for.dedup();
+        Sampled {
+            drawn: Sample {
+                names: self.drawn.iter().copied().collect(),
+            },
+            looked_for: Sample { names: looked_for },
+            met,
+        }
     }
 }
 
@@ -152,7 +185,8 @@ mod tests {
     fn walked(before: Sample, files: impl Iterator<Item = u64>) -> (Sample, Met) {
         let mut sampler = Sampler::looking_for(before);
         files.for_each(|number| sampler.see(&file(number)));
-        sampler.end()
+        let sampled = sampler.end();
+        (sampled.drawn, sampled.met)
     }
 
     #[test]

@@ -346,9 +346,9 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             self.notes.unread(&path, &reason);
         }
         let is_read = !matches!(taken, Taken::Failed(_));
-        let called_before = std::mem::take(&mut self.reader.called_before);
+        let called = std::mem::take(&mut self.reader.called);
         if is_read {
-            self.gather.sampler.meet(&called_before);
+            self.gather.sampler.meet(&called);
         }
         self.moves.rewritten += u64::from(is_read && old.is_some() && !has_kept_some);
         match taken {

@@ -162,6 +162,15 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             remembered.draw_as(&self.rebuilt.remembered);
         }
         let again = Again::new(self.world.clock().clone());
+        // What all keepers gave up is sealed anew when it is back, and what was sealed anew may be found by its older name: it is
+        // what was missing all the same.
+        let called_before: Vec<_> = match state.pending {
+            Some(Loss::Gone) if !self.identity.older.is_empty() => {
+                let older = self.identity.older.iter();
+                older.chain([&self.identity.keys]).cloned().collect()
+            }
+            Some(Loss::Gone | Loss::Rewritten) | None => Vec::new(),
+        };
         let common = Common {
             remembered: &remembered,
             again: &again,
@@ -181,12 +190,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             } else {
                 &[]
             },
-            // What was given up by all keepers is sealed anew when it is back, and is what was missing all the same.
-            called_before: if state.pending == Some(Loss::Gone) {
-                &self.identity.older
-            } else {
-                &[]
-            },
+            called_before: &called_before,
             known: &known,
             started: taken_at,
             trust,
@@ -256,7 +260,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         if let Some(last) = last {
             state.looked = Some(taken_at);
             state.store(disk).await?;
-            remember(disk, &noted, &remembered, &sets, state.pending.is_some()).await;
+            remember(disk, &noted, &sets, state.pending.is_some()).await;
             let mut report = self.report(last, &mut sets, absent, checked.warning);
             report.is_unchanged = true;
             self.hand_out(&mut report).await?;
@@ -320,7 +324,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
         // From here on it is too late to end it: what is remembered goes out with the next look.
         self.progress.phase.set(Phase::Publishing);
         state.store(disk).await?;
-        remember(disk, &noted, &remembered, &sets, state.pending.is_some()).await;
+        remember(disk, &noted, &sets, state.pending.is_some()).await;
 
         let mut report = self.report(head, &mut sets, absent, checked.warning);
         self.hand_out(&mut report).await?;
@@ -442,18 +446,12 @@ async fn catch_up_reachable<K: Keepers>(
 
 /// Notes what data sets hold and what is mounted below them, if that is not what was noted. What waits for a person is compared with
 /// what was accepted.
-async fn remember<D: Disk>(
-    disk: &D,
-    noted: &Remembered,
-    before: &Remembered,
-    sets: &[TakenSet<D>],
-    waits: bool,
-) {
+async fn remember<D: Disk>(disk: &D, noted: &Remembered, sets: &[TakenSet<D>], waits: bool) {
     let mut now = Remembered::default();
     for set in sets {
-        let mut set = set.remembered.clone();
+        let (mut set, looked_for) = (set.remembered.clone(), set.looked_for.clone());
         if waits {
-            set.sample = before.of(&set.name).sample;
+            set.sample = looked_for;
         }
         now.sets.push(set);
     }

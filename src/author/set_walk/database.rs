@@ -67,8 +67,8 @@ impl<W: World, K: Keepers> SetWalk<'_, W, K> {
         for (path, reason) in &database.unread {
             self.notes.unread(path, reason);
         }
-        let called_before = std::mem::take(&mut self.reader.called_before);
-        self.gather.sampler.meet(&called_before);
+        let called = std::mem::take(&mut self.reader.called);
+        self.gather.sampler.meet(&called);
         if database.is_settled {
             self.databases += 1;
         } else {

@@ -366,6 +366,33 @@ fn what_is_back_in_a_new_epoch_is_known_also_if_no_keeper_has_it_any_more() {
     });
 }
 
+#[test]
+fn what_was_sealed_anew_in_a_new_epoch_is_known_when_it_is_back_under_its_older_names() {
+    run(async {
+        let mut house = House::furnished(2, (2, 2));
+        house.world.tree.add("/d/films", Thing::Dir);
+        for number in 0..60 {
+            let film = bytes("film", number, 5000);
+            house.world.tree.file(format!("/d/films/{number}"), film);
+        }
+        house.take().await.expect("taken");
+        begin_new_epoch(&mut house);
+        house.world.tree.touch_all();
+        let anew = house.take().await.expect("taken");
+        assert!(anew.head.head.accepted);
+        let mut films = carried_off(&house, "/d/films");
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        // Keepers have them by both names; the older one is as good. They come back in two halves.
+        let others = films.split_off(30);
+        put_back(&house, "/d/films", films);
+        assert!(!house.take().await.expect("taken").head.head.accepted);
+        put_back(&house, "/d/films", others);
+        let after = house.take().await.expect("taken");
+        assert!(after.head.head.accepted, "all of it is there");
+        assert_eq!(house.contents(&after), house.expected());
+    });
+}
+
 /// Chunks of files in a snapshot.
 fn data_of(house: &House, report: &SnapshotReport) -> BTreeSet<ChunkId> {
     let entries = house.entries(report);
