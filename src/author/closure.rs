@@ -6,7 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::index_source::IndexSource;
+use super::index_source::{IndexSource, Sought};
+use super::lacks::Nowhere;
 use super::report::SnapshotReport;
 use crate::format::Malformed;
 use crate::format::head::{Manifest, SignedHead};
@@ -173,22 +174,24 @@ pub async fn catch_up<K: Keepers>(
         factor: keepers.factors().0,
     };
     let closure = Closure::new(keepers, keyring, head);
-    bring(keepers, closure, &placement, head, complete, peer).await
+    let mut nowhere = Nowhere::default();
+    let kept = (complete, &mut nowhere);
+    bring(keepers, closure, &placement, head, kept, peer).await
 }
 
 /// The same for a placement of another time or another author, on behalf of whoever is its author. What is common with the
-/// snapshots `seen` was used for is left out.
+/// snapshots `seen` was used for is left out. What nobody in reach has is noted.
 pub async fn catch_up_with<K: Keepers>(
     keepers: &K,
     keyring: &Keyring,
     head: &SignedHead,
     placement: &Placement,
-    seen: &mut Seen,
+    (seen, nowhere): (&mut Seen, &mut Nowhere),
     peer: PeerKey,
 ) -> Result<CaughtUp, CatchUpError> {
     let closure = Closure::new(keepers, keyring, head).leaving_out(seen);
     let nobody = BTreeSet::new();
-    bring(keepers, closure, placement, head, &nobody, peer).await
+    bring(keepers, closure, placement, head, (&nobody, nowhere), peer).await
 }
 
 /// How many chunks of a snapshot none of these keepers has.
@@ -231,7 +234,7 @@ async fn bring<K: Keepers>(
     mut closure: Closure<'_, K>,
     placement: &Placement,
     head: &SignedHead,
-    complete: &BTreeSet<PeerKey>,
+    (complete, nowhere): (&BTreeSet<PeerKey>, &mut Nowhere),
     peer: PeerKey,
 ) -> Result<CaughtUp, CatchUpError> {
     let keeper = keepers.reach(peer).ok_or(CatchUpError::Away)?;
@@ -241,7 +244,11 @@ async fn bring<K: Keepers>(
     let (mut copies_without, mut copies_with) = (u8::MAX, u8::MAX);
     let mut batch = Vec::new();
     loop {
-        let next = closure.next().await?;
+        let next = closure.next().await;
+        if let Err(CatchUpError::Missing(id)) = next {
+            nowhere.note(id, &closure.index.sought(id, None).await);
+        }
+        let next = next?;
         if let Some(id) = next {
             let placed = place(id, author, &placement.members, placement.factor);
             let others = placed
@@ -263,7 +270,9 @@ async fn bring<K: Keepers>(
             done.confirmed += held;
             for id in missing {
                 // It cannot reach whoever has this one; this Box may, so it goes through here.
-                if let Some(record) = closure.index.record(id, Some(peer)).await {
+                let sought = closure.index.sought(id, Some(peer)).await;
+                nowhere.note(id, &sought);
+                if let Sought::Found(record) = sought {
                     keeper.put(id, Rc::new(record)).await?;
                     // A put is a claim of whoever speaks; the author is whose snapshot it is.
                     if author == keepers.me() || keeper.have(author, vec![id]).await? == [true] {

@@ -5,8 +5,18 @@ use crate::format::head::Manifest;
 use crate::format::index::{Node, Page};
 use crate::format::record::{self, OpenError, RecordHeader};
 use crate::keeper::placement::ranking;
-use crate::keeper::{Ask, Keepers, MemberView};
+use crate::keeper::{Ask, AskError, Keepers, MemberView};
 use crate::terms::{ChunkId, Kind, PeerKey};
+
+/// What came of looking for a record.
+pub enum Sought {
+    /// Here it is.
+    Found(Vec<u8>),
+    /// All who were to be asked answered, and none has it.
+    Nowhere,
+    /// Nobody who answered has it.
+    Unknown,
+}
 
 /// Where they come from.
 pub struct IndexSource<'a, K: Keepers> {
@@ -61,19 +71,38 @@ impl<'a, K: Keepers> IndexSource<'a, K> {
 
     /// A whole record from any keeper that can be reached, `but_not` this one.
     pub async fn record(&self, id: ChunkId, but_not: Option<PeerKey>) -> Option<Vec<u8>> {
-        for peer in ranking(id, self.author, &self.members) {
+        match self.sought(id, but_not).await {
+            Sought::Found(record) => Some(record),
+            Sought::Nowhere | Sought::Unknown => None,
+        }
+    }
+
+    /// The same, and whether it is certain that there is none. Its author, who is no keeper of its own, may have it for another.
+    pub async fn sought(&self, id: ChunkId, but_not: Option<PeerKey>) -> Sought {
+        let author = self.members.iter().map(|member| member.key);
+        let author = author.filter(|key| *key == self.author);
+        let mut all_answered = true;
+        for peer in ranking(id, self.author, &self.members)
+            .into_iter()
+            .chain(author)
+        {
             if Some(peer) == but_not {
                 continue;
             }
-            let Some(keeper) = self.keepers.reach(peer) else {
-                continue;
+            let answer = match self.keepers.reach(peer) {
+                Some(keeper) => keeper.get(id).await,
+                None => Err(AskError::Gone),
             };
-            if let Ok(Some(bytes)) = keeper.get(id).await
-                && record::id_of(&bytes) == id
-            {
-                return Some(bytes);
+            match answer {
+                Ok(Some(bytes)) if record::id_of(&bytes) == id => return Sought::Found(bytes),
+                Ok(_) => {}
+                Err(_) => all_answered = false,
             }
         }
-        None
+        if all_answered {
+            Sought::Nowhere
+        } else {
+            Sought::Unknown
+        }
     }
 }

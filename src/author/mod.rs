@@ -28,6 +28,7 @@ mod instead;
 mod kinds;
 mod known;
 mod known_build;
+mod lacks;
 mod leveldb;
 mod links;
 mod numbers;
@@ -65,6 +66,7 @@ pub use closure::{
 };
 pub use copies::copies_of;
 pub use error::SnapshotError;
+pub use lacks::{Lacks, Nowhere};
 pub use patient::Patient;
 pub use rebuild::rebuild_index;
 pub use report::{KeeperShare, Phase, Progress, SnapshotReport, Unread};

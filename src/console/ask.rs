@@ -7,8 +7,10 @@ use serde::Serialize;
 use super::cli::{Print, Snapshot, Sweep};
 use super::client::{Client, NoService};
 use super::control::{JobOutcome, Reply, Want};
+use super::event_view::EventView;
 use super::fault::{Exit, Fault};
 use super::{jobs, screen, setup, text};
+use crate::dispatcher::EventType;
 
 pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
     Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
@@ -145,5 +147,7 @@ pub fn status(dir: &Path, how: Print) -> Result<Exit, Fault> {
         Err(no) => return Err(no.fault(dir)),
     };
     print(how, &view, || screen::status(&view, text::now_seconds()))?;
-    Ok(if view.safe { Exit::Done } else { Exit::NotSafe })
+    let fails = |event: &EventView| event.event_type == EventType::Failure;
+    let is_well = view.safe && !view.standing.iter().any(fails);
+    Ok(if is_well { Exit::Done } else { Exit::NotSafe })
 }

@@ -125,6 +125,7 @@ mod tests {
                 sealed_bytes: 2048,
                 held_by: vec!["office".into()],
                 accepted: true,
+                is_lacking: false,
                 kept_by: None,
                 is_leaving: false,
                 gone_in_seconds: None,

@@ -271,6 +271,9 @@ pub struct SnapshotView {
     pub held_by: Vec<String>,
     /// Whether `latest` may mean it.
     pub accepted: bool,
+    /// In lists: whether parts of it are on no Box any more, as far as this Box sees to its copies. What is left can be retrieved.
+    #[serde(default)]
+    pub is_lacking: bool,
     /// In lists: why the rule of retention keeps it; none if the rule has no reason to: then it leaves.
     pub kept_by: Option<String>,
     /// In lists: whether it was let go, and can be retrieved until it is gone.
@@ -381,7 +384,7 @@ pub struct StatusView {
     /// Copies being made again now.
     #[serde(default)]
     pub mending: Option<MendingView>,
-    /// When keepers last had to hold more since a Box went, seconds since 1970.
+    /// When keepers last had to hold more, since a Box went or more copies are wanted; seconds since 1970.
     #[serde(default)]
     pub mending_since_seconds: Option<i64>,
     /// Former Boxes whose snapshots are kept.

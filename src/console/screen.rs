@@ -75,7 +75,7 @@ pub fn status(view: &StatusView, now_seconds: i64) -> String {
         );
     }
     if let Some(since) = view.mending_since_seconds {
-        let _ = writeln!(text, "a Box went        {}", ago(since, now_seconds));
+        let _ = writeln!(text, "more to hold      {}", ago(since, now_seconds));
     }
     if let Some(mending) = &view.mending {
         let _ = writeln!(

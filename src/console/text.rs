@@ -146,6 +146,7 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
             sealed_bytes,
             held_by,
             accepted,
+            is_lacking,
             kept_by,
             is_leaving,
             gone_in_seconds,
@@ -158,6 +159,11 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
         } else {
             "  (waits for a person: much was gone)"
         };
+        let lacking = if *is_lacking {
+            "  (LACKS parts that are on no Box)"
+        } else {
+            ""
+        };
         let label = consistency::in_list(data_sets.as_deref().unwrap_or_default());
         has_label |= !label.is_empty();
         let rule = match (kept_by.as_deref(), gone_in_seconds) {
@@ -169,13 +175,19 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
         };
         let _ = writeln!(
             text,
-            "{id:<10} {author:<12} {number:>6}  {taken:<20}  {:>10}  {held}, {}{pending}{label}{rule}",
+            "{id:<10} {author:<12} {number:>6}  {taken:<20}  {:>10}  {held}, {}{pending}{lacking}{label}{rule}",
             bytes(*sealed_bytes),
             ago(*taken_seconds, now_seconds)
         );
     }
     if has_label {
         let _ = writeln!(text, "\n{}", consistency::BELOW_LIST);
+    }
+    if list.iter().any(|one| one.is_lacking) {
+        let _ = writeln!(
+            text,
+            "\nA snapshot that lacks parts is retrieved without them: `reserve retrieve` names each file, and ends with status 4. `reserve forget` lets go of it."
+        );
     }
     let beyond = list.iter();
     let beyond = beyond.filter(|one| one.kept_by.is_none() && !one.is_leaving);

@@ -36,6 +36,12 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
                 numbered(event)
             )
         }
+        (EventKind::SnapshotsLacking, false) => {
+            format!("snapshots of {subject} lack parts that are on no Box: `reserve snapshots`")
+        }
+        (EventKind::SnapshotsLacking, true) => {
+            format!("no snapshot of {subject} that is kept lacks anything any more")
+        }
         (EventKind::SnapshotTaken, _) => format!("{subject} was taken"),
         (EventKind::SnapshotProtected, _) => format!("{subject} is protected"),
         (EventKind::NotProtected, false) => "the newest snapshot is NOT protected".into(),

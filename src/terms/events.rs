@@ -124,6 +124,8 @@ event_kinds! {
     UnresolvedConflict = 31, "unresolved_conflict", Warning, Condition;
     /// Another snapshot of a number was found; both are kept.
     HistoryParted = 32, "history_parted", Warning, Moment;
+    /// Snapshots lack parts that are on no Box; over when those are there again, or no snapshot that is kept needs them.
+    SnapshotsLacking = 33, "snapshots_lacking", Failure, Condition;
 
     /// A keeper has no room on its disk.
     DiskFull = 40, "disk_full", Failure, Condition;

@@ -21,6 +21,7 @@ fn outcome() -> SnapshotOutcome {
         sealed_bytes: 0,
         held_by: Vec::new(),
         accepted: true,
+        is_lacking: false,
         kept_by: None,
         is_leaving: false,
         gone_in_seconds: None,

@@ -41,6 +41,7 @@ fn view() -> StatusView {
             sealed_bytes: 1 << 20,
             held_by: Vec::new(),
             accepted: true,
+            is_lacking: false,
             kept_by: None,
             is_leaving: false,
             gone_in_seconds: None,

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::job::Asked;
+use super::lacking::{LOST_MAX, MARKED_MAX};
 use super::{Compared, Directory, Service};
 use crate::console::cli::Guests;
 use crate::console::control::{
@@ -181,6 +182,12 @@ impl<W: World> Service<W> {
         told.chain(known.into_iter().map(|(id, _)| id)).collect()
     }
 
+    /// Chunks of snapshots that this Box says are on no Box.
+    #[must_use]
+    pub fn lost_now(&self) -> BTreeSet<ChunkId> {
+        self.0.lacking.borrow().lost()
+    }
+
     /// All that is bounded in memory: how much there is now, and the most there may be.
     #[must_use]
     pub fn bounded_now(&self) -> Vec<Bounded> {
@@ -209,6 +216,9 @@ impl<W: World> Service<W> {
             true,
         );
         add("sessions", self.in_touch().len(), MEMBERS_MAX, false);
+        let (lost, marked) = self.0.lacking.borrow().sizes();
+        add("chunks that are on no Box", lost, LOST_MAX, false);
+        add("snapshots that lack something", marked, MARKED_MAX, false);
         let standing = self.reporter().standing().len();
         add(
             "conditions that stand",

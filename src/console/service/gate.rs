@@ -210,6 +210,7 @@ impl<W: World> path::Host<W> for Service<W> {
         self.world().spawn(async move {
             service.take_heads(&session).await;
             service.look_after(&session).await;
+            service.0.lacking.borrow_mut().ask_anew();
             service.0.mend.notify_one();
             service.0.heal.notify_one();
         });

@@ -34,8 +34,9 @@ impl<W: World> Service<W> {
         let roster = self.roster();
         let views = list.iter();
         let views = views.map(|(signed, holders)| {
-            let view = snapshot_view(&roster, signed, holders);
-            (view, signed.hash())
+            let (mut view, hash) = (snapshot_view(&roster, signed, holders), signed.hash());
+            view.is_lacking = self.0.lacking.borrow().is_in(signed.head.author, &hash);
+            (view, hash)
         });
         let mut views: Vec<_> = views.collect();
         let heads = list.iter().map(|(signed, _)| signed);

@@ -6,14 +6,15 @@
 //! while a snapshot is being taken. What was confirmed is remembered durably and stands while the keeper's own mark says that it lost
 //! nothing since, for one sweep period; then, and after any loss, everything is asked again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
 use super::Service;
+use super::lacking::Ground;
 use super::views::name_of;
-use crate::author::{self, CatchUpError, Placement, Seen};
+use crate::author::{self, CatchUpError, Nowhere, Placement, Seen};
 use crate::console::control::{FormerView, MendingView};
 use crate::format::head::SignedHead;
 use crate::format::mended::{self as record, Confirmed};
@@ -167,7 +168,9 @@ impl<W: World> Service<W> {
             if self.roster().member(&self.me()).is_none() {
                 continue;
             }
-            for (author, newest) in self.to_mend() {
+            let authors = self.to_mend();
+            self.lacking_only_of(&authors);
+            for (author, newest) in authors {
                 for peer in self.in_reach() {
                     if peer == author || self.is_busy() {
                         continue;
@@ -187,13 +190,38 @@ impl<W: World> Service<W> {
         let places = self.places();
         let before = self.0.mended.borrow().done.get(&(author, peer)).copied();
         let days = self.roster().sweep_period_days();
-        let stands_to = before.and_then(|pass| pass.stands_to((places, unbroken), days, now));
+        let ground = (places, unbroken);
+        let stands_to = before.and_then(|pass| pass.stands_to(ground, days, now));
         if stands_to == Some(newest) {
             self.say_it_stands(author, peer);
+            self.nothing_lacks((author, peer), (ground, newest)).await;
             return;
         }
-        let after = stands_to.unwrap_or(SnapshotNumber(0));
-        let is_whole = self.mend(author, (after, newest), peer).await;
+        let moment = self.now().moment;
+        let lacking_to = {
+            let lacking = self.0.lacking.borrow();
+            lacking.stands_to((author, peer), ground, moment)
+        };
+        if lacking_to == Some(newest) {
+            return;
+        }
+        let after = stands_to.or(lacking_to).unwrap_or(SnapshotNumber(0));
+        let mut nowhere = Nowhere::default();
+        let end = self.mend(author, (after, newest), peer, &mut nowhere).await;
+        if let (Some(_), Some(lost)) = (end, nowhere.known())
+            && self.places() == places
+        {
+            let is_some_asked = stands_to.is_none() && lacking_to.is_some();
+            self.0.lacking.borrow_mut().note(
+                (author, peer),
+                lost,
+                (ground, newest),
+                (is_some_asked, moment),
+            );
+            self.mark_what_lacks(author, newest).await;
+        }
+        // Of what was lost before nobody was asked.
+        let is_whole = end == Some(true) && (stands_to.is_some() || lacking_to.is_none());
         {
             let mut mended = self.0.mended.borrow_mut();
             mended.now = None;
@@ -212,6 +240,23 @@ impl<W: World> Service<W> {
             }
         }
         self.write_mended().await;
+    }
+
+    /// What a keeper confirmed to an earlier run stands: nothing that belongs there was nowhere.
+    async fn nothing_lacks(
+        &self,
+        pair: (PeerKey, PeerKey),
+        (ground, newest): (Ground, SnapshotNumber),
+    ) {
+        if !self.0.lacking.borrow().has_asked(pair) {
+            let moment = self.now().moment;
+            let nothing = BTreeSet::new();
+            let noted = (ground, newest);
+            let mut lacking = self.0.lacking.borrow_mut();
+            lacking.note(pair, nothing, noted, (false, moment));
+            drop(lacking);
+            self.mark_what_lacks(pair.0, newest).await;
+        }
     }
 
     /// There is more of an author's snapshots than was seen to: what keepers confirmed up to a number says too little.
@@ -306,6 +351,7 @@ impl<W: World> Service<W> {
         let mut mended = self.0.mended.borrow_mut();
         mended.done.retain(|(author, _), _| *author != me);
         drop(mended);
+        self.0.lacking.borrow_mut().ask_anew();
         self.0.mend.notify_one();
     }
 
@@ -358,13 +404,15 @@ impl<W: World> Service<W> {
         Placement { members, factor }
     }
 
-    /// Has one keeper confirm or fetch its share of an author's snapshots after a number. Whether it has all of it now.
+    /// Has one keeper confirm or fetch its share of an author's snapshots after a number. Whether it has all of it now; none if that
+    /// was not seen to the end.
     async fn mend(
         &self,
         author: PeerKey,
         (after, newest): (SnapshotNumber, SnapshotNumber),
         peer: PeerKey,
-    ) -> bool {
+        nowhere: &mut Nowhere,
+    ) -> Option<bool> {
         let (places, placement) = (self.places(), self.placement_of(author, None));
         let keyring = self.keyring();
         let mut view = MendingView {
@@ -379,7 +427,7 @@ impl<W: World> Service<W> {
         let keepers = self.patient();
         while let Some(head) = heads.next(self).await {
             if self.places() != places || self.is_busy() {
-                return false;
+                return None;
             }
             view.number = head.head.number.0;
             if head.head.number <= after {
@@ -391,8 +439,9 @@ impl<W: World> Service<W> {
                 continue;
             }
             self.0.mended.borrow_mut().now = Some(view.clone());
+            let walked = (&mut seen, &mut *nowhere);
             let done =
-                author::catch_up_with(&keepers, &keyring, &head, &placement, &mut seen, peer).await;
+                author::catch_up_with(&keepers, &keyring, &head, &placement, walked, peer).await;
             view.snapshots += 1;
             match done {
                 Ok(done) => {
@@ -401,7 +450,7 @@ impl<W: World> Service<W> {
                 }
                 Err(
                     CatchUpError::Away | CatchUpError::Ask(AskError::Gone | AskError::Unanswered),
-                ) => return false,
+                ) => return None,
                 Err(error) => {
                     is_whole = false;
                     tracing::warn!(author = %view.author, number = view.number, keeper = %view.keeper, %error,
@@ -411,7 +460,7 @@ impl<W: World> Service<W> {
         }
         tracing::info!(author = %view.author, keeper = %view.keeper, snapshots = view.snapshots, of = view.snapshots_total, chunks = view.chunks, is_whole,
             "looked after the copies of all snapshots");
-        is_whole
+        Some(is_whole)
     }
 
     /// What copies are being made again now, and since when more had to be.

@@ -17,6 +17,7 @@ mod guests;
 mod healing;
 mod job;
 mod jobs;
+mod lacking;
 pub mod last_copies;
 mod leaving;
 mod letting_go;
@@ -118,6 +119,8 @@ struct Inner<W: World> {
     turned_away: Cell<(Option<Moment>, u64)>,
     /// What the copies of former authors' and older snapshots have come to.
     mended: RefCell<Mended>,
+    /// What of snapshots is on no Box any more.
+    lacking: RefCell<lacking::Lacking>,
     /// Something may have to be mended.
     mend: Notify,
     /// Snapshots that bear one number, as they were seen last.
@@ -231,6 +234,7 @@ impl<W: World> Service<W> {
             epochs_back: RefCell::default(),
             turned_away: Cell::default(),
             mended: RefCell::default(),
+            lacking: RefCell::default(),
             mend: Notify::new(),
             conflicts: RefCell::new(conflicts::Seen::at_start(&store)),
             processes: RefCell::default(),

@@ -271,7 +271,25 @@ impl Week {
                     Err(error) => told.push(format!("{name} says that {id} is damaged: {error}")),
                 }
             }
-            let seen = ["clock_jumped", "store_damaged", "chunk_damaged"];
+            // Of what is told to be on no Box it is judged in the same way, no Box left out.
+            for id in service.lost_now() {
+                let nobody = self.reserve.houses.len();
+                match self
+                    .oracle
+                    .should_be_healed(&self.reserve, nobody, id)
+                    .await
+                {
+                    Ok(None) => {}
+                    Ok(Some(why)) => told.push(format!("{name} says that {id} is lost, but {why}")),
+                    Err(error) => told.push(format!("{name} says that {id} is lost: {error}")),
+                }
+            }
+            let seen = [
+                "clock_jumped",
+                "store_damaged",
+                "chunk_damaged",
+                "snapshots_lacking",
+            ];
             for (kind, text) in service.standing_now() {
                 if !seen.contains(&kind.as_str()) {
                     told.push(format!("{name} still says: {text}"));

@@ -1,0 +1,242 @@
+//! What of snapshots is on no Box any more, told: which of this Box's snapshots need it, and of those of former Boxes it looks after.
+//! The newest one is taken again from the files themselves; older ones cannot be. Found while copies are looked after (`mending`), and
+//! only where all others answered: a Box that is away may have what the others do not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Service;
+use super::mending::Backwards;
+use crate::author::Lacks;
+use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
+use crate::terms::{ChunkId, HeadHash, PeerKey, SnapshotNumber};
+use crate::world::{Moment, World};
+
+/// What is lost does not come back by asking for it: keepers are asked for it no oftener than this, unless a Box comes back
+/// or snapshots were let go.
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
+/// Lost chunks that are noted: a mebibyte or two. Snapshots that lack others alone are not marked.
+pub(super) const LOST_MAX: usize = 16_384;
+/// Snapshots that are marked.
+pub(super) const MARKED_MAX: usize = 4096;
+
+/// One entry for each author that is looked after.
+#[derive(Debug, Default)]
+pub(super) struct Lacking(BTreeMap<PeerKey, Lack>);
+
+/// What of one author's snapshots is on no Box.
+#[derive(Debug, Default)]
+struct Lack {
+    /// As it was found when each keeper was asked last.
+    by_keeper: BTreeMap<PeerKey, Asked>,
+    /// Snapshots that need any of it.
+    marked: BTreeMap<HeadHash, SnapshotNumber>,
+    /// Looked into for it are snapshots up to this one,
+    looked_to: u64,
+    /// for these chunks.
+    looked_for: BTreeSet<ChunkId>,
+}
+
+/// What came of asking a keeper.
+#[derive(Debug)]
+struct Asked {
+    /// What belongs there and is on no Box.
+    lost: BTreeSet<ChunkId>,
+    ground: Ground,
+    /// Asked was for snapshots up to this one.
+    newest: SnapshotNumber,
+    /// When all of them were.
+    since: Moment,
+    /// Whether that says too little by now.
+    is_old: bool,
+}
+
+/// When an answer no longer says enough: placement, and the keeper's own mark.
+pub(super) type Ground = (u64, u64);
+
+impl Lacking {
+    /// Up to which snapshot nobody has to be asked again, though something is lost.
+    pub(super) fn stands_to(
+        &self,
+        (author, keeper): (PeerKey, PeerKey),
+        ground: Ground,
+        now: Moment,
+    ) -> Option<SnapshotNumber> {
+        let asked = self.0.get(&author)?.by_keeper.get(&keeper)?;
+        let is_young = now.since(asked.since) < ASK_AGAIN && !asked.is_old;
+        (!asked.lost.is_empty() && asked.ground == ground && is_young).then_some(asked.newest)
+    }
+
+    /// Whether a keeper was asked in this run.
+    pub(super) fn has_asked(&self, (author, keeper): (PeerKey, PeerKey)) -> bool {
+        let lack = self.0.get(&author);
+        lack.is_some_and(|lack| {
+            let asked = lack.by_keeper.get(&keeper);
+            asked.is_some_and(|asked| asked.lost.is_empty())
+        })
+    }
+
+    /// A keeper was asked for snapshots up to `newest`: all of them, or those `since_before` alone.
+    pub(super) fn note(
+        &mut self,
+        (author, keeper): (PeerKey, PeerKey),
+        mut lost: BTreeSet<ChunkId>,
+        (ground, newest): (Ground, SnapshotNumber),
+        (since_before, now): (bool, Moment),
+    ) {
+        let noted = self.0.values().flat_map(|lack| lack.by_keeper.values());
+        let room = LOST_MAX.saturating_sub(noted.map(|asked| asked.lost.len()).sum());
+        while lost.len() > room {
+            lost.pop_last();
+        }
+        let lack = self.0.entry(author).or_default();
+        let before = lack.by_keeper.remove(&keeper);
+        let mut asked = Asked {
+            lost,
+            ground,
+            newest,
+            since: now,
+            is_old: false,
+        };
+        if let Some(before) = before.filter(|_| since_before) {
+            asked.lost.extend(before.lost);
+            asked.since = before.since;
+            asked.is_old = before.is_old;
+        }
+        lack.by_keeper.insert(keeper, asked);
+    }
+
+    /// A Box came back and may have what was nowhere, or less is needed.
+    pub(super) fn ask_anew(&mut self) {
+        let asked = self.0.values_mut();
+        let asked = asked.flat_map(|lack| lack.by_keeper.values_mut());
+        asked.for_each(|asked| asked.is_old = true);
+    }
+
+    /// Whether a snapshot lacks anything.
+    pub(super) fn is_in(&self, author: PeerKey, head: &HeadHash) -> bool {
+        let lack = self.0.get(&author);
+        lack.is_some_and(|lack| lack.marked.contains_key(head))
+    }
+
+    /// Chunks and marks that are noted.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let asked = self.0.values().flat_map(|lack| lack.by_keeper.values());
+        let marked = self.0.values().map(|lack| lack.marked.len());
+        (asked.map(|asked| asked.lost.len()).sum(), marked.sum())
+    }
+
+    /// All lost chunks.
+    pub(super) fn lost(&self) -> BTreeSet<ChunkId> {
+        self.0.values().flat_map(Lack::lost).collect()
+    }
+}
+
+impl Lack {
+    fn lost(&self) -> BTreeSet<ChunkId> {
+        let lost = self.by_keeper.values().flat_map(|asked| &asked.lost);
+        lost.copied().collect()
+    }
+}
+
+impl<W: World> Service<W> {
+    /// What came of asking a keeper for an author's snapshots is known: marks those that lack something and tells of it.
+    pub(super) async fn mark_what_lacks(&self, author: PeerKey, newest: SnapshotNumber) {
+        let members: BTreeSet<_> = self.roster().members().iter().map(|m| m.key).collect();
+        let (lost, after) = {
+            let mut lacking = self.0.lacking.borrow_mut();
+            let Some(lack) = lacking.0.get_mut(&author) else {
+                return;
+            };
+            lack.by_keeper.retain(|keeper, _| members.contains(keeper));
+            let lost = lack.lost();
+            if lack.looked_for != lost {
+                lack.marked.clear();
+                lack.looked_to = 0;
+                lack.looked_for.clone_from(&lost);
+            }
+            (lost, lack.looked_to)
+        };
+        let mut marked = BTreeMap::new();
+        if !lost.is_empty() {
+            let (keepers, keyring) = (self.patient(), self.keyring());
+            let mut lacks = Lacks::of(&lost);
+            let mut heads = Backwards::from(author, newest);
+            while let Some(head) = heads.next(self).await {
+                if head.head.number.0 <= after || marked.len() == MARKED_MAX {
+                    break;
+                }
+                if self.has_let_go(&head).await {
+                    continue;
+                }
+                match lacks.is_in(&keepers, &keyring, &head).await {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        marked.insert(head.hash(), head.head.number);
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "whether a snapshot lacks anything is not known");
+                    }
+                }
+            }
+        }
+        let (marked, is_known) = {
+            let mut lacking = self.0.lacking.borrow_mut();
+            let room = MARKED_MAX.saturating_sub(lacking.sizes().1);
+            let Some(lack) = lacking.0.get_mut(&author) else {
+                return;
+            };
+            // Somebody else's answer may have come meanwhile: then this is done again for it.
+            if lack.looked_for == lost {
+                lack.marked.extend(marked.into_iter().take(room));
+                lack.looked_to = newest.0;
+            }
+            let mut others = members.iter().filter(|key| **key != author);
+            let is_known = others.all(|key| lack.by_keeper.contains_key(key));
+            let marked: Vec<_> = lack.marked.values().copied().collect();
+            (marked, is_known)
+        };
+        self.tell_lacking(author, &marked, is_known);
+    }
+
+    /// What stood in an earlier run stands until everybody was asked.
+    fn tell_lacking(&self, author: PeerKey, marked: &[SnapshotNumber], is_known: bool) {
+        let subject = if author == self.me() {
+            Subject::Itself
+        } else {
+            Subject::Peer(author)
+        };
+        let (kind, reporter) = (EventKind::SnapshotsLacking, self.reporter());
+        if let Some(newest) = marked.iter().max() {
+            let facts = [
+                EventFact::new(FactName::Count, marked.len() as u64),
+                EventFact::new(FactName::Number, newest.0),
+            ];
+            reporter.raise(kind, subject, &facts);
+        } else if is_known {
+            reporter.clear(kind, &subject, &[]);
+        }
+    }
+
+    /// What others look after now, or nobody has to any more, is no concern of this Box.
+    pub(super) fn lacking_only_of(&self, authors: &[(PeerKey, SnapshotNumber)]) {
+        let is_here = |author: &PeerKey| authors.iter().any(|(of, _)| of == author);
+        let mut lacking = self.0.lacking.borrow_mut();
+        lacking.0.retain(|author, _| is_here(author));
+        drop(lacking);
+        let kind = EventKind::SnapshotsLacking;
+        for subject in self.reporter().subjects_of(kind) {
+            let author = match &subject {
+                Subject::Peer(author) => *author,
+                Subject::Itself
+                | Subject::DataSet(_)
+                | Subject::Snapshot(_)
+                | Subject::Chunk(_)
+                | Subject::Reserve => continue,
+            };
+            if !is_here(&author) {
+                self.reporter().clear(kind, &subject, &[]);
+            }
+        }
+    }
+}
