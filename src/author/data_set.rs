@@ -188,8 +188,9 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
         let totals = gather.totals;
         let sampled = gather.sampler.end();
         let label = notes.label();
+        let gone = before.gone + moves.gone;
         let has_moved =
-            moves.packed > 0 || before.gone > 0 || moves.rewritten > 0 || !self.known.is_there();
+            moves.packed > 0 || gone > 0 || moves.rewritten > 0 || !self.known.is_there();
         Ok(TakenSet {
             manifest: DataSet {
                 name: config.name.clone(),
@@ -212,7 +213,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             files_reused,
             seen: Seen {
                 files_before,
-                gone: before.gone,
+                gone,
                 moved: moves.moved,
                 rewritten: moves.rewritten,
                 met: sampled.met,

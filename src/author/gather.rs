@@ -96,6 +96,8 @@ pub struct Moves {
     pub moved: u64,
     /// Whose bytes went into a new pack.
     pub packed: u64,
+    /// There before, and gone when they were to be read.
+    pub gone: u64,
 }
 
 /// A small file that is yet to be read.

@@ -89,6 +89,12 @@ pub(super) fn is_unreadable(reason: &io::Error) -> bool {
     reason.kind() != io::ErrorKind::NotFound
 }
 
+/// Whether this says that nothing stands there any more: it went away since it was listed, as if it had gone a moment earlier.
+pub(super) fn is_gone(reason: &io::Error) -> bool {
+    // What has words of its own says that something else stands there.
+    reason.kind() == io::ErrorKind::NotFound && reason.get_ref().is_none()
+}
+
 /// What is told of something that could not be read and was there before.
 pub(super) fn as_it_was(reason: &io::Error) -> String {
     format!("it is in the snapshot as it was before, since it could not be read: {reason}")

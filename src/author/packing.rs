@@ -6,7 +6,7 @@ use super::again::Tries;
 use super::draft::{Draft, Made, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::{Before, Gather, Means, Small, Trouble};
-use super::kinds::{as_it_was, is_unreadable, left_out};
+use super::kinds::{as_it_was, is_gone, is_unreadable, left_out};
 use super::read::same_contents;
 use super::rot;
 use super::sizes::Sizes;
@@ -68,6 +68,10 @@ impl<W: World> Gather<'_, W> {
             }
             let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
             match answer {
+                Err(reason) if is_gone(&reason) => {
+                    self.drop(at);
+                    self.moves.gone += u64::from(before != Before::Nothing);
+                }
                 Err(reason) => self.stand_in(at, path, &reason, old),
                 Ok(whole) if whole.stat.kind != FileKind::File => {
                     let reason = io::Error::new(io::ErrorKind::NotFound, "it is no longer a file");
@@ -106,6 +110,13 @@ impl<W: World> Gather<'_, W> {
         Ok(())
     }
 
+    /// What was to be read is not in the snapshot.
+    fn drop(&mut self, at: usize) {
+        if let Some(draft) = self.waiting.get_mut(at) {
+            draft.what = Made::Dropped;
+        }
+    }
+
     fn tell(&mut self, path: Vec<u8>, reason: String, has_changed: bool) {
         self.trouble.push(Trouble {
             path,
@@ -114,7 +125,7 @@ impl<W: World> Gather<'_, W> {
         });
     }
 
-    /// A file that cannot be read is in the snapshot as it was before, if it was; one that is gone is not.
+    /// A file that cannot be read is in the snapshot as it was before, if it was; one whose place something else took is not.
     fn stand_in(&mut self, at: usize, path: Vec<u8>, reason: &io::Error, old: Option<Box<Draft>>) {
         let old = old.filter(|_| is_unreadable(reason));
         let told = if old.is_some() {
@@ -122,15 +133,14 @@ impl<W: World> Gather<'_, W> {
         } else {
             reason.to_string()
         };
-        if let Some(draft) = self.waiting.get_mut(at) {
-            match old {
-                Some(mut old) => {
-                    old.ctime = TO_READ_AGAIN;
-                    self.waiting_bytes += old.xattr_bytes();
-                    *draft = *old;
-                }
-                None => draft.what = Made::Dropped,
+        match (old, self.waiting.get_mut(at)) {
+            (Some(mut old), Some(draft)) => {
+                old.ctime = TO_READ_AGAIN;
+                self.waiting_bytes += old.xattr_bytes();
+                *draft = *old;
             }
+            (None, _) => self.drop(at),
+            (Some(_), None) => {}
         }
         self.tell(path, told, false);
     }

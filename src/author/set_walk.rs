@@ -163,6 +163,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             moves: Moves {
                 rewritten: self.moves.rewritten + small.rewritten,
                 moved: self.moves.moved + small.moved,
+                gone: self.moves.gone + small.gone,
                 packed: small.packed,
             },
             databases: self.databases,
@@ -371,6 +372,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                         self.push_as_it_was(part).await?;
                     }
                 }
+                old if kinds::is_gone(&reason) => self.moves.gone += u64::from(old.is_some()),
                 Some(_) | None => self.notes.unread(&path, &reason.to_string()),
             },
         }

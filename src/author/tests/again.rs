@@ -156,8 +156,35 @@ fn what_is_gone_is_not_waited_for() {
         ] {
             tree.0.ailing.fail(path, deed, FOR_EVER, libc::ENOENT);
         }
-        house.take().await.expect("taken");
+        // It went between the listing and the reading, as if it had gone before: that is no trouble.
+        let report = house.take().await.expect("taken");
         assert_eq!(pauses(&house), 0);
+        assert_eq!(paths(&report), [""; 0]);
+        let mut left = house.expected();
+        for path in ["a/large", "a/small3"] {
+            assert!(left.remove(path.as_bytes()).is_some(), "{path}");
+        }
+        assert_eq!(house.contents(&report), left);
+    });
+}
+
+#[test]
+fn what_goes_while_it_is_read_counts_as_vanished() {
+    run(async {
+        let house = House::furnished(2, (2, 2));
+        let tree = &house.world.tree;
+        let paths: Vec<_> = (0..60).map(|number| format!("/d/more{number}")).collect();
+        for path in &paths {
+            tree.file(path, bytes(path, 0, 500));
+        }
+        assert!(house.take().await.expect("taken").head.head.accepted);
+        tree.touch_all();
+        for path in &paths {
+            tree.0
+                .ailing
+                .fail(path, Deed::Read { from: 0 }, FOR_EVER, libc::ENOENT);
+        }
+        assert!(!house.take().await.expect("taken").head.head.accepted);
     });
 }
 
