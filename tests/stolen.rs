@@ -161,6 +161,8 @@ fn a_box_that_left_can_be_shut_out_when_it_is_stolen_later_and_changes_nothing_a
 
     // One word mistyped must not end the protection of the Box one sits at.
     refused(&home, &["remove", "home"], 2, &["--this-box"]);
+    let other = ["remove", "office", "--this-box"];
+    refused(&home, &other, 2, &["office is not this Box", "called home"]);
     office.succeeds(&["remove", "office", "--this-box"]);
     home.until(&["peers", "--json"], |peers| {
         peers.as_array().unwrap().len() == 2

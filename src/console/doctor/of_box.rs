@@ -11,6 +11,7 @@ use crate::console::control::{Reply, StatusView, Want};
 use crate::console::store_place;
 use crate::console::text::bytes;
 use crate::console::{fault::Fault, setup};
+use crate::dispatcher::EventType;
 use crate::roster::LoadedBox;
 use crate::terms::limits::{STORE_HELD_BACK_BYTES, TABLE_CHUNKS_DEFAULT};
 
@@ -290,12 +291,15 @@ fn standing(status: &StatusView) -> Line {
         return Line::ok("events", "no warning and no failure stands");
     }
     let first = &status.standing[0].text;
-    Line::warning(
-        "events",
-        format!("{count} warnings and failures stand, among them: {first}"),
-        "`reserve status` shows all of them.",
-    )
-    .with(&[("standing", count)])
+    let text = format!("{count} warnings and failures stand, among them: {first}");
+    let todo = "`reserve status` shows all of them.";
+    let mut events = status.standing.iter();
+    let line = if events.any(|event| event.event_type == EventType::Failure) {
+        Line::failure("events", text, todo)
+    } else {
+        Line::warning("events", text, todo)
+    };
+    line.with(&[("standing", count)])
 }
 
 struct Mount {

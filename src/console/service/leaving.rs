@@ -116,6 +116,14 @@ impl<W: World> Service<W> {
             let todo = "Say so on another Box of the reserve.";
             return Err(refused("this Box itself cannot be lost to itself", todo).exit(Exit::Usage));
         }
+        if member.key != self.me() && asked.this_box {
+            let what = format!("{name} is not this Box, which --this-box means");
+            let todo = format!(
+                "Without --this-box {name} leaves; this Box is called {}.",
+                self.0.name
+            );
+            return Err(refused(what, todo).exit(Exit::Usage));
+        }
         if member.key == self.me() && !asked.this_box {
             let what = format!("{name} is this Box itself: it would leave for ever");
             let todo =
