@@ -9,6 +9,7 @@ mod growth;
 pub mod house;
 mod kinds;
 mod known;
+mod lacks;
 mod mounts;
 mod open_file;
 mod progress;

@@ -113,7 +113,12 @@ impl Street {
             me,
             members,
             factors,
-            shops: keys.into_iter().map(|key| (key, Shop::default())).collect(),
+            // A Box keeps for others too, whoever writes.
+            shops: keys
+                .into_iter()
+                .chain([me])
+                .map(|key| (key, Shop::default()))
+                .collect(),
             news: Notify::new(),
         }))
     }

@@ -240,3 +240,68 @@ impl<W: World> Service<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIR: (PeerKey, PeerKey) = (PeerKey([1; 32]), PeerKey([2; 32]));
+    const GROUND: Ground = (3, 7);
+    const NEWEST: SnapshotNumber = SnapshotNumber(9);
+
+    fn at(minutes: u64) -> Moment {
+        Moment(Duration::from_secs(minutes * 60))
+    }
+
+    fn chunks(many: u16) -> BTreeSet<ChunkId> {
+        let id = |number: u16| {
+            let [high, low] = number.to_be_bytes();
+            let mut id = [0; 32];
+            (id[0], id[1]) = (high, low);
+            ChunkId(id)
+        };
+        (0..many).map(id).collect()
+    }
+
+    #[test]
+    fn what_is_lost_is_asked_for_again_after_an_hour_or_when_that_may_help() {
+        let mut lacking = Lacking::default();
+        lacking.note(PAIR, chunks(1), (GROUND, NEWEST), (false, at(0)));
+        let stands =
+            |lacking: &Lacking, ground, minute| lacking.stands_to(PAIR, ground, at(minute));
+        assert_eq!(stands(&lacking, GROUND, 59), Some(NEWEST));
+        assert_eq!(stands(&lacking, GROUND, 60), None, "an hour is over");
+        assert_eq!(stands(&lacking, (4, 7), 1), None, "others belong");
+        assert_eq!(
+            stands(&lacking, (3, 8), 1),
+            None,
+            "the keeper lost something"
+        );
+        // Newer snapshots alone were asked for: the hour of the others goes on.
+        let newer = SnapshotNumber(10);
+        lacking.note(PAIR, BTreeSet::new(), (GROUND, newer), (true, at(50)));
+        assert_eq!(stands(&lacking, GROUND, 59), Some(newer));
+        assert_eq!(stands(&lacking, GROUND, 60), None);
+        assert_eq!(lacking.lost(), chunks(1));
+        lacking.ask_anew();
+        assert_eq!(stands(&lacking, GROUND, 51), None, "a Box came back");
+        // All of it is there again.
+        lacking.note(PAIR, BTreeSet::new(), (GROUND, newer), (false, at(51)));
+        assert_eq!(
+            stands(&lacking, GROUND, 51),
+            None,
+            "then it is confirmed, and no lack stands"
+        );
+        assert!(lacking.lost().is_empty() && lacking.has_asked(PAIR));
+    }
+
+    #[test]
+    fn however_much_is_lost_no_more_is_noted_than_there_is_room_for() {
+        let mut lacking = Lacking::default();
+        for keeper in 0..20 {
+            let pair = (PAIR.0, PeerKey([keeper; 32]));
+            lacking.note(pair, chunks(1024), (GROUND, NEWEST), (false, at(0)));
+        }
+        assert_eq!(lacking.sizes().0, LOST_MAX);
+    }
+}
