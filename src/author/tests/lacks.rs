@@ -65,8 +65,8 @@ fn a_part_of_an_index_that_nobody_has_is_lacking() {
         let house = House::furnished(2, (2, 2));
         let taken = three(&house).await;
         let others = all_of(&house, &taken[0]);
-        let own = house.index_of(&taken[1]).into_iter();
-        let page = own.filter(|id| !others.contains(id)).last();
+        let mut own = house.index_of(&taken[1]).into_iter();
+        let page = own.rfind(|id| !others.contains(id));
         let page = page.expect("the film is listed somewhere");
         for key in [1, 2] {
             house.street.shop(key).chunks.borrow_mut().remove(&page);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Service;
-use super::mending::Backwards;
+use super::backwards::Backwards;
 use crate::author::Lacks;
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
 use crate::terms::{ChunkId, HeadHash, PeerKey, SnapshotNumber};
@@ -216,6 +216,23 @@ impl<W: World> Service<W> {
         } else if is_known {
             reporter.clear(kind, &subject, &[]);
         }
+    }
+
+    /// What a keeper confirmed to an earlier run stands: nothing that belongs there was nowhere.
+    pub(super) async fn nothing_lacks(
+        &self,
+        pair: (PeerKey, PeerKey),
+        noted: (Ground, SnapshotNumber),
+    ) {
+        if self.0.lacking.borrow().has_asked(pair) {
+            return;
+        }
+        let moment = self.now().moment;
+        {
+            let mut lacking = self.0.lacking.borrow_mut();
+            lacking.note(pair, BTreeSet::new(), noted, (false, moment));
+        }
+        self.mark_what_lacks(pair.0, noted.1).await;
     }
 
     /// What others look after now, or nobody has to any more, is no concern of this Box.

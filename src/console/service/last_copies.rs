@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Service;
-use super::mending::Backwards;
+use super::backwards::Backwards;
 use super::views::name_of;
 use crate::author::{self, Seen};
 use crate::console::cli::FULL_WORDS;

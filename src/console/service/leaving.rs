@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Service;
+use super::backwards::Backwards;
 use super::job::{Job, Work};
 use super::last_copies;
-use super::mending::Backwards;
 use super::views::name_of;
 use crate::author::{self, Nowhere, Seen};
 use crate::console::cli::{FULL_WORDS, Guests};

@@ -6,17 +6,16 @@
 //! while a snapshot is being taken. What was confirmed is remembered durably and stands while the keeper's own mark says that it lost
 //! nothing since, for one sweep period; then, and after any loss, everything is asked again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
 use super::Service;
-use super::lacking::Ground;
+use super::backwards::Backwards;
 use super::views::name_of;
 use crate::author::{self, CatchUpError, Nowhere, Placement, Seen};
 use crate::console::control::{FormerView, MendingView};
-use crate::format::head::SignedHead;
 use crate::format::mended::{self as record, Confirmed};
 use crate::keeper::{AskError, Keepers, MemberView, placement};
 use crate::roster::{Member, Removal, Roster};
@@ -26,8 +25,6 @@ use crate::world::{Clock, Disk, World};
 
 /// Whatever nobody said: how often it is looked whether something is to be done.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// Heads looked at in one go.
-const PAGE: u64 = 100;
 
 /// What the copies of former authors' and older snapshots have come to. One entry for each pair of members.
 #[derive(Debug, Default)]
@@ -88,46 +85,6 @@ fn places_more_than(members: &[(PeerKey, SmolStr)], factor: u8, after: &Roster) 
     let remains =
         |(key, site): &(PeerKey, SmolStr)| after.member(key).is_some_and(|now| now.site == *site);
     !members.iter().all(remains) || factor < after.factors().0
-}
-
-/// An author's heads on this Box, newest first.
-pub(super) struct Backwards {
-    author: PeerKey,
-    until: u64,
-    page: Vec<SignedHead>,
-}
-
-impl Backwards {
-    pub(super) const fn from(author: PeerKey, newest: SnapshotNumber) -> Self {
-        Self {
-            author,
-            until: newest.0,
-            page: Vec::new(),
-        }
-    }
-
-    pub(super) async fn next<W: World>(&mut self, service: &Service<W>) -> Option<SignedHead> {
-        loop {
-            if let Some(head) = self.page.pop() {
-                return Some(head);
-            }
-            if self.until == 0 {
-                return None;
-            }
-            let after = self.until.saturating_sub(PAGE);
-            let heads = service
-                .store()
-                .heads(Some(self.author), SnapshotNumber(after));
-            match heads.await {
-                Ok(mut heads) => {
-                    heads.retain(|head| head.head.number.0 <= self.until);
-                    self.page = heads;
-                }
-                Err(error) => tracing::warn!(%error, "heads of older snapshots cannot be read"),
-            }
-            self.until = after;
-        }
-    }
 }
 
 impl<W: World> Service<W> {
@@ -240,23 +197,6 @@ impl<W: World> Service<W> {
             }
         }
         self.write_mended().await;
-    }
-
-    /// What a keeper confirmed to an earlier run stands: nothing that belongs there was nowhere.
-    async fn nothing_lacks(
-        &self,
-        pair: (PeerKey, PeerKey),
-        (ground, newest): (Ground, SnapshotNumber),
-    ) {
-        if !self.0.lacking.borrow().has_asked(pair) {
-            let moment = self.now().moment;
-            let nothing = BTreeSet::new();
-            let noted = (ground, newest);
-            let mut lacking = self.0.lacking.borrow_mut();
-            lacking.note(pair, nothing, noted, (false, moment));
-            drop(lacking);
-            self.mark_what_lacks(pair.0, newest).await;
-        }
     }
 
     /// There is more of an author's snapshots than was seen to: what keepers confirmed up to a number says too little.

@@ -3,6 +3,7 @@
 //! `Service` is the hub the rooms' small host interfaces lead to; it decides nothing that a room could decide. It is generic over the
 //! world, so the simulated one runs the same composition; only `process` and `control` are of this machine.
 
+mod backwards;
 mod conflicts;
 mod control;
 mod damage;
