@@ -76,7 +76,7 @@ pub fn words(event: &Event, named: Named<'_>) -> String {
         (EventKind::DiskFailed, false) => format!("the disk of {subject} fails"),
         (EventKind::DiskFailed, true) => format!("the disk of {subject} works again"),
         (EventKind::ChunkDamaged, false) => format!("{subject} is damaged"),
-        (EventKind::ChunkDamaged, true) => format!("{subject} was repaired"),
+        (EventKind::ChunkDamaged, true) => format!("no damage of {subject} is left"),
         (EventKind::StoreLost, false) => format!("the store of {subject} is not where it was"),
         (EventKind::StoreLost, true) => format!("{subject} has its store again"),
         (EventKind::StoreDamaged, false) => format!("parts of the store of {subject} are damaged"),

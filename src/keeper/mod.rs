@@ -93,7 +93,7 @@ pub use presence::{Presence, begin_anew, presence};
 pub use refuse::StoreError;
 pub use release::WaitingRelease;
 pub use remote::{RemoteKeeper, read_head_list};
-pub use repair::Repaired;
+pub use repair::{Listing, Repaired};
 pub use rest::Rest;
 pub use serve::{Host, Server};
 pub use store::{Space, Store, StoreConfig, StoreFigures};

@@ -3,20 +3,34 @@
 
 use std::rc::Rc;
 
+use super::ask::{Ask, Keepers};
 use super::further::Further;
 use super::holding::{Inner, Word};
 use super::loading::footer_of;
+use super::placement;
 use super::reading::Window;
-use super::serve::{Host, Server};
+use super::serve::{FETCH_PATIENCE, Host, Server};
 use super::store::Store;
 use super::table::{Entry, prefix_of};
+use crate::format::record::id_of;
 use crate::format::segment::{FOOTER_ENTRY_BYTES, FooterEntry, FrameType};
 use crate::terms::limits::{ASK_IDS_MAX, BLOCK_BYTES};
 use crate::terms::{ChunkId, PeerKey};
-use crate::world::{DiskFile, World};
+use crate::world::{Clock, DiskFile, World};
 
 /// Damaged chunks that are looked at in one go: bounds the list of them.
 const REPAIR_MAX: usize = 1024;
+
+/// What the table knows of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Somebody claims it.
+    Claimed,
+    /// Everybody who claimed it gave it up.
+    GivenUp,
+    /// Nothing: it never was here, or a start did not find it any more.
+    Unlisted,
+}
 
 /// What a repair came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +42,22 @@ pub struct Repaired {
 }
 
 impl<W: World> Store<W> {
+    /// What the table knows of a chunk, damaged or not.
+    #[must_use]
+    pub fn listing(&self, id: ChunkId) -> Listing {
+        let state = self.inner().shared.state.borrow();
+        let waiting = state.groups.waiting();
+        let stands = |entry: Entry| state.sets.standing(entry.claims, waiting).next().is_some();
+        let mut listing = Listing::Unlisted;
+        for entry in state.table.matches(&id) {
+            if stands(entry) {
+                return Listing::Claimed;
+            }
+            listing = Listing::GivenUp;
+        }
+        listing
+    }
+
     /// Damaged chunks by name, each with an author that claims it; two thousand or so at most. The name stands in the frame's header or in
     /// the segment's footer; where both are gone only the author knows it.
     pub async fn damaged_chunks(&self) -> Vec<(ChunkId, PeerKey)> {
@@ -113,6 +143,32 @@ impl<W: World, H: Host> Server<W, H> {
             }
         }
         repaired
+    }
+
+    /// Which of these another keeper that can be reached hands out whole. Nothing of them is kept here. Whoever does not answer in time is
+    /// asked no further.
+    pub async fn whole_elsewhere(&self, ids: &[ChunkId]) -> Vec<ChunkId> {
+        let keepers = self.host.keepers();
+        let mut members = keepers.members();
+        let mut whole = Vec::new();
+        for id in ids {
+            let _memory = self.pulls.acquire().await;
+            for peer in placement::ranking(*id, keepers.me(), &members) {
+                let Some(keeper) = keepers.reach(peer) else {
+                    continue;
+                };
+                let got = self.world.clock().within(FETCH_PATIENCE, keeper.get(*id));
+                match got.await {
+                    Some(Ok(Some(record))) if id_of(&record) == *id => {
+                        whole.push(*id);
+                        break;
+                    }
+                    Some(_) => {}
+                    None => members.retain(|member| member.key != peer),
+                }
+            }
+        }
+        whole
     }
 
     /// The other keepers.

@@ -34,7 +34,7 @@ const RECORDS_OUT_MAX: usize = 5;
 const PULLS_AT_ONCE: usize = 3;
 const _: () = assert!((RECORDS_OUT_MAX + PULLS_AT_ONCE) * RECORD_BYTES_MAX <= 17 << 20);
 /// How long one keeper may take to hand out a chunk before another is asked: the longest record at 7 KiB a second.
-const FETCH_PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const FETCH_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a keeper asks of the rest of the Box.
 #[allow(async_fn_in_trait)] // one thread: no Send bounds are wanted
@@ -69,7 +69,7 @@ pub struct Server<W: World, H: Host> {
     pub(super) store: Store<W>,
     pub(super) host: H,
     records_out: Rc<Semaphore>,
-    pulls: Arc<Semaphore>,
+    pub(super) pulls: Arc<Semaphore>,
     fetching: Rc<Turns<ChunkId>>,
 }
 

@@ -135,7 +135,7 @@ event_kinds! {
     QuotaReached = 42, "quota_reached", Failure, Condition;
     /// A keeper's disk does not do what it is asked.
     DiskFailed = 43, "disk_failed", Failure, Condition;
-    /// A chunk is not whole; over when it was repaired.
+    /// A chunk is not whole; over when it was repaired, or when nothing here needs it any more.
     ChunkDamaged = 44, "chunk_damaged", Warning, Condition;
     /// Places in a keeper's store do not read; over when none is left.
     StoreDamaged = 45, "store_damaged", Failure, Condition;

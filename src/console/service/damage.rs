@@ -3,6 +3,8 @@
 
 use super::Service;
 use crate::dispatcher::{EventFact, EventKind, FactName, Subject};
+use crate::keeper::Listing;
+use crate::terms::ChunkId;
 use crate::terms::limits::DAMAGED_TOLD_MAX;
 use crate::world::World;
 
@@ -24,14 +26,11 @@ impl<W: World> Service<W> {
             reporter.raise(kind, Subject::Chunk(found.id), &facts);
         }
         // What stood in an earlier run too: the disk decides, not a memory.
-        for subject in reporter.subjects_of(kind) {
-            let Subject::Chunk(id) = subject else {
-                continue;
-            };
+        for id in self.damaged_told() {
             if let Ok(Some(_)) = self.store().get(id).await {
                 let how = "a whole copy is here again, from another Box or read after all";
                 let how = [EventFact::new(FactName::Reason, how)];
-                reporter.clear(kind, &subject, &how);
+                reporter.clear(kind, &Subject::Chunk(id), &how);
             }
         }
         let damaged = self.store().figures().damaged + self.0.damaged_at_start.get();
@@ -50,13 +49,7 @@ impl<W: World> Service<W> {
         if self.0.damaged_at_start.get() == 0 || self.store().figures().damaged > 0 {
             return;
         }
-        let members = self.roster().members();
-        let others: Vec<_> = members
-            .iter()
-            .map(|member| member.key)
-            .filter(|key| *key != self.me())
-            .collect();
-        if !self.is_whole_beside(&others) {
+        if !self.has_all_that_belongs_here() {
             return;
         }
         self.store().start_damage_is_healed().await;
@@ -66,5 +59,56 @@ impl<W: World> Service<W> {
             "nothing is lacking any more of what the start found damaged"
         );
         self.tell_damage().await;
+    }
+
+    /// What people are told of and nothing here will ever mend, though nothing is lost. What its authors gave up nobody needs. And a start may
+    /// have forgotten where a chunk stood: if it belongs here it is lacking, and comes back; if it belongs elsewhere by now nobody sends it,
+    /// and its copies are the others' to heal. It is told no more when nothing is lacking here and another Box hands it out whole. What nobody
+    /// has goes on being told.
+    pub(super) async fn look_whether_told_is_over(&self) {
+        let Some(server) = self.0.server.get() else {
+            return;
+        };
+        let told = self.damaged_told();
+        let mut forgotten = told.clone();
+        let lacks_nothing = self.has_all_that_belongs_here();
+        forgotten.retain(|id| lacks_nothing && self.store().listing(*id) == Listing::Unlisted);
+        let elsewhere = server.whole_elsewhere(&forgotten).await;
+        for id in told {
+            // It may have come while the others were asked: then it is told as what it is here.
+            let how = match self.store().listing(id) {
+                Listing::GivenUp => "everybody who needed it gave it up",
+                Listing::Unlisted if elsewhere.contains(&id) => {
+                    "it is whole on another Box, and nothing that belongs here is lacking"
+                }
+                Listing::Unlisted | Listing::Claimed => continue,
+            };
+            tracing::info!(chunk = %id, how, "a damaged chunk is told no more");
+            let how = [EventFact::new(FactName::Reason, how)];
+            let subject = Subject::Chunk(id);
+            self.reporter()
+                .clear(EventKind::ChunkDamaged, &subject, &how);
+        }
+    }
+
+    /// The chunks that people are told are damaged.
+    pub(super) fn damaged_told(&self) -> Vec<ChunkId> {
+        let told = self.reporter().subjects_of(EventKind::ChunkDamaged);
+        let told = told.into_iter().filter_map(|subject| match subject {
+            Subject::Chunk(id) => Some(id),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    /// Whether this Box was compared with all others since it lost anything, and lacked nothing.
+    fn has_all_that_belongs_here(&self) -> bool {
+        let members = self.roster().members();
+        let others: Vec<_> = members
+            .iter()
+            .map(|member| member.key)
+            .filter(|key| *key != self.me())
+            .collect();
+        self.is_whole_beside(&others)
     }
 }

@@ -13,7 +13,6 @@ use crate::console::control::{
     SnapshotOutcome, SweepView, TicketView,
 };
 use crate::console::fault::Fault;
-use crate::dispatcher::{EventKind, Subject};
 use crate::format::head::SignedHead;
 use crate::keeper::{Bounded, StoreFigures};
 use crate::retriever::Gather;
@@ -173,13 +172,9 @@ impl<W: World> Service<W> {
 
     /// Chunks of this Box's store that are damaged, or that people are told are.
     pub async fn damaged_chunks_now(&self) -> BTreeSet<ChunkId> {
-        let told = self.reporter().subjects_of(EventKind::ChunkDamaged);
-        let told = told.into_iter().filter_map(|subject| match subject {
-            Subject::Chunk(id) => Some(id),
-            _ => None,
-        });
-        let known = self.store().damaged_chunks().await;
-        told.chain(known.into_iter().map(|(id, _)| id)).collect()
+        let known = self.store().damaged_chunks().await.into_iter();
+        let told = self.damaged_told().into_iter();
+        told.chain(known.map(|(id, _)| id)).collect()
     }
 
     /// Chunks of snapshots that this Box says are on no Box.

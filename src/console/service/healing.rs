@@ -307,6 +307,7 @@ impl<W: World> Service<W> {
         let now = self.world().clock().wall();
         self.0.healing.borrow_mut().copies = Some((copies, now));
         self.look_whether_start_is_healed().await;
+        self.look_whether_told_is_over().await;
     }
 
     /// Whether it was compared with each of them since it lost anything, and nothing was lacking here. With nobody it never is.
