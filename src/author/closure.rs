@@ -242,13 +242,21 @@ async fn bring<K: Keepers>(
     let mut done = CaughtUp::default();
     // If this keeper turns out to be complete it counts, else it does not.
     let (mut copies_without, mut copies_with) = (u8::MAX, u8::MAX);
-    let mut batch = Vec::new();
+    let (mut batch, mut missing_part) = (Vec::new(), None);
     loop {
-        let next = closure.next().await;
-        if let Err(CatchUpError::Missing(id)) = next {
-            nowhere.note(id, &closure.index.sought(id, None).await);
-        }
-        let next = next?;
+        let next = match closure.next().await {
+            // What else it consists of is brought all the same: that much of it comes back.
+            Err(CatchUpError::Missing(id)) => {
+                let sought = closure.index.sought(id, None).await;
+                nowhere.note(id, &sought);
+                if let Sought::Found(_) = sought {
+                    nowhere.unsure();
+                }
+                missing_part.get_or_insert(id);
+                continue;
+            }
+            next => next?,
+        };
         if let Some(id) = next {
             let placed = place(id, author, &placement.members, placement.factor);
             let others = placed
@@ -277,6 +285,8 @@ async fn bring<K: Keepers>(
                     // A put is a claim of whoever speaks; the author is whose snapshot it is.
                     if author == keepers.me() || keeper.have(author, vec![id]).await? == [true] {
                         done.confirmed += 1;
+                    } else {
+                        nowhere.unsure();
                     }
                 }
             }
@@ -284,6 +294,9 @@ async fn bring<K: Keepers>(
         if next.is_none() {
             break;
         }
+    }
+    if let Some(id) = missing_part {
+        return Err(CatchUpError::Missing(id));
     }
     done.copies = copies_without;
     if done.confirmed == done.needed {

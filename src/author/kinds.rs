@@ -89,10 +89,19 @@ pub(super) fn is_unreadable(reason: &io::Error) -> bool {
     reason.kind() != io::ErrorKind::NotFound
 }
 
-/// Whether this says that nothing stands there any more: it went away since it was listed, as if it had gone a moment earlier.
-pub(super) fn is_gone(reason: &io::Error) -> bool {
-    // What has words of its own says that something else stands there.
+/// Whether a file says that it is not there. What has words of its own says that something else stands there.
+pub(super) fn says_it_is_not_there(reason: &io::Error) -> bool {
     reason.kind() == io::ErrorKind::NotFound && reason.get_ref().is_none()
+}
+
+/// Whether a file that could not be read is gone, as if it had gone a moment before it was listed. Some file systems list names whose
+/// bytes they do not have: those are there, and cannot be read.
+pub(super) async fn has_gone<T: Tree>(tree: &T, at: &[u8], reason: &io::Error) -> bool {
+    says_it_is_not_there(reason)
+        && tree
+            .stat(at)
+            .await
+            .is_err_and(|error| says_it_is_not_there(&error))
 }
 
 /// What is told of something that could not be read and was there before.

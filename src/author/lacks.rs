@@ -23,6 +23,11 @@ pub struct Nowhere {
 }
 
 impl Nowhere {
+    /// Not everything was looked for to the end.
+    pub const fn unsure(&mut self) {
+        self.some_unknown = true;
+    }
+
     /// What came of looking for a chunk; the first ones are noted, as far as there is room.
     pub(super) fn note(&mut self, id: ChunkId, sought: &Sought) {
         match sought {
@@ -75,7 +80,7 @@ impl<'a> Lacks<'a> {
     /// Whether a snapshot needs any of them. What hides behind a part of its index that nobody has is lost with that.
     ///
     /// # Errors
-    /// If a part of its index cannot be used.
+    /// If it is not known, since a part of its index cannot be used, or may be on a Box that does not answer.
     pub async fn is_in<K: Keepers>(
         &mut self,
         keepers: &K,
@@ -84,7 +89,10 @@ impl<'a> Lacks<'a> {
     ) -> Result<bool, CatchUpError> {
         let index = IndexSource::new(keepers, keyring, head.head.author);
         match self.looked_into(&index, head).await {
-            Err(CatchUpError::Missing(_)) => Ok(true),
+            Err(CatchUpError::Missing(id)) => match index.sought(id, None).await {
+                Sought::Nowhere => Ok(true),
+                Sought::Found(_) | Sought::Unknown => Err(CatchUpError::Missing(id)),
+            },
             looked => looked,
         }
     }

@@ -6,7 +6,7 @@ use super::again::Tries;
 use super::draft::{Draft, Made, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::{Before, Gather, Means, Small, Trouble};
-use super::kinds::{as_it_was, is_gone, is_unreadable, left_out};
+use super::kinds::{as_it_was, has_gone, is_unreadable, left_out, says_it_is_not_there};
 use super::read::same_contents;
 use super::rot;
 use super::sizes::Sizes;
@@ -68,7 +68,7 @@ impl<W: World> Gather<'_, W> {
             }
             let at = usize::try_from(number - self.left).unwrap_or(usize::MAX);
             match answer {
-                Err(reason) if is_gone(&reason) => {
+                Err(reason) if has_gone(&means.tree, &joined(means.base, &path), &reason).await => {
                     self.drop(at);
                     self.moves.gone += u64::from(before != Before::Nothing);
                 }
@@ -127,7 +127,7 @@ impl<W: World> Gather<'_, W> {
 
     /// A file that cannot be read is in the snapshot as it was before, if it was; one whose place something else took is not.
     fn stand_in(&mut self, at: usize, path: Vec<u8>, reason: &io::Error, old: Option<Box<Draft>>) {
-        let old = old.filter(|_| is_unreadable(reason));
+        let old = old.filter(|_| is_unreadable(reason) || says_it_is_not_there(reason));
         let told = if old.is_some() {
             as_it_was(reason)
         } else {

@@ -364,19 +364,29 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                 let reason = format!("its end could not be read and stands as zeros: {reason}");
                 self.notes.unread(&path, &reason);
             }
+            Taken::Failed(reason) if self.has_gone(&path, &reason).await => {
+                self.moves.gone += u64::from(old.is_some());
+            }
             Taken::Failed(reason) => match old {
-                Some(old) if kinds::is_unreadable(&reason) && self.is_trusted(&old) => {
+                Some(old)
+                    if (kinds::is_unreadable(&reason) || kinds::says_it_is_not_there(&reason))
+                        && self.is_trusted(&old) =>
+                {
                     self.notes.unread(&path, &kinds::as_it_was(&reason));
                     self.push_as_it_was(old).await?;
                     while let Some(part) = self.before.next_part(&path).await {
                         self.push_as_it_was(part).await?;
                     }
                 }
-                old if kinds::is_gone(&reason) => self.moves.gone += u64::from(old.is_some()),
                 Some(_) | None => self.notes.unread(&path, &reason.to_string()),
             },
         }
         Ok(())
+    }
+
+    async fn has_gone(&self, path: &[u8], reason: &std::io::Error) -> bool {
+        let at = super::walk::joined(self.means.base, path);
+        kinds::has_gone(&self.means.tree, &at, reason).await
     }
 
     /// Takes what was read under another name of this file; false if that is to be read.

@@ -10,7 +10,6 @@ use super::control::{JobOutcome, Reply, Want};
 use super::event_view::EventView;
 use super::fault::{Exit, Fault};
 use super::{jobs, screen, setup, text};
-use crate::dispatcher::EventType;
 
 pub fn call(dir: &Path, want: Want) -> Result<Client, Fault> {
     Client::call_patiently(dir, &want).map_err(|no| no.fault(dir))
@@ -147,7 +146,6 @@ pub fn status(dir: &Path, how: Print) -> Result<Exit, Fault> {
         Err(no) => return Err(no.fault(dir)),
     };
     print(how, &view, || screen::status(&view, text::now_seconds()))?;
-    let fails = |event: &EventView| event.event_type == EventType::Failure;
-    let is_well = view.safe && !view.standing.iter().any(fails);
+    let is_well = view.safe && !view.standing.iter().any(EventView::is_to_be_mended);
     Ok(if is_well { Exit::Done } else { Exit::NotSafe })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::text;
-use crate::dispatcher::{Event, EventType, FactValue, Named, Phase, Subject, words};
+use crate::dispatcher::{Event, EventKind, EventType, FactValue, Named, Phase, Subject, words};
 use crate::terms::FactName;
 
 /// An event.
@@ -55,6 +55,15 @@ pub enum SubjectView {
     Chunk(String),
     /// The reserve as a whole.
     Reserve,
+}
+
+impl EventView {
+    /// Whether it is a failure that somebody or something can end. What older snapshots lack is lost and stays told; whoever asks every hour
+    /// whether all is well is not to hear of it for ever.
+    #[must_use]
+    pub fn is_to_be_mended(&self) -> bool {
+        self.event_type == EventType::Failure && self.kind != EventKind::SnapshotsLacking.name()
+    }
 }
 
 /// An event for people and programs.

@@ -186,7 +186,7 @@ pub fn snapshots(list: &[SnapshotView], now_seconds: i64) -> String {
     if list.iter().any(|one| one.is_lacking) {
         let _ = writeln!(
             text,
-            "\nA snapshot that lacks parts is retrieved without them: `reserve retrieve` names each file, and ends with status 4. `reserve forget` lets go of it."
+            "\nA snapshot that lacks parts is retrieved without them: `reserve retrieve` names each file, and ends with status 4. `reserve forget` on its Box lets go of it."
         );
     }
     let beyond = list.iter();

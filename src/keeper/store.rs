@@ -248,7 +248,8 @@ impl<W: World> Store<W> {
         Ok(held)
     }
 
-    /// The record, if it is here and whole. One that is not is flagged: `have` says no to it, and a put replaces it.
+    /// The record, if it is here and whole. One that is not is flagged: `have` says no to it, and a put replaces it. A store that is not
+    /// where it was says neither yes nor no.
     pub async fn get(&self, id: ChunkId) -> Result<Option<Vec<u8>>, StoreError> {
         let inner = self.inner();
         let _reading = inner.readers.enter();
@@ -271,7 +272,11 @@ impl<W: World> Store<W> {
             }
             inner.flag(&id, location);
         }
-        Ok(None)
+        // What is not mounted says nothing of what is on it.
+        match inner.is_at_home().await {
+            true => Ok(None),
+            false => Err(StoreError::DiskFailed),
+        }
     }
 
     /// Keeps a snapshot's head that another Box has; the caller has checked its signature. One that is here already is fine, and so are a few

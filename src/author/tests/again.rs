@@ -145,26 +145,51 @@ fn what_helped_does_not_count_against_the_next() {
     });
 }
 
+/// A large and a small file.
+const TWO: [&str; 2] = ["/d/a/large", "/d/a/small3"];
+
 #[test]
-fn what_is_gone_is_not_waited_for() {
+fn what_goes_between_its_listing_and_its_reading_was_gone_before() {
     run(async {
         let house = House::furnished(2, (2, 2));
         let tree = &house.world.tree;
-        for (path, deed) in [
-            ("/d/a/large", Deed::Open),
-            ("/d/a/small3", Deed::Read { from: 0 }),
-        ] {
-            tree.0.ailing.fail(path, deed, FOR_EVER, libc::ENOENT);
-        }
-        // It went between the listing and the reading, as if it had gone before: that is no trouble.
+        let going = TWO.map(|path| path.as_bytes().to_vec());
+        tree.0.going.borrow_mut().extend(going);
+        let report = house.take().await.expect("taken");
+        assert!(
+            tree.0.going.borrow().is_empty(),
+            "the story needs them to go"
+        );
+        assert_eq!(pauses(&house), 0, "nobody waits for them");
+        assert_eq!(paths(&report), [""; 0]);
+        assert_eq!(house.contents(&report), house.expected());
+    });
+}
+
+#[test]
+fn what_is_listed_and_says_that_it_is_not_there_is_named() {
+    run(async {
+        let mut house = House::furnished(2, (2, 2));
+        let ail = |house: &House| {
+            for (path, deed) in TWO.into_iter().zip([Deed::Open, Deed::Read { from: 0 }]) {
+                let tree = &house.world.tree;
+                tree.0.ailing.fail(path, deed, FOR_EVER, libc::ENOENT);
+            }
+        };
+        ail(&house);
         let report = house.take().await.expect("taken");
         assert_eq!(pauses(&house), 0);
-        assert_eq!(paths(&report), [""; 0]);
-        let mut left = house.expected();
-        for path in ["a/large", "a/small3"] {
-            assert!(left.remove(path.as_bytes()).is_some(), "{path}");
-        }
-        assert_eq!(house.contents(&report), left);
+        assert_eq!(paths(&report), ["a/large", "a/small3"]);
+        // Once it was read it stays as it was.
+        house.world.tree.0.ailing.heal();
+        let whole = house.take().await.expect("taken");
+        assert_eq!(paths(&whole), [""; 0]);
+        house.world.tree.touch_all();
+        ail(&house);
+        house.options.only_news = false;
+        let again = house.take().await.expect("taken");
+        assert_eq!(paths(&again), ["a/large", "a/small3"]);
+        assert_eq!(house.contents(&again), house.contents(&whole));
     });
 }
 
@@ -179,11 +204,8 @@ fn what_goes_while_it_is_read_counts_as_vanished() {
         }
         assert!(house.take().await.expect("taken").head.head.accepted);
         tree.touch_all();
-        for path in &paths {
-            tree.0
-                .ailing
-                .fail(path, Deed::Read { from: 0 }, FOR_EVER, libc::ENOENT);
-        }
+        let going = paths.into_iter().map(String::into_bytes);
+        tree.0.going.borrow_mut().extend(going);
         assert!(!house.take().await.expect("taken").head.head.accepted);
     });
 }

@@ -74,6 +74,12 @@ fn a_part_of_an_index_that_nobody_has_is_lacking() {
         let elsewhere = BTreeSet::from([ChunkId([7; 32])]);
         let found = lacking(&house, &taken[..2], &elsewhere).await;
         assert_eq!(found, [false, true]);
+        // Who is away may have it.
+        house.street.set_away(2, true);
+        let mut lacks = Lacks::of(&elsewhere);
+        let keyring = &house.identity.keyring;
+        let looked = lacks.is_in(&house.street, keyring, &taken[1].head).await;
+        assert_eq!(looked, Err(CatchUpError::Missing(page)));
     });
 }
 

@@ -1,7 +1,7 @@
 //! A world in memory: a tree of files that counts what is read, and a disk that keeps small files.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -152,6 +152,8 @@ pub struct FilesInner {
     pub broken_from: RefCell<BTreeMap<Vec<u8>, usize>>,
     /// How often a look at a thing fails.
     pub unseen: RefCell<BTreeMap<Vec<u8>, u32>>,
+    /// Goes at the moment when it is to be read.
+    pub going: RefCell<BTreeSet<Vec<u8>>>,
     /// What fails a few times before it works.
     pub ailing: Ailing,
     /// How often each large file was opened.
@@ -274,6 +276,12 @@ impl Files {
         *thing = Thing::File(Rc::new(bytes));
     }
 
+    fn let_go(&self, path: &[u8]) {
+        if self.0.going.borrow_mut().remove(path) {
+            self.0.things.borrow_mut().remove(path);
+        }
+    }
+
     pub fn remove(&self, path: &str) {
         self.0.things.borrow_mut().remove(path.as_bytes());
     }
@@ -361,6 +369,7 @@ impl Tree for Files {
     }
     async fn open(&self, path: &TreePath) -> io::Result<OpenFile> {
         self.0.ailing.attempt(path, Deed::Open)?;
+        self.let_go(path);
         match self.at(path)?.0 {
             Thing::File(_) => {}
             Thing::Dir | Thing::Link(_) | Thing::Special(_) | Thing::Locked(_) => {
@@ -379,6 +388,7 @@ impl Tree for Files {
         for path in paths {
             self.count_read();
             self.stir(&path);
+            self.let_go(&path);
             if let Err(error) = self.0.ailing.attempt(&path, Deed::Read { from: 0 }) {
                 answers.push(Err(error));
                 continue;

@@ -8,10 +8,10 @@ use super::Line;
 use crate::console::at_rest::AtRest;
 use crate::console::client::{Client, NoService};
 use crate::console::control::{Reply, StatusView, Want};
+use crate::console::event_view::EventView;
 use crate::console::store_place;
 use crate::console::text::bytes;
 use crate::console::{fault::Fault, setup};
-use crate::dispatcher::EventType;
 use crate::roster::LoadedBox;
 use crate::terms::limits::{STORE_HELD_BACK_BYTES, TABLE_CHUNKS_DEFAULT};
 
@@ -294,7 +294,7 @@ fn standing(status: &StatusView) -> Line {
     let text = format!("{count} warnings and failures stand, among them: {first}");
     let todo = "`reserve status` shows all of them.";
     let mut events = status.standing.iter();
-    let line = if events.any(|event| event.event_type == EventType::Failure) {
+    let line = if events.any(EventView::is_to_be_mended) {
         Line::failure("events", text, todo)
     } else {
         Line::warning("events", text, todo)

@@ -67,8 +67,8 @@ impl Lacking {
         (!asked.lost.is_empty() && asked.ground == ground && is_young).then_some(asked.newest)
     }
 
-    /// Whether a keeper was asked in this run.
-    pub(super) fn has_asked(&self, (author, keeper): (PeerKey, PeerKey)) -> bool {
+    /// Whether it is known of this run that nothing that belongs to a keeper is lost.
+    pub(super) fn is_known_whole(&self, (author, keeper): (PeerKey, PeerKey)) -> bool {
         let lack = self.0.get(&author);
         lack.is_some_and(|lack| {
             let asked = lack.by_keeper.get(&keeper);
@@ -84,25 +84,25 @@ impl Lacking {
         (ground, newest): (Ground, SnapshotNumber),
         (since_before, now): (bool, Moment),
     ) {
-        let noted = self.0.values().flat_map(|lack| lack.by_keeper.values());
-        let room = LOST_MAX.saturating_sub(noted.map(|asked| asked.lost.len()).sum());
-        while lost.len() > room {
-            lost.pop_last();
-        }
         let lack = self.0.entry(author).or_default();
-        let before = lack.by_keeper.remove(&keeper);
         let mut asked = Asked {
-            lost,
+            lost: BTreeSet::new(),
             ground,
             newest,
             since: now,
             is_old: false,
         };
-        if let Some(before) = before.filter(|_| since_before) {
-            asked.lost.extend(before.lost);
+        if let Some(before) = lack.by_keeper.remove(&keeper).filter(|_| since_before) {
+            lost.extend(before.lost);
             asked.since = before.since;
             asked.is_old = before.is_old;
         }
+        let room = LOST_MAX.saturating_sub(self.sizes().0);
+        while lost.len() > room {
+            lost.pop_last();
+        }
+        asked.lost = lost;
+        let lack = self.0.entry(author).or_default();
         lack.by_keeper.insert(keeper, asked);
     }
 
@@ -140,63 +140,113 @@ impl Lack {
 }
 
 impl<W: World> Service<W> {
-    /// What came of asking a keeper for an author's snapshots is known: marks those that lack something and tells of it.
+    /// What came of asking a keeper for an author's snapshots is known: marks those that lack something and tells of it. What could not
+    /// be looked into is looked into the next time.
     pub(super) async fn mark_what_lacks(&self, author: PeerKey, newest: SnapshotNumber) {
         let members: BTreeSet<_> = self.roster().members().iter().map(|m| m.key).collect();
-        let (lost, after) = {
-            let mut lacking = self.0.lacking.borrow_mut();
-            let Some(lack) = lacking.0.get_mut(&author) else {
-                return;
-            };
-            lack.by_keeper.retain(|keeper, _| members.contains(keeper));
-            let lost = lack.lost();
-            if lack.looked_for != lost {
-                lack.marked.clear();
-                lack.looked_to = 0;
-                lack.looked_for.clone_from(&lost);
-            }
-            (lost, lack.looked_to)
+        let Some((lost, after)) = self.begin_marking(author, &members).await else {
+            return;
         };
-        let mut marked = BTreeMap::new();
-        if !lost.is_empty() {
-            let (keepers, keyring) = (self.patient(), self.keyring());
-            let mut lacks = Lacks::of(&lost);
-            let mut heads = Backwards::from(author, newest);
-            while let Some(head) = heads.next(self).await {
-                if head.head.number.0 <= after || marked.len() == MARKED_MAX {
-                    break;
-                }
-                if self.has_let_go(&head).await {
-                    continue;
-                }
-                match lacks.is_in(&keepers, &keyring, &head).await {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        marked.insert(head.hash(), head.head.number);
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "whether a snapshot lacks anything is not known");
-                    }
-                }
-            }
-        }
+        let is_over = lost.is_empty()
+            || self
+                .mark(author, (SnapshotNumber(after), newest), &lost)
+                .await;
         let (marked, is_known) = {
             let mut lacking = self.0.lacking.borrow_mut();
-            let room = MARKED_MAX.saturating_sub(lacking.sizes().1);
             let Some(lack) = lacking.0.get_mut(&author) else {
                 return;
             };
-            // Somebody else's answer may have come meanwhile: then this is done again for it.
-            if lack.looked_for == lost {
-                lack.marked.extend(marked.into_iter().take(room));
+            if is_over {
                 lack.looked_to = newest.0;
             }
             let mut others = members.iter().filter(|key| **key != author);
-            let is_known = others.all(|key| lack.by_keeper.contains_key(key));
+            let is_known = is_over && others.all(|key| lack.by_keeper.contains_key(key));
             let marked: Vec<_> = lack.marked.values().copied().collect();
             (marked, is_known)
         };
         self.tell_lacking(author, &marked, is_known);
+    }
+
+    /// Lost chunks to look for, and behind which snapshot. Marks of what was let go are dropped.
+    async fn begin_marking(
+        &self,
+        author: PeerKey,
+        members: &BTreeSet<PeerKey>,
+    ) -> Option<(BTreeSet<ChunkId>, u64)> {
+        let forgotten = self.forgotten().await;
+        let is_mine = author == self.me();
+        let mut lacking = self.0.lacking.borrow_mut();
+        let lack = lacking.0.get_mut(&author)?;
+        lack.by_keeper.retain(|keeper, _| members.contains(keeper));
+        let lost = lack.lost();
+        if lack.looked_for != lost {
+            lack.marked.clear();
+            lack.looked_to = 0;
+            lack.looked_for.clone_from(&lost);
+        }
+        let is_left = |head: &HeadHash, number| !is_mine || !forgotten.has(number, head);
+        lack.marked.retain(|head, number| is_left(head, *number));
+        Some((lost, lack.looked_to))
+    }
+
+    /// Looks into an author's snapshots between two numbers, the newest first. Whether that came to its end.
+    async fn mark(
+        &self,
+        author: PeerKey,
+        (after, newest): (SnapshotNumber, SnapshotNumber),
+        lost: &BTreeSet<ChunkId>,
+    ) -> bool {
+        let (places, keepers, keyring) = (self.places(), self.patient(), self.keyring());
+        let mut lacks = Lacks::of(lost);
+        let mut heads = Backwards::from(author, newest);
+        let mut is_known = true;
+        while let Some(head) = heads.next(self).await {
+            if self.is_busy() || self.places() != places {
+                return false;
+            }
+            if head.head.number <= after {
+                break;
+            }
+            if self.has_let_go(&head).await {
+                continue;
+            }
+            match lacks.is_in(&keepers, &keyring, &head).await {
+                Ok(false) => {}
+                // What this Box's files still are is sent again with its next snapshot: then it is seen what is left.
+                Ok(true) if author == self.me() && head.head.number == newest => {
+                    self.0.lacking.borrow_mut().ask_anew();
+                    return false;
+                }
+                Ok(true) => self.note_mark(author, head.hash(), head.head.number),
+                Err(error) => {
+                    tracing::debug!(%error, "whether a snapshot lacks anything is not known");
+                    is_known = false;
+                }
+            }
+        }
+        is_known
+    }
+
+    fn note_mark(&self, author: PeerKey, head: HeadHash, number: SnapshotNumber) {
+        let mut lacking = self.0.lacking.borrow_mut();
+        let has_room = lacking.sizes().1 < MARKED_MAX;
+        if let Some(lack) = lacking.0.get_mut(&author).filter(|_| has_room) {
+            lack.marked.insert(head, number);
+        }
+    }
+
+    /// Goes on where marking did not come to its end.
+    pub(super) async fn mark_the_rest(&self, authors: &[(PeerKey, SnapshotNumber)]) {
+        for (author, newest) in authors {
+            let is_open = {
+                let lacking = self.0.lacking.borrow();
+                let lack = lacking.0.get(author);
+                lack.is_some_and(|lack| !lack.looked_for.is_empty() && lack.looked_to < newest.0)
+            };
+            if is_open && !self.is_busy() {
+                self.mark_what_lacks(*author, *newest).await;
+            }
+        }
     }
 
     /// What stood in an earlier run stands until everybody was asked.
@@ -224,7 +274,7 @@ impl<W: World> Service<W> {
         pair: (PeerKey, PeerKey),
         noted: (Ground, SnapshotNumber),
     ) {
-        if self.0.lacking.borrow().has_asked(pair) {
+        if self.0.lacking.borrow().is_known_whole(pair) {
             return;
         }
         let moment = self.now().moment;
@@ -309,13 +359,13 @@ mod tests {
             None,
             "then it is confirmed, and no lack stands"
         );
-        assert!(lacking.lost().is_empty() && lacking.has_asked(PAIR));
+        assert!(lacking.lost().is_empty() && lacking.is_known_whole(PAIR));
     }
 
     #[test]
     fn however_much_is_lost_no_more_is_noted_than_there_is_room_for() {
         let mut lacking = Lacking::default();
-        for keeper in 0..20 {
+        for keeper in (0..20).chain(0..20) {
             let pair = (PAIR.0, PeerKey([keeper; 32]));
             lacking.note(pair, chunks(1024), (GROUND, NEWEST), (false, at(0)));
         }

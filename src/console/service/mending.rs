@@ -125,8 +125,13 @@ impl<W: World> Service<W> {
             if self.roster().member(&self.me()).is_none() {
                 continue;
             }
+            // A store that is not where it was knows no history.
+            if self.store().is_lost() {
+                continue;
+            }
             let authors = self.to_mend();
             self.lacking_only_of(&authors);
+            self.mark_the_rest(&authors).await;
             for (author, newest) in authors {
                 for peer in self.in_reach() {
                     if peer == author || self.is_busy() {
@@ -393,6 +398,10 @@ impl<W: World> Service<W> {
                 ) => return None,
                 Err(error) => {
                     is_whole = false;
+                    // A part of the index that is missing is known as that; whatever else it was, the rest was not asked for.
+                    if !matches!(error, CatchUpError::Missing(_)) {
+                        nowhere.unsure();
+                    }
                     tracing::warn!(author = %view.author, number = view.number, keeper = %view.keeper, %error,
                         "copies of a snapshot could not be made again");
                 }
