@@ -50,6 +50,9 @@ fn a_store_that_is_gone_as_a_whole_is_not_begun_anew_until_a_person_says_so() {
         let (store, report) = open_with(&disk, CONFIG, sizes()).await;
         assert!(store.is_lost() && report.segments == 0);
         assert_eq!(held(&store, &ids).await, [false; 5]);
+        // Nobody may take that for a loss: what is not mounted may still be on its disk.
+        let asked = store.get(ids[0]).await;
+        assert!(matches!(asked, Err(StoreError::DiskFailed)), "{asked:?}");
         let (id, bytes) = record(9, 20_000);
         let refused = store.put(ANNA, id, Rc::clone(&bytes)).await;
         assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
