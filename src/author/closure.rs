@@ -78,9 +78,14 @@ pub async fn manifest_of<K: Keepers>(
     index.manifest(head.head.manifest).await
 }
 
-/// Parts of indexes that were walked through: snapshots of one author share most of theirs. Bounded; forgets when it is full.
+/// Parts of indexes that were walked through: snapshots of one author share most of theirs. Bounded; forgets when it is full. And what
+/// nobody had of all that was to be brought.
 #[derive(Debug, Default)]
-pub struct Seen(BTreeSet<ChunkId>);
+pub struct Seen {
+    parts: BTreeSet<ChunkId>,
+    /// What nobody had.
+    pub nowhere: Nowhere,
+}
 
 /// Half a mebibyte of names.
 const SEEN_MAX: usize = 16_384;
@@ -88,10 +93,10 @@ const SEEN_MAX: usize = 16_384;
 impl Seen {
     /// Whether this is new.
     fn insert(&mut self, id: ChunkId) -> bool {
-        if self.0.len() == SEEN_MAX {
-            self.0.clear();
+        if self.parts.len() == SEEN_MAX {
+            self.parts.clear();
         }
-        self.0.insert(id)
+        self.parts.insert(id)
     }
 }
 
@@ -127,6 +132,13 @@ impl<'a, K: Keepers> Closure<'a, K> {
 
     fn is_new(&mut self, id: ChunkId) -> bool {
         self.seen.as_mut().is_none_or(|seen| seen.insert(id))
+    }
+
+    /// What came of looking for one of them, where that is kept.
+    fn note(&mut self, note: impl FnOnce(&mut Nowhere)) {
+        if let Some(seen) = self.seen.as_mut() {
+            note(&mut seen.nowhere);
+        }
     }
 
     /// The next name. A chunk that several pages refer to comes once for each.
@@ -174,24 +186,22 @@ pub async fn catch_up<K: Keepers>(
         factor: keepers.factors().0,
     };
     let closure = Closure::new(keepers, keyring, head);
-    let mut nowhere = Nowhere::default();
-    let kept = (complete, &mut nowhere);
-    bring(keepers, closure, &placement, head, kept, peer).await
+    bring(keepers, closure, &placement, head, complete, peer).await
 }
 
 /// The same for a placement of another time or another author, on behalf of whoever is its author. What is common with the
-/// snapshots `seen` was used for is left out. What nobody in reach has is noted.
+/// snapshots `seen` was used for is left out. What nobody has is noted there.
 pub async fn catch_up_with<K: Keepers>(
     keepers: &K,
     keyring: &Keyring,
     head: &SignedHead,
     placement: &Placement,
-    (seen, nowhere): (&mut Seen, &mut Nowhere),
+    seen: &mut Seen,
     peer: PeerKey,
 ) -> Result<CaughtUp, CatchUpError> {
     let closure = Closure::new(keepers, keyring, head).leaving_out(seen);
     let nobody = BTreeSet::new();
-    bring(keepers, closure, placement, head, (&nobody, nowhere), peer).await
+    bring(keepers, closure, placement, head, &nobody, peer).await
 }
 
 /// How many chunks of a snapshot none of these keepers has.
@@ -234,7 +244,7 @@ async fn bring<K: Keepers>(
     mut closure: Closure<'_, K>,
     placement: &Placement,
     head: &SignedHead,
-    (complete, nowhere): (&BTreeSet<PeerKey>, &mut Nowhere),
+    complete: &BTreeSet<PeerKey>,
     peer: PeerKey,
 ) -> Result<CaughtUp, CatchUpError> {
     let keeper = keepers.reach(peer).ok_or(CatchUpError::Away)?;
@@ -248,10 +258,10 @@ async fn bring<K: Keepers>(
             // What else it consists of is brought all the same: that much of it comes back.
             Err(CatchUpError::Missing(id)) => {
                 let sought = closure.index.sought(id, None).await;
-                nowhere.note(id, &sought);
-                if let Sought::Found(_) = sought {
-                    nowhere.unsure();
-                }
+                closure.note(|nowhere| match sought {
+                    Sought::Found(_) => nowhere.unsure(),
+                    Sought::Nowhere | Sought::Unknown => nowhere.note(id, &sought),
+                });
                 missing_part.get_or_insert(id);
                 continue;
             }
@@ -279,14 +289,14 @@ async fn bring<K: Keepers>(
             for id in missing {
                 // It cannot reach whoever has this one; this Box may, so it goes through here.
                 let sought = closure.index.sought(id, Some(peer)).await;
-                nowhere.note(id, &sought);
+                closure.note(|nowhere| nowhere.note(id, &sought));
                 if let Sought::Found(record) = sought {
                     keeper.put(id, Rc::new(record)).await?;
                     // A put is a claim of whoever speaks; the author is whose snapshot it is.
                     if author == keepers.me() || keeper.have(author, vec![id]).await? == [true] {
                         done.confirmed += 1;
                     } else {
-                        nowhere.unsure();
+                        closure.note(Nowhere::unsure);
                     }
                 }
             }

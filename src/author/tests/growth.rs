@@ -290,6 +290,17 @@ fn what_will_not_fit_is_told_before_it_is_sent() {
     });
 }
 
+/// A house with so many larger files in one directory, all of which may go at once.
+fn with_films(many: u8) -> House {
+    let house = House::furnished(2, (2, 2));
+    house.world.tree.add("/d/films", Thing::Dir);
+    for number in 0..many {
+        let film = bytes("film", number, 5000);
+        house.world.tree.file(format!("/d/films/{number}"), film);
+    }
+    house
+}
+
 /// Somebody was shut out: from here on new keys seal.
 fn begin_new_epoch(house: &mut House) {
     let old = house.identity.keys.clone();
@@ -307,12 +318,7 @@ fn begin_new_epoch(house: &mut House) {
 #[test]
 fn what_is_back_in_a_new_epoch_is_known_and_sent_to_nobody_again() {
     run(async {
-        let mut house = House::furnished(2, (2, 2));
-        house.world.tree.add("/d/films", Thing::Dir);
-        for number in 0..30 {
-            let film = bytes("film", number, 5000);
-            house.world.tree.file(format!("/d/films/{number}"), film);
-        }
+        let mut house = with_films(30);
         let before = house.take().await.expect("taken");
         // Their disk is not mounted for an hour, and somebody is shut out meanwhile.
         let films = carried_off(&house, "/d/films");
@@ -330,12 +336,7 @@ fn what_is_back_in_a_new_epoch_is_known_and_sent_to_nobody_again() {
 #[test]
 fn what_is_back_in_a_new_epoch_is_known_also_if_no_keeper_has_it_any_more() {
     run(async {
-        let mut house = House::furnished(2, (2, 2));
-        house.world.tree.add("/d/films", Thing::Dir);
-        for number in 0..30 {
-            let film = bytes("film", number, 5000);
-            house.world.tree.file(format!("/d/films/{number}"), film);
-        }
+        let mut house = with_films(30);
         let before = house.take().await.expect("taken");
         let films = carried_off(&house, "/d/films");
         let without = house.take().await.expect("taken");
@@ -369,12 +370,7 @@ fn what_is_back_in_a_new_epoch_is_known_also_if_no_keeper_has_it_any_more() {
 #[test]
 fn what_was_sealed_anew_in_a_new_epoch_is_known_when_it_is_back_under_its_older_names() {
     run(async {
-        let mut house = House::furnished(2, (2, 2));
-        house.world.tree.add("/d/films", Thing::Dir);
-        for number in 0..60 {
-            let film = bytes("film", number, 5000);
-            house.world.tree.file(format!("/d/films/{number}"), film);
-        }
+        let mut house = with_films(60);
         house.take().await.expect("taken");
         begin_new_epoch(&mut house);
         house.world.tree.touch_all();

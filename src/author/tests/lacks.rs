@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::house::{House, bytes, run};
-use crate::author::{CatchUpError, Lacks, Nowhere, Placement, Seen, SnapshotReport, catch_up_with};
+use crate::author::{CatchUpError, Lacks, Placement, Seen, SnapshotReport, catch_up_with};
 use crate::keeper::Keepers;
 use crate::terms::{ChunkId, PeerKey};
 
@@ -89,8 +89,7 @@ async fn seen_to(house: &House, report: &SnapshotReport, key: u8) -> Option<BTre
         members: house.street.members(),
         factor: 2,
     };
-    let (mut seen, mut nowhere) = (Seen::default(), Nowhere::default());
-    let walked = (&mut seen, &mut nowhere);
+    let mut seen = Seen::default();
     let keyring = &house.identity.keyring;
     let peer = PeerKey([key; 32]);
     let done = catch_up_with(
@@ -98,11 +97,11 @@ async fn seen_to(house: &House, report: &SnapshotReport, key: u8) -> Option<BTre
         keyring,
         &report.head,
         &placement,
-        walked,
+        &mut seen,
         peer,
     );
     match done.await {
-        Ok(_) | Err(CatchUpError::Missing(_)) => nowhere.known(),
+        Ok(_) | Err(CatchUpError::Missing(_)) => seen.nowhere.known(),
         Err(error) => panic!("{error}"),
     }
 }

@@ -14,7 +14,7 @@ use super::backwards::Backwards;
 use super::job::{Job, Work};
 use super::last_copies;
 use super::views::name_of;
-use crate::author::{self, Nowhere, Seen};
+use crate::author::{self, Seen};
 use crate::console::cli::{FULL_WORDS, Guests};
 use crate::console::control::{Counted, JobOutcome, ProgressView, Removal, RemovedView};
 use crate::console::fault::{Exit, Fault};
@@ -354,7 +354,7 @@ impl<W: World> Service<W> {
             name_of(&self.roster(), author),
             name_of(&self.roster(), peer),
         );
-        let (mut seen, mut nowhere) = (Seen::default(), Nowhere::default());
+        let mut seen = Seen::default();
         let mut heads = Backwards::from(author, newest);
         while let Some(head) = heads.next(self).await {
             if self.has_let_go(&head).await {
@@ -367,9 +367,8 @@ impl<W: World> Service<W> {
                 view.keeper.clone_from(&keeper);
                 view.number = head.head.number.0;
             }
-            let walked = (&mut seen, &mut nowhere);
             let done =
-                author::catch_up_with(&keepers, &keyring, &head, &placement, walked, peer).await;
+                author::catch_up_with(&keepers, &keyring, &head, &placement, &mut seen, peer).await;
             let trouble = match done {
                 Ok(done) => {
                     let mut view = leaving.view.borrow_mut();

@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use super::Service;
 use super::backwards::Backwards;
 use super::views::name_of;
-use crate::author::{self, CatchUpError, Nowhere, Placement, Seen};
+use crate::author::{self, CatchUpError, Placement, Seen};
 use crate::console::control::{FormerView, MendingView};
 use crate::format::mended::{self as record, Confirmed};
 use crate::keeper::{AskError, Keepers, MemberView, placement};
@@ -168,9 +168,9 @@ impl<W: World> Service<W> {
             return;
         }
         let after = stands_to.or(lacking_to).unwrap_or(SnapshotNumber(0));
-        let mut nowhere = Nowhere::default();
-        let end = self.mend(author, (after, newest), peer, &mut nowhere).await;
-        if let (Some(_), Some(lost)) = (end, nowhere.known())
+        let mut seen = Seen::default();
+        let end = self.mend(author, (after, newest), peer, &mut seen).await;
+        if let (Some(_), Some(lost)) = (end, seen.nowhere.known())
             && self.places() == places
         {
             let is_some_asked = stands_to.is_none() && lacking_to.is_some();
@@ -356,7 +356,7 @@ impl<W: World> Service<W> {
         author: PeerKey,
         (after, newest): (SnapshotNumber, SnapshotNumber),
         peer: PeerKey,
-        nowhere: &mut Nowhere,
+        seen: &mut Seen,
     ) -> Option<bool> {
         let (places, placement) = (self.places(), self.placement_of(author, None));
         let keyring = self.keyring();
@@ -366,7 +366,6 @@ impl<W: World> Service<W> {
             snapshots_total: Some(self.store().heads_between(author, after, newest) as u64),
             ..MendingView::default()
         };
-        let mut seen = Seen::default();
         let mut heads = Backwards::from(author, newest);
         let mut is_whole = true;
         let keepers = self.patient();
@@ -384,9 +383,8 @@ impl<W: World> Service<W> {
                 continue;
             }
             self.0.mended.borrow_mut().now = Some(view.clone());
-            let walked = (&mut seen, &mut *nowhere);
             let done =
-                author::catch_up_with(&keepers, &keyring, &head, &placement, walked, peer).await;
+                author::catch_up_with(&keepers, &keyring, &head, &placement, seen, peer).await;
             view.snapshots += 1;
             match done {
                 Ok(done) => {
@@ -400,7 +398,7 @@ impl<W: World> Service<W> {
                     is_whole = false;
                     // A part of the index that is missing is known as that; whatever else it was, the rest was not asked for.
                     if !matches!(error, CatchUpError::Missing(_)) {
-                        nowhere.unsure();
+                        seen.nowhere.unsure();
                     }
                     tracing::warn!(author = %view.author, number = view.number, keeper = %view.keeper, %error,
                         "copies of a snapshot could not be made again");

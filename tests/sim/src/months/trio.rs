@@ -7,8 +7,8 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use reserve::author::release::{self, Asked, Cancelled, Forgotten, Means, Progress, ReleaseError};
 use reserve::author::{
-    self, AuthorIdentity, Closure, DataSetConfig, Keyring, Nowhere, Options, Placement, Seen,
-    Sizes, SnapshotReport,
+    self, AuthorIdentity, Closure, DataSetConfig, Keyring, Options, Placement, Seen, Sizes,
+    SnapshotReport,
 };
 use reserve::format::compare::Prefix;
 use reserve::format::head::SignedHead;
@@ -302,14 +302,14 @@ impl Trio {
             let (neighbours, keyring) = (self.neighbours.clone(), self.identity.keyring.clone());
             let (heads, peer) = (heads.to_vec(), keeper.key);
             let caught_up = self.home.run(async move {
-                let (mut seen, mut nowhere) = (Seen::default(), Nowhere::default());
+                let mut seen = Seen::default();
                 for head in heads {
                     let caught_up = author::catch_up_with(
                         &neighbours,
                         &keyring,
                         &head,
                         &placement,
-                        (&mut seen, &mut nowhere),
+                        &mut seen,
                         peer,
                     );
                     // The look that follows says what is missing.
