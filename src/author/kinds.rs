@@ -90,8 +90,13 @@ pub(super) fn is_unreadable(reason: &io::Error) -> bool {
 }
 
 /// Whether a file says that it is not there. What has words of its own says that something else stands there.
-pub(super) fn says_it_is_not_there(reason: &io::Error) -> bool {
+fn says_it_is_not_there(reason: &io::Error) -> bool {
     reason.kind() == io::ErrorKind::NotFound && reason.get_ref().is_none()
+}
+
+/// Whether a file that is not gone (see [`has_gone`]) is as it was, for all that is known, and only cannot be read.
+pub(super) fn may_be_as_it_was(reason: &io::Error) -> bool {
+    is_unreadable(reason) || says_it_is_not_there(reason)
 }
 
 /// Whether a file that could not be read is gone, as if it had gone a moment before it was listed. Some file systems list names whose

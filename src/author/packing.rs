@@ -6,7 +6,7 @@ use super::again::Tries;
 use super::draft::{Draft, Made, Ref, TO_READ_AGAIN};
 use super::error::SnapshotError;
 use super::gather::{Before, Gather, Means, Small, Trouble};
-use super::kinds::{as_it_was, has_gone, is_unreadable, left_out, says_it_is_not_there};
+use super::kinds::{as_it_was, has_gone, left_out, may_be_as_it_was};
 use super::read::same_contents;
 use super::rot;
 use super::sizes::Sizes;
@@ -127,7 +127,7 @@ impl<W: World> Gather<'_, W> {
 
     /// A file that cannot be read is in the snapshot as it was before, if it was; one whose place something else took is not.
     fn stand_in(&mut self, at: usize, path: Vec<u8>, reason: &io::Error, old: Option<Box<Draft>>) {
-        let old = old.filter(|_| is_unreadable(reason) || says_it_is_not_there(reason));
+        let old = old.filter(|_| may_be_as_it_was(reason));
         let told = if old.is_some() {
             as_it_was(reason)
         } else {

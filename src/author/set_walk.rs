@@ -368,10 +368,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
                 self.moves.gone += u64::from(old.is_some());
             }
             Taken::Failed(reason) => match old {
-                Some(old)
-                    if (kinds::is_unreadable(&reason) || kinds::says_it_is_not_there(&reason))
-                        && self.is_trusted(&old) =>
-                {
+                Some(old) if kinds::may_be_as_it_was(&reason) && self.is_trusted(&old) => {
                     self.notes.unread(&path, &kinds::as_it_was(&reason));
                     self.push_as_it_was(old).await?;
                     while let Some(part) = self.before.next_part(&path).await {
