@@ -1,4 +1,5 @@
-//! The 24 words bring a Box back however they are given: from a pipe, or typed on a terminal as they stand on the sheet.
+//! The 24 words: shown to a person or written to a sheet, and to nothing else. They bring a Box back however they are given: from a pipe, or
+//! typed on a terminal as they stand on the sheet.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -71,4 +72,32 @@ fn the_words_are_taken_from_a_pipe_and_as_they_are_typed_from_the_sheet() {
     for name in ["home", "attic", "cellar"] {
         assert!(names.contains(&Some(name)), "{peers}");
     }
+}
+
+#[test]
+fn the_words_are_shown_on_a_terminal_and_never_written_into_a_log() {
+    let stage = Stage::new();
+    let home = stage.new_box("home");
+    let boot_file = stage.path("home.toml");
+    fs::write(&boot_file, "name = \"home\"\n").unwrap();
+    for unattended in [
+        vec!["init", "--name", "home"],
+        vec!["init", "--from-file", boot_file.to_str().unwrap()],
+    ] {
+        let refused = home.run(&unattended);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(
+            told.contains("no words were made") && told.contains("--sheet"),
+            "{told}"
+        );
+        assert!(!told.contains("24. "), "{told}");
+        assert!(!home.dir.exists());
+    }
+    let shown = home.on_a_terminal("init --name home", "");
+    let told = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.success(), "{told}");
+    assert!(told.contains("24. "), "{told}");
+    // What was made before needs no words any more, whoever listens.
+    home.succeeds(&["init", "--from-file", boot_file.to_str().unwrap()]);
 }

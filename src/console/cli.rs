@@ -214,7 +214,7 @@ pub struct Init {
     /// Where this Box stands; copies at one site share its fate. Default: the Box's name.
     #[arg(long, value_parser = legal_name)]
     pub site: Option<SmolStr>,
-    /// Write the recovery words to this (new) file instead of the terminal.
+    /// Write the recovery words to this (new) file instead of the terminal. Where there is no terminal it must be given.
     #[arg(long, value_name = "FILE")]
     pub sheet: Option<PathBuf>,
     /// Take everything from this file (TOML), for an unattended first boot. May be run again without harm.

@@ -1,6 +1,6 @@
 //! Commands that need no running keeper: making this directory a Box, its data sets, and a look at a Box at rest.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -142,6 +142,9 @@ pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
         site: entry.site,
         fast_aes: has_fast_aes(),
     };
+    if entry.sheet.is_none() {
+        only_on_a_terminal()?;
+    }
     let made = make_dir(dir)?;
     let _lock = service::lock(dir)?;
     // Opened first: words that cannot be shown must not be made.
@@ -169,6 +172,19 @@ pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
         )),
     }
     done(dir, &name, args.print)
+}
+
+/// Shown anywhere else the recovery words would be kept by whoever listens: the log of an unattended first boot, or a file others may read.
+fn only_on_a_terminal() -> Result<(), Fault> {
+    if std::io::stderr().is_terminal() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        "the recovery words would be written into a log or a file others may read: this is no terminal",
+        "Nothing was changed; no words were made.",
+        "Name a new file for them with --sheet (in the file of an unattended first boot: sheet = \"FILE\"), or type this on a terminal.",
+    )
+    .exit(Exit::Usage))
 }
 
 fn is_empty(path: &Path) -> bool {
