@@ -121,7 +121,7 @@ fn a_store_that_is_not_mounted_loses_nothing() {
     office.until_told("store_lost", "raise", |_| true);
     // Home has looked at all that office no longer has, and could make none of it again.
     home.until(&["status", "--json"], |status| status["safe"] == false);
-    let looked = "copies of a snapshot could not be made again";
+    let looked = "copies of snapshots could not be made again";
     home.until(&["status", "--json"], |_| home.log().contains(looked));
     let told = home.events(&[]).into_iter();
     let wrong: Vec<_> = told

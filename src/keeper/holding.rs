@@ -272,7 +272,11 @@ impl<W: World> Inner<W> {
         });
         state.damaged += u64::from(is_new);
         if is_new {
-            tracing::warn!(chunk = %id, segment = location.segment(), offset = location.offset(), "a chunk is damaged");
+            // A dead drive makes a million of them.
+            let damaged = state.damaged;
+            if damaged <= DAMAGED_TOLD_MAX as u64 || damaged.is_power_of_two() {
+                tracing::warn!(chunk = %id, segment = location.segment(), offset = location.offset(), damaged, "a chunk is damaged");
+            }
             self.trust.borrow_mut().doubt(location.segment());
             self.is_broken();
             self.damage_seen.notify_one();

@@ -74,6 +74,11 @@ impl Healing {
         *self.lines.entry(peer).or_default() += 1;
     }
 
+    /// Lines to keepers that began, all together.
+    pub(super) fn meetings(&self) -> u64 {
+        self.lines.values().sum()
+    }
+
     /// Nothing is lacking that a Box had which belongs no more.
     fn forget_all_but(&mut self, members: &[PeerKey]) {
         self.last.retain(|peer, _| members.contains(peer));

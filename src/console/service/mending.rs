@@ -12,12 +12,13 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use super::Service;
-use super::backwards::Backwards;
+use super::copying::Came;
+use super::left_alone::What;
 use super::views::name_of;
-use crate::author::{self, CatchUpError, Placement, Seen};
+use crate::author::{Placement, Seen};
 use crate::console::control::{FormerView, MendingView};
 use crate::format::mended::{self as record, Confirmed};
-use crate::keeper::{AskError, Keepers, MemberView, placement};
+use crate::keeper::{Keepers, MemberView, placement};
 use crate::roster::{Member, Removal, Roster};
 use crate::terms::limits::MENDED_MAX;
 use crate::terms::{ChunkId, PeerKey, SnapshotNumber, Stamp};
@@ -34,7 +35,8 @@ pub struct Mended {
     /// When it last did.
     since: Option<Stamp>,
     done: BTreeMap<(PeerKey, PeerKey), Pass>,
-    now: Option<MendingView>,
+    /// What is being done.
+    pub(super) now: Option<MendingView>,
 }
 
 /// Where what was confirmed is remembered.
@@ -167,9 +169,14 @@ impl<W: World> Service<W> {
         if lacking_to == Some(newest) {
             return;
         }
+        if self.is_left_alone((What::AllOf(author), peer)) {
+            return;
+        }
         let after = stands_to.or(lacking_to).unwrap_or(SnapshotNumber(0));
         let mut seen = Seen::default();
-        let end = self.mend(author, (after, newest), peer, &mut seen).await;
+        let end = self
+            .copy_all(author, (after, newest), peer, &mut seen)
+            .await;
         if let (Some(_), Some(lost)) = (end, seen.nowhere.known())
             && self.places() == places
         {
@@ -183,7 +190,7 @@ impl<W: World> Service<W> {
             self.mark_what_lacks(author, newest).await;
         }
         // Of what was lost before nobody was asked.
-        let is_whole = end == Some(true) && (stands_to.is_some() || lacking_to.is_none());
+        let is_whole = end == Some(Came::Whole) && (stands_to.is_some() || lacking_to.is_none());
         {
             let mut mended = self.0.mended.borrow_mut();
             mended.now = None;
@@ -208,6 +215,7 @@ impl<W: World> Service<W> {
     pub(super) fn looked_after_anew(&self, author: PeerKey) {
         let mut mended = self.0.mended.borrow_mut();
         mended.done.retain(|(of, _), _| *of != author);
+        self.0.left_alone.borrow_mut().end_all_of(author);
         self.0.mend.notify_one();
     }
 
@@ -296,6 +304,7 @@ impl<W: World> Service<W> {
         let mut mended = self.0.mended.borrow_mut();
         mended.done.retain(|(author, _), _| *author != me);
         drop(mended);
+        self.0.left_alone.borrow_mut().end_all_of(me);
         self.0.lacking.borrow_mut().ask_anew();
         self.0.mend.notify_one();
     }
@@ -347,67 +356,6 @@ impl<W: World> Service<W> {
         members.retain(|member| Some(member.key) != without);
         let (factor, _) = self.roster().factor_for(author, without);
         Placement { members, factor }
-    }
-
-    /// Has one keeper confirm or fetch its share of an author's snapshots after a number. Whether it has all of it now; none if that
-    /// was not seen to the end.
-    async fn mend(
-        &self,
-        author: PeerKey,
-        (after, newest): (SnapshotNumber, SnapshotNumber),
-        peer: PeerKey,
-        seen: &mut Seen,
-    ) -> Option<bool> {
-        let (places, placement) = (self.places(), self.placement_of(author, None));
-        let keyring = self.keyring();
-        let mut view = MendingView {
-            author: name_of(&self.roster(), author),
-            keeper: name_of(&self.roster(), peer),
-            snapshots_total: Some(self.store().heads_between(author, after, newest) as u64),
-            ..MendingView::default()
-        };
-        let mut heads = Backwards::from(author, newest);
-        let mut is_whole = true;
-        let keepers = self.patient();
-        while let Some(head) = heads.next(self).await {
-            if self.places() != places || self.is_busy() {
-                return None;
-            }
-            view.number = head.head.number.0;
-            if head.head.number <= after {
-                break;
-            }
-            // Asking for what was let go would take it back.
-            if self.has_let_go(&head).await {
-                view.snapshots += 1;
-                continue;
-            }
-            self.0.mended.borrow_mut().now = Some(view.clone());
-            let done =
-                author::catch_up_with(&keepers, &keyring, &head, &placement, seen, peer).await;
-            view.snapshots += 1;
-            match done {
-                Ok(done) => {
-                    view.chunks += done.confirmed;
-                    is_whole &= done.has_head;
-                }
-                Err(
-                    CatchUpError::Away | CatchUpError::Ask(AskError::Gone | AskError::Unanswered),
-                ) => return None,
-                Err(error) => {
-                    is_whole = false;
-                    // A part of the index that is missing is known as that; whatever else it was, the rest was not asked for.
-                    if !matches!(error, CatchUpError::Missing(_)) {
-                        seen.nowhere.unsure();
-                    }
-                    tracing::warn!(author = %view.author, number = view.number, keeper = %view.keeper, %error,
-                        "copies of a snapshot could not be made again");
-                }
-            }
-        }
-        tracing::info!(author = %view.author, keeper = %view.keeper, snapshots = view.snapshots, of = view.snapshots_total, chunks = view.chunks, is_whole,
-            "looked after the copies of all snapshots");
-        Some(is_whole)
     }
 
     /// What copies are being made again now, and since when more had to be.

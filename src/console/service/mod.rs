@@ -6,6 +6,7 @@
 mod backwards;
 mod conflicts;
 mod control;
+mod copying;
 mod damage;
 mod directory;
 mod events;
@@ -21,6 +22,7 @@ mod jobs;
 mod lacking;
 pub mod last_copies;
 mod leaving;
+mod left_alone;
 mod letting_go;
 mod limits;
 mod listing;
@@ -122,6 +124,8 @@ struct Inner<W: World> {
     mended: RefCell<Mended>,
     /// What of snapshots is on no Box any more.
     lacking: RefCell<lacking::Lacking>,
+    /// Keepers that did not take what they should.
+    left_alone: RefCell<left_alone::LeftAlone>,
     /// Something may have to be mended.
     mend: Notify,
     /// Snapshots that bear one number, as they were seen last.
@@ -236,6 +240,7 @@ impl<W: World> Service<W> {
             turned_away: Cell::default(),
             mended: RefCell::default(),
             lacking: RefCell::default(),
+            left_alone: RefCell::default(),
             mend: Notify::new(),
             conflicts: RefCell::new(conflicts::Seen::at_start(&store)),
             processes: RefCell::default(),

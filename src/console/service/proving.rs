@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Service;
+use super::copying::Came;
 use super::gate::told_of;
+use super::left_alone::What;
 use super::minding::has_lost;
 use super::protection::Now;
 use super::views::name_of;
@@ -19,6 +21,9 @@ use crate::world::{Clock, World};
 /// Among so many of an author's last heads one that is lacking here is asked for.
 const HEADS_LOOKED_BACK: u64 = 100;
 
+/// After so many heads in a row that could not be kept no more of an author are fetched now: the store is full, or its disk failed.
+const HEADS_FAILED_MAX: u32 = 3;
+
 /// How far back heads are fetched, besides new ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LookBack {
@@ -30,7 +35,7 @@ pub(super) enum LookBack {
     /// All there are: after a loss here any may be gone.
     All,
 }
-/// How long a keeper that did not confirm its share is left alone.
+/// How long a keeper that did not confirm its share is left alone at least.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 impl<W: World> Service<W> {
@@ -118,7 +123,7 @@ impl<W: World> Service<W> {
         }
     }
 
-    /// Fetches an author's heads after a number. False if the keeper is gone.
+    /// Fetches an author's heads after a number, as long as the store can keep them. False if the keeper is gone.
     async fn take_heads_after(
         &self,
         keeper: &RemoteKeeper,
@@ -126,6 +131,7 @@ impl<W: World> Service<W> {
         mut after: SnapshotNumber,
         theirs: SnapshotNumber,
     ) -> bool {
+        let mut failed_in_a_row = 0;
         while after < theirs {
             let Ok(heads) = keeper.heads(Some(author), after).await else {
                 return false;
@@ -135,24 +141,33 @@ impl<W: World> Service<W> {
                 break;
             };
             for head in &heads {
-                self.take_head(head).await;
+                if self.take_head(head).await {
+                    failed_in_a_row = 0;
+                    continue;
+                }
+                failed_in_a_row += 1;
+                if failed_in_a_row == HEADS_FAILED_MAX {
+                    return true;
+                }
             }
             after = last;
         }
         true
     }
 
-    /// Keeps a head another keeper knows. One that cannot be kept is told, and stops no other.
-    async fn take_head(&self, head: &SignedHead) {
+    /// Keeps a head another keeper knows. One that cannot be kept is told. False if it is the store that can keep none now.
+    async fn take_head(&self, head: &SignedHead) -> bool {
         if head.head.reserve != self.roster().reserve() || !self.is_ours(head.head.author) {
-            return;
+            return true;
         }
         let kept = self.store().put_head(head).await;
-        // One that left on its author's word is no news.
-        if let Err(error) = kept
-            && !matches!(error, StoreError::Forgotten)
-        {
-            tracing::warn!(author = %head.head.author.short(), number = head.head.number.0, %error, "a head could not be kept");
+        match kept {
+            // One that left on its author's word is no news.
+            Ok(_) | Err(StoreError::Forgotten) => true,
+            Err(error) => {
+                tracing::warn!(author = %head.head.author.short(), number = head.head.number.0, %error, "a head could not be kept");
+                matches!(error, StoreError::HeadConflict | StoreError::Damaged)
+            }
         }
     }
 
@@ -161,8 +176,9 @@ impl<W: World> Service<W> {
         *self.0.latest.borrow_mut() = Some(report.head.clone());
         // Its author knows of it too, whoever else is in reach later; that is no copy.
         let (service, head) = (self.clone(), report.head.clone());
-        self.world()
-            .spawn(async move { service.take_head(&head).await });
+        self.world().spawn(async move {
+            service.take_head(&head).await;
+        });
         // Shares were reckoned when it began: if keepers have to hold more since, all of them are asked.
         let counts = places == self.places();
         for share in &report.keepers {
@@ -262,6 +278,7 @@ impl<W: World> Service<W> {
             // Keepers have to hold more since, or it lost something while it was asked: it is asked again.
             Ok(_) if has_lost || self.places() != places => self.lacks_something(peer, None),
             Ok(done) if done.has_head => {
+                self.0.left_alone.borrow_mut().end((What::Newest, peer));
                 self.0.refusing.borrow_mut().remove(&peer);
                 self.tell_refusal(peer, None);
                 self.proven(peer, number);
@@ -273,11 +290,13 @@ impl<W: World> Service<W> {
             }
             Err(CatchUpError::Away | CatchUpError::Ask(AskError::Gone)) => {}
             Err(error) => {
-                tracing::warn!(peer = %peer.short(), %error, "could not confirm its share");
-                let refusal = match error {
-                    CatchUpError::Ask(AskError::Refused(refusal)) => Some(refusal),
-                    _ => None,
+                let (came, refusal) = match error {
+                    CatchUpError::Ask(AskError::Refused(refusal)) => (Came::Refused, Some(refusal)),
+                    _ => (Came::NotAll, None),
                 };
+                if self.leave_alone((What::Newest, peer), came) {
+                    tracing::warn!(peer = %peer.short(), %error, "could not confirm its share");
+                }
                 self.lacks_something(peer, refusal);
                 if refusal.is_some() {
                     self.ask_room_of(peer);
@@ -372,7 +391,9 @@ impl<W: World> Service<W> {
             return;
         };
         let complete = self.0.protection.borrow().complete(head.head.number);
-        if !complete.contains(&peer) {
+        let hangs = self.0.hanging.borrow().contains(&peer);
+        let is_left = !hangs && self.is_left_alone((What::Newest, peer));
+        if !complete.contains(&peer) && !is_left {
             self.prove_to_peer(peer).await;
         }
     }
