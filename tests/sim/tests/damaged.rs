@@ -5,6 +5,7 @@ use std::time::Duration;
 use reserve::console::control::ForgetCall;
 use reserve::console::service::Service;
 use reserve::format::segment::{FrameHeader, FrameType};
+use reserve::terms::ChunkId;
 use reserve::terms::limits::{FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES};
 use reserve::world::{Clock, World};
 use sim::{Answer, House, Reserve, SimBox, SimWorld, run_within};
@@ -35,8 +36,8 @@ async fn take(reserve: &Reserve, what: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Where in each file of a store its chunks stand: name, place of the header.
-fn chunks(home: &SimBox) -> Vec<(String, u64)> {
+/// Where in each file of a store its chunks stand: the file's name, place of the header, and which chunk it is.
+fn chunks(home: &SimBox) -> Vec<(String, u64, ChunkId)> {
     let mut chunks = Vec::new();
     home.each_file(|path, bytes| {
         if !path.starts_with("store/seg-") {
@@ -49,8 +50,9 @@ fn chunks(home: &SimBox) -> Vec<(String, u64)> {
                 Some(header) => header.stride_bytes(),
                 None => FRAME_ALIGN_BYTES,
             };
-            if header.is_some_and(|header| header.frame == FrameType::Chunk) {
-                chunks.push((path.to_owned(), (bytes.len() - rest.len()) as u64));
+            if let Some(header) = header.filter(|header| header.frame == FrameType::Chunk) {
+                let place = (bytes.len() - rest.len()) as u64;
+                chunks.push((path.to_owned(), place, header.id));
             }
             let step = usize::try_from(step).unwrap_or(usize::MAX);
             rest = rest.get(step..).unwrap_or_default();
@@ -60,8 +62,8 @@ fn chunks(home: &SimBox) -> Vec<(String, u64)> {
 }
 
 /// One bit of each chunk rots, so far behind the beginning of its frame.
-fn rot(home: &SimBox, chunks: &[(String, u64)], at: usize) -> Answer<()> {
-    for (path, place) in chunks {
+fn rot(home: &SimBox, chunks: &[(String, u64, ChunkId)], at: usize) -> Answer<()> {
+    for (path, place, _) in chunks {
         home.disk().flip_bit(path, place + at as u64, 3)?;
     }
     Ok(())
@@ -194,6 +196,40 @@ fn a_damaged_chunk_that_its_author_gave_up_is_told_no_more() -> Answer<()> {
         for at in keepers {
             assert_eq!(told(&reserve.service(at).ok_or("it runs")?), [""; 0]);
         }
+        Ok(())
+    };
+    run_within(1, 12 * HOUR, story).value
+}
+
+#[test]
+fn a_chunk_that_was_mended_is_told_no_more_though_another_cannot_be() -> Answer<()> {
+    let story = async |world: SimWorld| -> Answer<()> {
+        let reserve = protected(&world).await?;
+        let keepers = [OFFICE, 2].map(|at| &reserve.houses[at].home);
+        let first = chunks(keepers[0]).remove(0).2;
+        take(&reserve, "second").await?;
+        let second = chunks(keepers[0]).pop().ok_or("it keeps some")?.2;
+        assert_ne!(first, second);
+        // Nobody has the one any more; of the other the friend has a whole copy, but cannot be reached.
+        world.partition(keepers[0], keepers[1]);
+        world.partition(keepers[0], &reserve.houses[0].home);
+        for home in keepers {
+            let mut of = chunks(home);
+            of.retain(|(_, _, id)| *id == first);
+            rot(home, &of, FRAME_HEADER_BYTES)?;
+        }
+        let mut of = chunks(keepers[0]);
+        of.retain(|(_, _, id)| *id == second);
+        rot(keepers[0], &of, FRAME_HEADER_BYTES)?;
+        let service = reserve.service(OFFICE).ok_or("it runs")?;
+        let swept = service.sweep_now().await;
+        swept.map_err(|fault| fault.to_string())?;
+        assert_eq!(told(&service).len(), 2);
+
+        world.calm_network();
+        keepers[0].clock().sleep(HOUR).await;
+        assert_eq!(service.damaged_now(), 1, "nobody has it");
+        assert_eq!(told(&service).len(), 1, "{:?}", told(&service));
         Ok(())
     };
     run_within(1, 12 * HOUR, story).value
