@@ -64,12 +64,15 @@ fn a_drill_without_a_path_makes_a_corpus_of_its_own() {
 }
 
 #[test]
-fn a_drill_of_nothing_and_one_inside_its_own_work_directory_are_refused() {
+fn a_drill_of_nothing_of_the_kernels_files_and_one_inside_its_own_work_directory_are_refused() {
     let stage = Stage::new();
     let (exit, _, told) = drill(&stage, &["/there/is/nothing"]);
     assert_eq!(exit, 2, "{told}");
     let (exit, _, told) = drill(&stage, &[stage.path("work").to_str().unwrap()]);
     assert_eq!(exit, 2, "{told}");
+    let (exit, _, told) = drill(&stage, &["/proc"]);
+    assert_eq!(exit, 2, "{told}");
+    assert!(told.contains("made up by the kernel"), "{told}");
 }
 
 #[test]

@@ -292,7 +292,11 @@ fn impossible(others: usize, factor: usize, factor_min: usize) -> Option<String>
     } else {
         format!("there are {others} other Boxes")
     };
-    if factor_min > others {
+    if others == 0 {
+        Some(format!(
+            "{there}, so nothing can be called protected yet: take in more Boxes."
+        ))
+    } else if factor_min > others {
         Some(format!(
             "{there}, so nothing can be called protected with a minimum of {factor_min}: take in more Boxes, or lower replication_factor_min."
         ))
@@ -371,6 +375,7 @@ mod tests {
     fn a_number_of_copies_that_cannot_be_had_is_told() {
         assert_eq!(impossible(2, 2, 2), None);
         assert_eq!(impossible(2, 2, 1), None);
+        assert!(impossible(0, 3, 1).is_some_and(|note| !note.contains("lower")));
         assert!(impossible(2, 3, 3).is_some_and(|note| note.contains("2 other Boxes")));
         assert!(impossible(3, 2, 3).is_some_and(|note| note.contains("replication_factor is 2")));
         assert!(impossible(1, 3, 1).is_some_and(|note| note.contains("1 other Box:")));

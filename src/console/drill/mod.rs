@@ -21,6 +21,7 @@ use std::time::{Instant, SystemTime};
 use super::cli;
 use super::control::SnapshotOutcome;
 use super::fault::{Exit, Fault};
+use super::protectable;
 use super::retrieve::RetrieveOutcome;
 use boxes::{BoxProcess, Stage};
 use compare::Comparison;
@@ -188,6 +189,7 @@ fn legal_source(path: &Path, stage: &Stage) -> Result<PathBuf, Fault> {
         )
         .exit(Exit::Usage)
     })?;
+    protectable::refuse_unreal(&absolute)?;
     let readable = std::fs::symlink_metadata(&absolute).and_then(|meta| match meta {
         meta if meta.is_dir() => std::fs::read_dir(&absolute).map(drop),
         meta if meta.is_file() => std::fs::File::open(&absolute).map(drop),
