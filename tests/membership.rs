@@ -385,3 +385,31 @@ fn a_box_with_the_last_copy_is_shut_out_only_when_told_in_full_words() {
     let outcome = home.json(&["snapshot", "--wait", "--json"]);
     assert_eq!(outcome["protected"], true, "{outcome}");
 }
+
+#[test]
+fn when_the_only_other_box_is_lost_a_new_one_takes_all_of_it_and_nobody_has_to_accept_anything() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    std::fs::create_dir(&files).unwrap();
+    // None shares a pack with another: each has chunks of its own.
+    for number in 0..30 {
+        let film = stage::noise(&format!("film {number}"), 300 << 10);
+        std::fs::write(files.join(format!("{number}.mp4")), film).unwrap();
+    }
+    let home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    assert_eq!(protected(&home)["protected"], true);
+    office.destroy();
+    // With it went the last copies, and new keys seal from here on.
+    home.succeeds(&["remove", "office", "--lost", "--even-if-copies-are-lost"]);
+    let _attic = stage.joined_box("attic", &home);
+    let (code, taken) = home.taken(&[]);
+    assert_eq!(code, Some(0), "{taken}");
+    assert_eq!(taken["protected"], true, "{taken}");
+    assert_eq!(taken["snapshot"]["accepted"], true, "{taken}");
+    let asked = home.events(&[]).into_iter();
+    let asked: Vec<_> = asked
+        .filter(|event| event["kind"] == "loss_pending")
+        .collect();
+    assert!(asked.is_empty(), "{asked:#?}");
+}

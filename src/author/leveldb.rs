@@ -237,7 +237,7 @@ async fn read_one<W: World, K: Keepers>(
 ) -> Result<Result<Vec<Draft>, io::Error>, SnapshotError> {
     let mut drafts = Vec::new();
     let taken = reader
-        .read(means, path, async |draft, _| {
+        .read(means, path, &[], async |draft, _| {
             drafts.push(draft);
             Ok(())
         })

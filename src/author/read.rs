@@ -41,8 +41,19 @@ pub struct Reader {
     pub left_out: Vec<String>,
     /// Files that were read, by all names their first chunks may have had; where that is wanted.
     pub called: Vec<Called>,
+    /// What is known of the file that is being read.
+    was: Was,
     buffer: Vec<u8>,
     buffer_bytes: usize,
+}
+
+/// What a file was at the snapshot before.
+#[derive(Default)]
+struct Was {
+    /// The first of its chunks; none if it was not there.
+    chunks: Vec<ChunkId>,
+    /// Which of the earlier epochs they were sealed in, if its start is what it was then.
+    epoch: Option<usize>,
 }
 
 /// What became of a file.
@@ -73,21 +84,31 @@ impl Reader {
             sizes,
             left_out: Vec::new(),
             called: Vec::new(),
+            was: Was::default(),
             buffer: Vec::with_capacity(buffer_bytes),
             buffer_bytes,
         }
     }
 
-    /// Reads one file into drafts. `emit` takes drafts in order; its parts come one after another.
+    /// Whether the file that was read last begins as it did, though another epoch gives its data other names.
+    pub const fn was_known(&self) -> bool {
+        self.was.epoch.is_some()
+    }
+
+    /// Reads one file into drafts. `emit` takes drafts in order; its parts come one after another. `was` are the first chunks it had: if they
+    /// were sealed in an earlier epoch and its start is what it was, its data goes by the names of that epoch, so that nothing is sent again.
     pub async fn read<W: World, K: Keepers>(
         &mut self,
         means: &Means<'_, W, K>,
         path: &[u8],
+        was: &[ChunkId],
         mut emit: impl AsyncFnMut(Draft, &Stat) -> Result<(), SnapshotError>,
     ) -> Result<Taken, SnapshotError> {
         let at = joined(means.base, path);
         let mut tries = 0;
+        self.was.chunks = was.to_vec();
         loop {
+            self.was.epoch = None;
             let mut file = match Opened::open(&means.tree, means.again, &at).await {
                 Ok(file) => file,
                 Err(reason) => return Ok(Taken::Failed(reason)),
@@ -253,28 +274,11 @@ impl Reader {
             if is_zeros(plain) {
                 made.hole(len as u64);
             } else {
-                let older = self.sealer.names_under(means.older, plain, false);
-                let earlier = if made.is_first() {
-                    means.called_before
-                } else {
-                    &[]
-                };
-                let names = self.sealer.names_under(earlier, plain, false);
-                let held = means.out.held(&older).await;
-                let (id, sealed_bytes) = if let Some(held) = held {
-                    held
-                } else {
-                    let (id, record) = self.sealer.piece(plain)?;
-                    let sealed_bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
-                    means.progress.count_made(sealed_bytes);
-                    means.out.submit(id, record).await?;
-                    (id, sealed_bytes)
-                };
-                if !names.is_empty() {
-                    let names = names.into_iter().map(|(id, _)| id).collect();
-                    self.called.push(Called { names, now: id });
-                }
-                made.data(id, sealed_bytes, len, held.is_some());
+                let is_first = made.is_first();
+                let (sealer, was, called) = (&mut self.sealer, &mut self.was, &mut self.called);
+                let handed_in = hand_in(sealer, means, (plain, is_first), was, called);
+                let (id, sealed_bytes, is_held) = handed_in.await?;
+                made.data(id, sealed_bytes, len, is_held);
                 // Sealing is the longest step; what waits behind it goes first now.
                 tokio::task::yield_now().await;
             }
@@ -287,6 +291,50 @@ impl Reader {
             }
         }
     }
+}
+
+/// Hands in a piece of a file, the first of its data or another: its name, how long it is sealed, and whether keepers had it by that name.
+async fn hand_in<W: World, K: Keepers>(
+    sealer: &mut Sealer,
+    means: &Means<'_, W, K>,
+    (plain, is_first): (&[u8], bool),
+    was: &mut Was,
+    called: &mut Vec<Called>,
+) -> Result<(ChunkId, u32, bool), SnapshotError> {
+    let mut sealed = None;
+    if is_first && !was.chunks.is_empty() && !means.epochs.is_empty() {
+        let now = sealer.piece(plain)?;
+        if !was.chunks.contains(&now.0) {
+            let names = sealer.names_under(means.epochs, plain, false);
+            was.epoch = names.iter().position(|(id, _)| was.chunks.contains(id));
+        }
+        sealed = Some(now);
+    }
+    let older = match was.epoch {
+        Some(at) => &means.epochs[at..=at],
+        None => means.older,
+    };
+    let older = sealer.names_under(older, plain, false);
+    let held = means.out.held(&older).await;
+    let (id, sealed_bytes) = match held {
+        Some(held) => held,
+        None => {
+            let (id, record) = match sealed {
+                Some(sealed) => sealed,
+                None => sealer.piece(plain)?,
+            };
+            let sealed_bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
+            means.progress.count_made(sealed_bytes);
+            means.out.submit(id, record).await?;
+            (id, sealed_bytes)
+        }
+    };
+    if is_first && !means.called_before.is_empty() {
+        let names = sealer.names_under(means.called_before, plain, false);
+        let names = names.into_iter().map(|(id, _)| id).collect();
+        called.push(Called { names, now: id });
+    }
+    Ok((id, sealed_bytes, held.is_some()))
 }
 
 impl Pieces {

@@ -336,7 +336,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
         let (gather, means) = (&mut self.gather, &self.means);
         let taken = self
             .reader
-            .read(means, &path, async |draft, stat| {
+            .read(means, &path, &old_chunks, async |draft, stat| {
                 has_kept_some |= draft.refs().any(|chunk| old_chunks.contains(&chunk.id));
                 gather.links.learn(&draft, stat);
                 gather.push(draft);
@@ -347,6 +347,7 @@ impl<'a, W: World, K: Keepers> SetWalk<'a, W, K> {
             self.notes.unread(&path, &reason);
         }
         let is_read = !matches!(taken, Taken::Failed(_));
+        let has_kept_some = has_kept_some || self.reader.was_known();
         let called = std::mem::take(&mut self.reader.called);
         if is_read {
             self.gather.sampler.meet(&called);

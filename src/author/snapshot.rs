@@ -190,6 +190,7 @@ impl<W: World, K: Keepers> Taking<'_, W, K> {
             } else {
                 &[]
             },
+            epochs: &self.identity.older,
             called_before: &called_before,
             known: &known,
             started: taken_at,

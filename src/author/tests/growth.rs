@@ -17,7 +17,7 @@ async fn settled() -> (House, SnapshotReport) {
 }
 
 /// Chunks of data that keepers did not have, and their bytes: pages, nodes and manifest are counted apart.
-fn new_data(house: &House, before: &SnapshotReport, after: &SnapshotReport) -> usize {
+pub(super) fn new_data(house: &House, before: &SnapshotReport, after: &SnapshotReport) -> usize {
     let (before, after) = (data_of(house, before), data_of(house, after));
     after.difference(&before).count()
 }
@@ -291,7 +291,7 @@ fn what_will_not_fit_is_told_before_it_is_sent() {
 }
 
 /// A house with so many larger files in one directory, all of which may go at once.
-fn with_films(many: u8) -> House {
+pub(super) fn with_films(many: u8) -> House {
     let house = House::furnished(2, (2, 2));
     house.world.tree.add("/d/films", Thing::Dir);
     for number in 0..many {
@@ -302,7 +302,7 @@ fn with_films(many: u8) -> House {
 }
 
 /// Somebody was shut out: from here on new keys seal.
-fn begin_new_epoch(house: &mut House) {
+pub(super) fn begin_new_epoch(house: &mut House) {
     let old = house.identity.keys.clone();
     let mut new = DataKeys::derive(KeyEpoch(2), &ReserveSecret([8; 32]));
     // Names of plaintext and cut points survive an epoch.

@@ -4,6 +4,7 @@ mod again;
 mod ailing;
 mod database;
 mod disk;
+mod epochs;
 mod forgotten;
 mod growth;
 pub mod house;
