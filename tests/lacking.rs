@@ -13,13 +13,28 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde_json::Value;
-use stage::{Stage, make_tree, noise, tree};
+use stage::{BoxProcess, Stage, make_tree, noise, tree};
 
 /// Numbers of the snapshots that a list says lack something.
 fn lacking(list: &Value) -> Vec<u64> {
     let list = list.as_array().unwrap();
     let lacking = list.iter().filter(|one| one["is_lacking"] == true);
     lacking.map(|one| one["number"].as_u64().unwrap()).collect()
+}
+
+/// One bit of a keeper's first segment rots while it is off; it finds that when it runs again.
+fn rots(office: &mut BoxProcess, at: u64) {
+    office.stop();
+    let segment = office.dir.join("store/seg-000001");
+    let mut file = OpenOptions::new();
+    let file = file.read(true).write(true).open(segment).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+    file.sync_all().unwrap();
+    office.start();
+    office.run(&["sweep", "--now"]);
+    office.until_told("chunk_damaged", "raise", |_| true);
 }
 
 #[test]
@@ -35,28 +50,21 @@ fn an_author_is_told_which_older_snapshots_lack_what_no_box_has_any_more() {
     };
     taken();
     let segment = office.dir.join("store/seg-000001");
-    let before = fs::metadata(&segment).unwrap().len();
+    let end = || fs::metadata(&segment).unwrap().len();
+    let film = end();
     fs::write(files.join("film"), noise("film", 3 << 20)).unwrap();
     taken();
+    let song = end();
     fs::remove_file(files.join("film")).unwrap();
+    fs::write(files.join("song"), noise("song", 1 << 20)).unwrap();
+    taken();
+    fs::remove_file(files.join("song")).unwrap();
     taken();
     assert_eq!(lacking(&home.json(&["snapshots", "--json"])), [0; 0]);
 
     // In the middle of the film's first chunk, which nobody but office has: no chunk is shorter than that.
-    office.stop();
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&segment)
-        .unwrap();
-    let (mut byte, at) = ([0], before + (100 << 10));
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 4], at).unwrap();
-    file.sync_all().unwrap();
-    office.start();
+    rots(&mut office, film + (100 << 10));
     home.until_met("office");
-    office.run(&["sweep", "--now"]);
-    office.until_told("chunk_damaged", "raise", |_| true);
 
     let told = home.until_told("snapshots_lacking", "raise", |_| true);
     assert_eq!(
@@ -98,8 +106,15 @@ fn an_author_is_told_which_older_snapshots_lack_what_no_box_has_any_more() {
     };
     assert_eq!(below(&files), below(&to));
 
-    // Nobody needs it any more when that snapshot was let go.
-    home.succeeds(&["forget", "2", "--yes"]);
+    // What is lost beyond that is news, too.
+    rots(&mut office, song + (100 << 10));
+    let is_more = |told: &Value| told["facts"]["count"]["number"] == 2;
+    home.until_told("snapshots_lacking", "raise", is_more);
+    assert_eq!(lacking(&home.json(&["snapshots", "--json"])), [3, 2]);
+
+    // Nobody needs any of it any more when those snapshots were let go.
+    home.succeeds(&["forget", "2", "3", "--yes"]);
+    home.until(&["snapshots", "--json"], |list| lacking(list).is_empty());
     home.until_told("snapshots_lacking", "clear", |_| true);
     assert_eq!(lacking(&home.json(&["snapshots", "--json"])), [0; 0]);
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-use crate::format::event::{Event, EventFact, EventFacts, Phase, Subject};
+use crate::format::event::{Event, EventFact, EventFacts, FactValue, Phase, Subject};
 use crate::terms::limits::{EVENT_QUEUE_MAX, EVENTS_STANDING_MAX};
 use crate::terms::{EventKind, EventType, FactName, Lasting, PeerKey, Stamp};
 
@@ -105,6 +105,17 @@ impl Reporter {
         let standing = self.0.standing.borrow();
         let of_kind = standing.keys().filter(|(code, _)| *code == kind.code());
         of_kind.map(|(_, subject)| subject.clone()).collect()
+    }
+
+    /// The number that was told with a condition that stands.
+    #[must_use]
+    pub fn count_of(&self, kind: EventKind, subject: &Subject) -> Option<u64> {
+        let standing = self.0.standing.borrow();
+        let event = standing.get(&(kind.code(), subject.clone()))?;
+        event.facts.iter().find_map(|fact| match fact.value {
+            FactValue::Number(number) if fact.name == FactName::Count.code() => Some(number),
+            FactValue::Number(_) | FactValue::Text(_) => None,
+        })
     }
 
     /// All that stands: what matters most first, then the oldest.

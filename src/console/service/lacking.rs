@@ -164,7 +164,7 @@ impl<W: World> Service<W> {
             let marked: Vec<_> = lack.marked.values().copied().collect();
             (marked, is_known)
         };
-        self.tell_lacking(author, &marked, is_known);
+        self.tell_lacking(author, &marked, (is_over, is_known));
     }
 
     /// Lost chunks to look for, and behind which snapshot. Marks of what was let go are dropped.
@@ -249,8 +249,13 @@ impl<W: World> Service<W> {
         }
     }
 
-    /// What stood in an earlier run stands until everybody was asked.
-    fn tell_lacking(&self, author: PeerKey, marked: &[SnapshotNumber], is_known: bool) {
+    /// What stood in an earlier run stands until everybody was asked. When more snapshots lack something than was told, that is news.
+    fn tell_lacking(
+        &self,
+        author: PeerKey,
+        marked: &[SnapshotNumber],
+        (is_over, is_known): (bool, bool),
+    ) {
         let subject = if author == self.me() {
             Subject::Itself
         } else {
@@ -258,8 +263,17 @@ impl<W: World> Service<W> {
         };
         let (kind, reporter) = (EventKind::SnapshotsLacking, self.reporter());
         if let Some(newest) = marked.iter().max() {
+            let count = marked.len() as u64;
+            let told = reporter.count_of(kind, &subject);
+            if is_over && told.is_some_and(|told| told < count) {
+                let why = [EventFact::new(
+                    FactName::Reason,
+                    "more of them do than was told",
+                )];
+                reporter.clear(kind, &subject, &why);
+            }
             let facts = [
-                EventFact::new(FactName::Count, marked.len() as u64),
+                EventFact::new(FactName::Count, count),
                 EventFact::new(FactName::Number, newest.0),
             ];
             reporter.raise(kind, subject, &facts);
