@@ -94,6 +94,32 @@ fn the_words_are_shown_on_a_terminal_and_never_written_into_a_log() {
         assert!(!told.contains("24. "), "{told}");
         assert!(!home.dir.exists());
     }
+    // What a cut of the power left of a sheet is no obstacle; one with words on it stays as it is.
+    let sheet = stage.path("sheet");
+    let attic = stage.new_box("attic");
+    let args = [
+        "init",
+        "--name",
+        "attic",
+        "--sheet",
+        sheet.to_str().unwrap(),
+    ];
+    fs::write(&sheet, "").unwrap();
+    attic.succeeds(&args);
+    let words = fs::read(&sheet).unwrap();
+    attic.succeeds(&args);
+    let cellar = stage.new_box("cellar");
+    let refused = cellar.run(&[
+        "init",
+        "--name",
+        "cellar",
+        "--sheet",
+        sheet.to_str().unwrap(),
+    ]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(!cellar.dir.exists());
+    assert_eq!(fs::read(&sheet).unwrap(), words);
+
     let shown = home.on_a_terminal("init --name home", "");
     let told = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.status.success(), "{told}");

@@ -24,8 +24,8 @@ pub struct AuthorIdentity {
     pub choices: Vec<Choice>,
     /// What it seals with.
     pub keys: Rc<DataKeys>,
-    /// Keys of earlier epochs, newest first: a Box that remembers nothing looks for what was sealed under them before it
-    /// sends it again.
+    /// Keys of earlier epochs, newest first: what was sealed under them is looked for before it is sent again, by a Box that remembers
+    /// nothing and for files that begin as they did.
     pub older: Vec<Rc<DataKeys>>,
     /// What it opens with: chunks of older epochs stay where they are.
     pub keyring: Keyring,

@@ -110,6 +110,7 @@ impl<W: World, K: Keepers> Common<'_, W, K> {
             again: self.again,
             older: self.older,
             epochs: self.epochs,
+            believes_keepers: self.trust.is_total,
             called_before: self.called_before,
             known: self.known,
             sizes: reader.sizes,

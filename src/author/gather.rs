@@ -48,8 +48,10 @@ pub struct Means<'a, W: World, K: Keepers> {
     pub again: &'a Again<W::Clock>,
     /// Keys of earlier epochs under which data may be on keepers already, newest first; none where that is not looked for.
     pub older: &'a [Rc<DataKeys>],
-    /// Keys of all earlier epochs, newest first.
+    /// Keys of all earlier epochs, newest first: by them a file is known for what it was.
     pub epochs: &'a [Rc<DataKeys>],
+    /// Whether what keepers say they have is not sent again; not where that came to nothing before.
+    pub believes_keepers: bool,
     /// Keys of any epoch under which a file that is missing may be remembered; none where nothing is missing, or there was no
     /// other epoch.
     pub called_before: &'a [Rc<DataKeys>],

@@ -305,17 +305,30 @@ async fn hand_in<W: World, K: Keepers>(
     if is_first && !was.chunks.is_empty() && !means.epochs.is_empty() {
         let now = sealer.piece(plain)?;
         if !was.chunks.contains(&now.0) {
-            let names = sealer.names_under(means.epochs, plain, false);
-            was.epoch = names.iter().position(|(id, _)| was.chunks.contains(id));
+            was.epoch = epoch_of(sealer, means, plain, &was.chunks).await;
         }
         sealed = Some(now);
     }
-    let older = match was.epoch {
-        Some(at) => &means.epochs[at..=at],
-        None => means.older,
+    let held = match was.epoch.filter(|_| means.believes_keepers) {
+        // What was added to it later may have been sealed in an epoch between.
+        Some(at) => {
+            let (newer, rest) = means.epochs.split_at(at);
+            let (its, older) = rest.split_at(1);
+            let mut held = None;
+            for keys in [its, newer, older] {
+                let names = sealer.names_under(keys, plain, false);
+                held = means.out.held(&names).await;
+                if held.is_some() {
+                    break;
+                }
+            }
+            held
+        }
+        None => {
+            let older = sealer.names_under(means.older, plain, false);
+            means.out.held(&older).await
+        }
     };
-    let older = sealer.names_under(older, plain, false);
-    let held = means.out.held(&older).await;
     let (id, sealed_bytes) = match held {
         Some(held) => held,
         None => {
@@ -335,6 +348,23 @@ async fn hand_in<W: World, K: Keepers>(
         called.push(Called { names, now: id });
     }
     Ok((id, sealed_bytes, held.is_some()))
+}
+
+/// Which of the earlier epochs gives this piece one of these names. Each is as long a step as sealing.
+async fn epoch_of<W: World, K: Keepers>(
+    sealer: &mut Sealer,
+    means: &Means<'_, W, K>,
+    plain: &[u8],
+    names: &[ChunkId],
+) -> Option<usize> {
+    for (at, keys) in means.epochs.iter().enumerate() {
+        let called = sealer.names_under(std::slice::from_ref(keys), plain, false);
+        if called.iter().any(|(id, _)| names.contains(id)) {
+            return Some(at);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
 }
 
 impl Pieces {

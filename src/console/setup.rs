@@ -151,7 +151,11 @@ pub fn init(dir: &Path, args: &cli::Init) -> Result<Exit, Fault> {
     let sheet = entry.sheet.as_deref().map(new_sheet).transpose();
     let mut sheet = sheet.inspect_err(|_| made.take_back())?;
     let founded = in_world(dir, async |world| {
-        let show = |words: &roster::RecoveryWords| show_words(words.text(), sheet.as_mut(), &name);
+        let show = |words: &roster::RecoveryWords| {
+            show_words(words.text(), sheet.as_mut(), &name)?;
+            // Whoever loses the power next still finds them.
+            entry.sheet.as_deref().map_or(Ok(()), sync_name)
+        };
         roster::init(world.disk(), world.entropy(), founding, show)
             .await
             .map_err(|error| told(&error))
@@ -198,20 +202,26 @@ pub(super) fn done(dir: &Path, name: &str, how: cli::Print) -> Result<Exit, Faul
     Ok(Exit::Done)
 }
 
+/// A new file; or an empty one, which a cut of the power before there were any words may have left.
 fn new_sheet(path: &Path) -> Result<std::fs::File, Fault> {
-    std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| {
-            Fault::new(
-                format!("the sheet {}: {error}", path.display()),
-                "Nothing was changed; no words were made.",
-                "Name a new file with --sheet.",
-            )
-            .exit(Exit::Usage)
-        })
+    let mut how = std::fs::File::options();
+    how.write(true).mode(0o600);
+    let is_left =
+        std::fs::symlink_metadata(path).is_ok_and(|left| left.is_file()) && is_empty(path);
+    how.create_new(!is_left).open(path).map_err(|error| {
+        Fault::new(
+            format!("the sheet {}: {error}", path.display()),
+            "Nothing was changed; no words were made.",
+            "Name a new file with --sheet.",
+        )
+        .exit(Exit::Usage)
+    })
+}
+
+/// Makes a new file's name durable.
+fn sync_name(path: &Path) -> std::io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    std::fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn show_words(words: &str, sheet: Option<&mut std::fs::File>, name: &str) -> std::io::Result<()> {

@@ -141,6 +141,12 @@ impl<W: World> Store<W> {
         Ok(report)
     }
 
+    /// Whether damage was found that nobody has taken note of.
+    #[must_use]
+    pub fn has_found_damage(&self) -> bool {
+        !self.inner().damage_found.borrow().is_empty()
+    }
+
     /// The first damaged chunks found since this was last asked.
     #[must_use]
     pub fn take_damage(&self) -> Vec<FoundDamage> {

@@ -13,6 +13,7 @@ pub(super) struct Backwards {
     author: PeerKey,
     until: u64,
     page: Vec<SignedHead>,
+    has_skipped: bool,
 }
 
 impl Backwards {
@@ -21,7 +22,13 @@ impl Backwards {
             author,
             until: newest.0,
             page: Vec::new(),
+            has_skipped: false,
         }
+    }
+
+    /// Whether any could not be read so far.
+    pub(super) const fn has_skipped(&self) -> bool {
+        self.has_skipped
     }
 
     pub(super) async fn next<W: World>(&mut self, service: &Service<W>) -> Option<SignedHead> {
@@ -41,7 +48,10 @@ impl Backwards {
                     heads.retain(|head| head.head.number.0 <= self.until);
                     self.page = heads;
                 }
-                Err(error) => tracing::warn!(%error, "heads of older snapshots cannot be read"),
+                Err(error) => {
+                    self.has_skipped = true;
+                    tracing::warn!(%error, "heads of older snapshots cannot be read");
+                }
             }
             self.until = after;
         }

@@ -2,17 +2,13 @@
 
 use super::Service;
 use super::backwards::Backwards;
-use super::left_alone::{Stand, What};
+use super::left_alone::{Space, Stand, What};
 use super::views::name_of;
 use crate::author::{self, CatchUpError, Seen};
 use crate::console::control::MendingView;
-use crate::format::message::Refusal;
 use crate::keeper::AskError;
 use crate::terms::{PeerKey, SnapshotNumber};
 use crate::world::World;
-
-/// After so many snapshots in a row that a keeper's disk could not take, it is not asked for the rest of them now.
-const FAILED_IN_A_ROW_MAX: u32 = 3;
 
 /// How a keeper was asked for its share, to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +26,10 @@ pub(super) enum Came {
 struct Failed {
     count: u64,
     first: Option<CatchUpError>,
-    disk_in_a_row: u32,
 }
 
 impl Failed {
     fn note(&mut self, error: CatchUpError) {
-        self.disk_in_a_row = match error {
-            CatchUpError::Ask(AskError::Refused(Refusal::DiskFailed)) => self.disk_in_a_row + 1,
-            _ => 0,
-        };
         self.count += 1;
         self.first.get_or_insert(error);
     }
@@ -49,10 +40,14 @@ impl<W: World> Service<W> {
     fn stand_of(&self, peer: PeerKey) -> Stand {
         let room = self.room_of(peer);
         let boot = self.0.boots.borrow().get(&peer).copied();
+        let unbroken = match peer == self.me() {
+            true => self.store().unbroken(),
+            false => room.map_or(0, |room| room.unbroken),
+        };
         Stand {
             places: self.places(),
-            keeper: (room.map_or(0, |room| room.unbroken), boot),
-            room,
+            keeper: (unbroken, boot),
+            space: room.as_ref().map(Space::of),
             meetings: Some(self.0.healing.borrow().meetings()),
         }
     }
@@ -113,7 +108,6 @@ impl<W: World> Service<W> {
             match done {
                 Ok(done) => {
                     view.chunks += done.confirmed;
-                    failed.disk_in_a_row = 0;
                     if !done.has_head {
                         came = came.max(Came::NotAll);
                     }
@@ -134,9 +128,9 @@ impl<W: World> Service<W> {
                     failed.note(error);
                 }
             }
-            if failed.disk_in_a_row == FAILED_IN_A_ROW_MAX {
-                break;
-            }
+        }
+        if heads.has_skipped() {
+            came = came.max(Came::NotAll);
         }
         self.note_copied((What::AllOf(author), peer), came, &view, &failed);
         Some(came)

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use crate::format::message::Room;
 use crate::terms::PeerKey;
+use crate::terms::limits::RECORD_BYTES_MAX;
 use crate::world::Moment;
+
+/// So many places more in a chunk table are room for something.
+const MORE_CHUNKS: u64 = 16;
 
 /// What a keeper is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,25 +41,46 @@ pub(super) struct Stand {
     /// The keeper's own mark and process.
     pub keeper: (u64, Option<u64>),
     /// What the keeper said of its room.
-    pub room: Option<Room>,
+    pub space: Option<Space>,
     /// How many sessions began, where another Box may have what this one could not get.
     pub meetings: Option<u64>,
+}
+
+/// What a keeper said of its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    chunks: u64,
+    bytes: u64,
+}
+
+impl Space {
+    /// Of what it said.
+    pub(super) fn of(room: &Room) -> Self {
+        Self {
+            chunks: room.chunks_max.saturating_sub(room.chunks),
+            bytes: room.for_you_bytes(),
+        }
+    }
+
+    /// Whether more of what was refused may fit. Other programs' files come and go on the same disk: less than that is no news.
+    const fn is_more_than(self, before: Self) -> bool {
+        self.chunks >= before.chunks.saturating_add(MORE_CHUNKS)
+            || self.bytes >= before.bytes.saturating_add(RECORD_BYTES_MAX as u64)
+    }
+
+    fn least(self, other: Self) -> Self {
+        Self {
+            chunks: self.chunks.min(other.chunks),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
 }
 
 impl Stand {
     /// Whether a keeper that did not take all may do so now.
     fn is_better_than(&self, before: &Self) -> bool {
-        let space = |room: Room| {
-            [
-                room.chunks_max.saturating_sub(room.chunks),
-                room.for_you_bytes(),
-            ]
-        };
-        let has_more_room = match (before.room, self.room) {
-            (Some(before), Some(now)) => {
-                let pairs = space(before).into_iter().zip(space(now));
-                pairs.into_iter().any(|(before, now)| now > before)
-            }
+        let has_more_room = match (before.space, self.space) {
+            (Some(before), Some(now)) => now.is_more_than(before),
             (None, Some(_)) => true,
             (_, None) => false,
         };
@@ -84,8 +109,12 @@ impl LeftAlone {
         if now.since(rest.since) >= rest.pause || stand.is_better_than(&rest.stand) {
             return false;
         }
-        // It has less than when it said no, or as much: more than this is more room.
-        rest.stand.room = stand.room;
+        // What it said before it said no was old: more than the least it had is more room.
+        rest.stand.space = match (rest.stand.space, stand.space) {
+            (Some(before), Some(now)) => Some(before.least(now)),
+            (before, None) => before,
+            (None, now) => now,
+        };
         true
     }
 
@@ -125,18 +154,16 @@ mod tests {
     const WHICH: (What, PeerKey) = (What::AllOf(PeerKey([1; 32])), PeerKey([2; 32]));
 
     fn stand() -> Stand {
-        let room = Room {
-            chunks: 10,
-            chunks_max: 10,
-            room_bytes: 500,
-            ..Room::default()
-        };
         Stand {
             places: 1,
             keeper: (7, Some(3)),
-            room: Some(room),
+            space: Some(space(10, 5 << 20)),
             meetings: None,
         }
+    }
+
+    fn space(chunks: u64, bytes: u64) -> Space {
+        Space { chunks, bytes }
     }
 
     fn at(seconds: u64) -> Moment {
@@ -183,19 +210,20 @@ mod tests {
     }
 
     #[test]
-    fn room_is_more_than_there_was_when_it_was_looked_at_last() {
+    fn room_is_more_than_the_least_there_was_since_by_what_a_chunk_takes() {
         let mut left = LeftAlone::default();
-        let with = |room_bytes, chunks_max| {
-            let mut stand = stand();
-            let room = stand.room.as_mut().unwrap();
-            (room.room_bytes, room.chunks_max) = (room_bytes, chunks_max);
-            stand
+        let with = |chunks, mebibytes: u64| Stand {
+            space: Some(space(chunks, mebibytes << 20)),
+            ..stand()
         };
-        left.begin(WHICH, with(500, 20), at(0));
-        // What it said before it said no was old.
-        assert!(left.is(WHICH, &with(0, 20), at(1)));
-        assert!(!left.is(WHICH, &with(100, 20), at(1)));
-        assert!(!left.is(WHICH, &with(0, 21), at(1)));
+        left.begin(WHICH, with(20, 5), at(0));
+        // What it said before it said no was old; and a log that is rotated away is no room.
+        for mebibytes in [0, 1, 2, 1] {
+            assert!(left.is(WHICH, &with(20, mebibytes), at(1)));
+        }
+        assert!(!left.is(WHICH, &with(20, 3), at(1)));
+        assert!(left.is(WHICH, &with(35, 0), at(1)));
+        assert!(!left.is(WHICH, &with(36, 0), at(1)));
     }
 
     #[test]

@@ -57,16 +57,17 @@ impl<W: World> Service<W> {
             self.tell_damage().await;
             self.damage_seen().await;
             self.store().remember().await;
+            let mut told = self.store().figures().damaged;
             self.tell_damage().await;
             self.0.heal.notify_one();
-            let mut told = self.store().figures().damaged;
             while self.store().figures().damaged > 0 {
                 // Who comes or goes from here on is news; an older directory would call the same coming news for ever.
                 let others = self.keepers();
                 self.mend_own_store().await;
                 // Some of it may have come from elsewhere, while the rest can still not be mended.
                 let damaged = self.store().figures().damaged;
-                if std::mem::replace(&mut told, damaged) != damaged {
+                let is_news = self.store().has_found_damage();
+                if std::mem::replace(&mut told, damaged) != damaged || is_news {
                     self.tell_damage().await;
                 }
                 if damaged > 0 {

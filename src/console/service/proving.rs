@@ -21,9 +21,6 @@ use crate::world::{Clock, World};
 /// Among so many of an author's last heads one that is lacking here is asked for.
 const HEADS_LOOKED_BACK: u64 = 100;
 
-/// After so many heads in a row that could not be kept no more of an author are fetched now: the store is full, or its disk failed.
-const HEADS_FAILED_MAX: u32 = 3;
-
 /// How far back heads are fetched, besides new ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LookBack {
@@ -82,7 +79,7 @@ impl<W: World> Service<W> {
     /// Learns of every snapshot anybody in reach knows now, this Box's own newest among them.
     pub(super) async fn know_all_heads(&self) {
         if let Some(mine) = self.newest_of_mine().await {
-            self.take_head(&mine).await;
+            self.know_own_head(&mine).await;
         }
         let sessions = self.mesh().map(crate::path::Mesh::sessions);
         for session in sessions.unwrap_or_default() {
@@ -123,7 +120,7 @@ impl<W: World> Service<W> {
         }
     }
 
-    /// Fetches an author's heads after a number, as long as the store can keep them. False if the keeper is gone.
+    /// Fetches an author's heads after a number. False if the keeper is gone.
     async fn take_heads_after(
         &self,
         keeper: &RemoteKeeper,
@@ -131,7 +128,6 @@ impl<W: World> Service<W> {
         mut after: SnapshotNumber,
         theirs: SnapshotNumber,
     ) -> bool {
-        let mut failed_in_a_row = 0;
         while after < theirs {
             let Ok(heads) = keeper.heads(Some(author), after).await else {
                 return false;
@@ -140,34 +136,36 @@ impl<W: World> Service<W> {
             let Some(last) = last.filter(|last| *last > after) else {
                 break;
             };
+            let mut failed = (0, None);
             for head in &heads {
-                if self.take_head(head).await {
-                    failed_in_a_row = 0;
-                    continue;
+                if let Err(error) = self.take_head(head).await {
+                    failed = (failed.0 + 1, Some(error));
                 }
-                failed_in_a_row += 1;
-                if failed_in_a_row == HEADS_FAILED_MAX {
-                    return true;
-                }
+            }
+            if let (count, Some(last)) = failed {
+                tracing::warn!(author = %author.short(), count, %last, "a head could not be kept");
             }
             after = last;
         }
         true
     }
 
-    /// Keeps a head another keeper knows. One that cannot be kept is told. False if it is the store that can keep none now.
-    async fn take_head(&self, head: &SignedHead) -> bool {
+    /// Keeps a head another keeper knows. One that cannot be kept stops no other.
+    async fn take_head(&self, head: &SignedHead) -> Result<(), StoreError> {
         if head.head.reserve != self.roster().reserve() || !self.is_ours(head.head.author) {
-            return true;
+            return Ok(());
         }
-        let kept = self.store().put_head(head).await;
-        match kept {
+        match self.store().put_head(head).await {
             // One that left on its author's word is no news.
-            Ok(_) | Err(StoreError::Forgotten) => true,
-            Err(error) => {
-                tracing::warn!(author = %head.head.author.short(), number = head.head.number.0, %error, "a head could not be kept");
-                matches!(error, StoreError::HeadConflict | StoreError::Damaged)
-            }
+            Ok(_) | Err(StoreError::Forgotten) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same for one of this Box's own.
+    async fn know_own_head(&self, head: &SignedHead) {
+        if let Err(error) = self.take_head(head).await {
+            tracing::warn!(number = head.head.number.0, %error, "this Box's own store could not note its newest snapshot");
         }
     }
 
@@ -177,13 +175,13 @@ impl<W: World> Service<W> {
         // Its author knows of it too, whoever else is in reach later; that is no copy.
         let (service, head) = (self.clone(), report.head.clone());
         self.world().spawn(async move {
-            service.take_head(&head).await;
+            service.know_own_head(&head).await;
         });
         // Shares were reckoned when it began: if keepers have to hold more since, all of them are asked.
         let counts = places == self.places();
         for share in &report.keepers {
             if share.has_head && counts {
-                self.tell_refusal(share.key, None);
+                self.takes_all(share.key);
                 self.proven(share.key, report.number);
             } else if let Some(refusal) = share.refusal {
                 self.0.refusing.borrow_mut().insert(share.key, refusal);
@@ -209,6 +207,13 @@ impl<W: World> Service<W> {
             wall: clock.wall(),
             moment: clock.now(),
         }
+    }
+
+    /// Whatever it refused before is over.
+    fn takes_all(&self, peer: PeerKey) {
+        self.0.left_alone.borrow_mut().end((What::Newest, peer));
+        self.0.refusing.borrow_mut().remove(&peer);
+        self.tell_refusal(peer, None);
     }
 
     fn proven(&self, peer: PeerKey, number: SnapshotNumber) {
@@ -278,14 +283,14 @@ impl<W: World> Service<W> {
             // Keepers have to hold more since, or it lost something while it was asked: it is asked again.
             Ok(_) if has_lost || self.places() != places => self.lacks_something(peer, None),
             Ok(done) if done.has_head => {
-                self.0.left_alone.borrow_mut().end((What::Newest, peer));
-                self.0.refusing.borrow_mut().remove(&peer);
-                self.tell_refusal(peer, None);
+                self.takes_all(peer);
                 self.proven(peer, number);
                 tracing::info!(peer = %peer.short(), number = number.0, "confirmed its share of the newest snapshot");
             }
             Ok(done) => {
-                tracing::warn!(peer = %peer.short(), needed = done.needed, confirmed = done.confirmed, "has not all of its share");
+                if self.leave_alone((What::Newest, peer), Came::NotAll) {
+                    tracing::warn!(peer = %peer.short(), needed = done.needed, confirmed = done.confirmed, "has not all of its share");
+                }
                 self.lacks_something(peer, None);
             }
             Err(CatchUpError::Away | CatchUpError::Ask(AskError::Gone)) => {}

@@ -240,6 +240,12 @@ impl Week {
         ));
     }
 
+    /// Whether a Box may be bad and all that was called protected is there all the same. With one of two it is not: then it must be whole
+    /// again at the end, as far as its author still has it.
+    const fn has_spare(&self) -> bool {
+        self.plan.boxes > 2
+    }
+
     fn any(&self, end: usize) -> usize {
         usize::try_from(self.dice.below(end as u64)).unwrap_or(0)
     }
@@ -287,14 +293,16 @@ impl Week {
                 self.look().await;
                 self.calm().await;
                 self.accept_what_waits().await;
-                if self.hurt.is_none() && self.dice.coin() {
+                if self.has_spare() && self.hurt.is_none() && self.dice.coin() {
                     let at = self.any(self.plan.boxes);
                     self.count("hurt before something was asked back");
                     for _ in 0..ROTTEN_PLACES {
                         self.hurt(at, Trouble::BitRot);
                     }
                 }
-                self.ask_back(3).await;
+                if self.has_spare() {
+                    self.ask_back(3).await;
+                }
                 self.plan_in(self.ask_back_every(), Deed::AskBack);
             }
         }
@@ -397,7 +405,11 @@ impl Week {
             )
             .await;
         }
-        match self.oracle.endangered(&self.reserve, 0, 0).await {
+        let endangered = match self.has_spare() {
+            true => self.oracle.endangered(&self.reserve, 0, 0).await,
+            false => Ok(Vec::new()),
+        };
+        match endangered {
             Ok(told) if told.is_empty() => {
                 self.count("healed");
                 self.hurt = None;

@@ -80,10 +80,12 @@ impl Week {
 
     /// In the middle of everything: whatever was called protected has its copies, and nothing secret lies about.
     pub(super) async fn look(&mut self) {
-        let hurt = usize::from(self.hurt.is_some());
-        match self.oracle.endangered(&self.reserve, 0, hurt).await {
-            Ok(told) => told.into_iter().take(3).for_each(|told| self.tell(told)),
-            Err(error) => self.tell(error),
+        if self.has_spare() {
+            let hurt = usize::from(self.hurt.is_some());
+            match self.oracle.endangered(&self.reserve, 0, hurt).await {
+                Ok(told) => told.into_iter().take(3).for_each(|told| self.tell(told)),
+                Err(error) => self.tell(error),
+            }
         }
         for told in self.oracle.accepted_emptiness() {
             self.tell(told);
@@ -219,15 +221,19 @@ impl Week {
         for taken in last {
             let on = self.any(self.plan.boxes);
             let people = &self.people[taken.house];
-            for told in self
+            let mut told = self
                 .oracle
                 .ask_back(&self.reserve, on, &taken, people)
-                .await
-            {
+                .await;
+            let latest = self.oracle.ask_latest(&self.reserve, on, taken.house);
+            told.extend(latest.await);
+            for told in told {
                 self.tell(told);
             }
         }
-        self.ask_back(4).await;
+        if self.has_spare() {
+            self.ask_back(4).await;
+        }
         // What was asked last is over by then; a snapshot may be under way on one Box or another.
         for _ in 0..AT_REST_TRIES {
             sleep(Duration::from_secs(10)).await;
@@ -268,7 +274,11 @@ impl Week {
                     Ok(Some(why)) => {
                         told.push(format!("{name} still says that {id} is damaged, but {why}"))
                     }
-                    Err(error) => told.push(format!("{name} says that {id} is damaged: {error}")),
+                    // With one of two Boxes whole indexes may be lost.
+                    Err(error) if self.has_spare() => {
+                        told.push(format!("{name} says that {id} is damaged: {error}"));
+                    }
+                    Err(_) => {}
                 }
             }
             // Of what is told to be on no Box it is judged in the same way, no Box left out.
@@ -281,7 +291,10 @@ impl Week {
                 {
                     Ok(None) => {}
                     Ok(Some(why)) => told.push(format!("{name} says that {id} is lost, but {why}")),
-                    Err(error) => told.push(format!("{name} says that {id} is lost: {error}")),
+                    Err(error) if self.has_spare() => {
+                        told.push(format!("{name} says that {id} is lost: {error}"));
+                    }
+                    Err(_) => {}
                 }
             }
             let seen = [
@@ -296,7 +309,7 @@ impl Week {
                 }
             }
         }
-        if told.is_empty() {
+        if told.is_empty() && self.has_spare() {
             match self.oracle.endangered(&self.reserve, factor, 0).await {
                 Ok(endangered) => told.extend(endangered.into_iter().take(5)),
                 Err(error) => told.push(error.to_string()),
