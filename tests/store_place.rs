@@ -9,7 +9,8 @@
 mod stage;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use stage::{BoxProcess, Stage, assert_same_trees, make_tree};
 
@@ -92,4 +93,73 @@ fn a_store_lies_where_it_is_told_and_nowhere_else() {
         !refused.status.success() && told.contains("circles"),
         "{told}"
     );
+}
+
+/// A file system of its own for a store, until the end of the story.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// None where whoever runs this may not mount anything.
+    fn at(place: PathBuf) -> Option<Self> {
+        fs::create_dir(&place).unwrap();
+        let mounted = Self(place);
+        let made = mounted.mount(&["-t", "tmpfs", "-o", "size=300m", "reserve-story"]);
+        made.then_some(mounted)
+    }
+
+    fn mount(&self, how: &[&str]) -> bool {
+        let made = Command::new("mount").args(how).arg(&self.0).output();
+        made.is_ok_and(|made| made.status.success())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_store_whose_file_system_became_read_only_gives_all_it_has_and_takes_again_when_it_can() {
+    let stage = Stage::new();
+    let Some(disk) = Mounted::at(stage.path("disk")) else {
+        println!("skipped, because no file system can be mounted here");
+        return;
+    };
+    let files = stage.path("files");
+    make_tree(&files, 1);
+    let home = stage.first_box("home", &files);
+    let mut office = stage.new_box("office");
+    let ticket = home.succeeds(&["invite"]);
+    office.succeeds(&["join", "--name", "office", ticket.trim()]);
+    lie_at(&office, &disk.0.join("store"));
+    office.start();
+    home.until_met("office");
+    assert_eq!(home.taken(&[]).0, Some(0));
+
+    office.kill();
+    assert!(disk.mount(&["-o", "remount,ro"]));
+    office.start();
+    home.until_met("office");
+    home.until(&["status", "--json"], |status| status["safe"] == true);
+    let found = doctor(&office);
+    let found = doctor(&office);
+    let mut lines = found.as_array().unwrap().iter();
+    let store = lines.find(|line| line["code"] == "store").unwrap();
+    assert_eq!(store["verdict"], "failure", "{store}");
+    fs::write(files.join("news"), "they are not taken").unwrap();
+    assert_ne!(home.taken(&[]).0, Some(0));
+
+    // Nobody starts it anew.
+    assert!(disk.mount(&["-o", "remount,rw"]));
+    assert_eq!(home.taken(&[]).0, Some(0));
+
+    office.kill();
+    assert!(disk.mount(&["-o", "remount,ro"]));
+    office.start();
+    let (mut home, back) = (home, stage.path("back"));
+    home.destroy();
+    let to = back.to_str().unwrap();
+    office.succeeds(&["retrieve", "--author", "home", "--to", to]);
+    assert_same_trees(&files, &back.join("files"));
 }

@@ -149,6 +149,14 @@ fn store(dir: &Path) -> Line {
     let at_rest = AtRest::new(dir);
     match at_rest.now(crate::keeper::presence(&at_rest)) {
         Ok(found) => match found.in_words() {
+            None if is_read_only(&store_place::of(dir)) => Line::failure(
+                code,
+                format!(
+                    "{} is read-only: what is kept there is given to the others, and nothing new is taken",
+                    store_place::of(dir).display()
+                ),
+                "See what the kernel says of its disk (dmesg); check its file system, or replace the disk. The keeper goes on by itself when it can be written again.",
+            ),
             None => Line::ok(code, where_it_is(dir)),
             Some(why) => Line::failure(
                 code,
@@ -165,6 +173,11 @@ fn store(dir: &Path) -> Line {
             "Run this as the user the keeper runs as.",
         ),
     }
+}
+
+fn is_read_only(place: &Path) -> bool {
+    let space = rustix::fs::statvfs(place);
+    space.is_ok_and(|space| space.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// With its disk, where that may be another one than the state directory's.

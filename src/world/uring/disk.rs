@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::OFlags;
-use tokio_uring::fs::OpenOptions;
+use tokio_uring::fs::{File, OpenOptions};
 
 use super::buffer::{Pool, UringBuffer};
 use super::file::{Shared, UringFile};
@@ -211,18 +211,13 @@ impl Disk for UringDisk {
                 true => Some(read_write().create_new(true).open(&path).await?),
                 false => None,
             };
-            let direct = OFlags::DIRECT.bits().cast_signed();
-            let opened = match disk.inner.direct {
-                true => read_write().custom_flags(direct).open(&path).await,
-                false => Err(rustix::io::Errno::INVAL.into()),
-            };
-            let (file, direct) = match (opened, plain) {
-                (Ok(file), _) => (file, true),
-                (Err(error), plain) if is_refusal(&error) => match plain {
-                    Some(file) => (file, false),
-                    None => (read_write().open(&path).await?, false),
-                },
-                (Err(error), _) => return Err(error),
+            let direct = disk.inner.direct;
+            let (file, direct) = match open_as(read_write, &path, (direct, plain)).await {
+                // A file system that became read-only gives what is kept on it all the same.
+                Err(error) if !create_new && only_reads(&error) => {
+                    open_as(read_only, &path, (direct, None)).await?
+                }
+                opened => opened?,
             };
             let shared = Shared {
                 file,
@@ -298,6 +293,38 @@ fn read_write() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
+}
+
+fn read_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options
+}
+
+/// Opens a file, with direct I/O if that is wanted and to be had; `plain` is the file without it, if it is open already.
+async fn open_as(
+    how: fn() -> OpenOptions,
+    path: &Path,
+    (direct, plain): (bool, Option<File>),
+) -> io::Result<(File, bool)> {
+    if direct {
+        let flags = OFlags::DIRECT.bits().cast_signed();
+        match how().custom_flags(flags).open(path).await {
+            Err(error) if is_refusal(&error) => {}
+            opened => return Ok((opened?, true)),
+        }
+    }
+    match plain {
+        Some(file) => Ok((file, false)),
+        None => Ok((how().open(path).await?, false)),
+    }
+}
+
+/// Whether a file is there and may be read, but not written: its file system is read-only, or it is marked so.
+fn only_reads(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let error = Errno::from_io_error(error);
+    matches!(error, Some(Errno::ROFS | Errno::ACCESS | Errno::PERM))
 }
 
 /// Whether a file system said that it has no direct I/O.

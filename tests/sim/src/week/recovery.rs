@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{RECOVERY_MAX, START_MAX, Week};
-use crate::oracle::{Oracle, Taken};
+use crate::oracle::{HAS_IT, Oracle, Taken};
 use crate::secrets;
 
 /// So few files may be gone or rewritten, of however many: see `author/numbers`.
@@ -271,9 +271,10 @@ impl Week {
             for id in service.damaged_chunks_now().await {
                 match self.oracle.should_be_healed(&self.reserve, at, id).await {
                     Ok(None) => {}
-                    Ok(Some(why)) => {
-                        told.push(format!("{name} still says that {id} is damaged, but {why}"))
+                    Ok(Some(why)) if self.has_spare() || why.ends_with(HAS_IT) => {
+                        told.push(format!("{name} still says that {id} is damaged, but {why}"));
                     }
+                    Ok(Some(_)) => {}
                     // With one of two Boxes whole indexes may be lost.
                     Err(error) if self.has_spare() => {
                         told.push(format!("{name} says that {id} is damaged: {error}"));
@@ -290,7 +291,11 @@ impl Week {
                     .await
                 {
                     Ok(None) => {}
-                    Ok(Some(why)) => told.push(format!("{name} says that {id} is lost, but {why}")),
+                    // With one of two Boxes what is needed may be gone for good.
+                    Ok(Some(why)) if self.has_spare() || why.ends_with(HAS_IT) => {
+                        told.push(format!("{name} says that {id} is lost, but {why}"));
+                    }
+                    Ok(Some(_)) => {}
                     Err(error) if self.has_spare() => {
                         told.push(format!("{name} says that {id} is lost: {error}"));
                     }
