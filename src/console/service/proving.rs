@@ -289,6 +289,7 @@ impl<W: World> Service<W> {
             }
             Ok(done) => {
                 if self.leave_alone((What::Newest, peer), Came::NotAll) {
+                    self.0.schedule.borrow_mut().want();
                     tracing::warn!(peer = %peer.short(), needed = done.needed, confirmed = done.confirmed, "has not all of its share");
                 }
                 self.lacks_something(peer, None);
@@ -300,6 +301,9 @@ impl<W: World> Service<W> {
                     _ => (Came::NotAll, None),
                 };
                 if self.leave_alone((What::Newest, peer), came) {
+                    if let CatchUpError::Missing(_) = error {
+                        self.0.schedule.borrow_mut().want();
+                    }
                     tracing::warn!(peer = %peer.short(), %error, "could not confirm its share");
                 }
                 self.lacks_something(peer, refusal);

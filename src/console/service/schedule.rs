@@ -1,7 +1,7 @@
 //! Snapshots by themselves: how long until the next one. A plain decision over monotonic time; the loop at the end acts.
 //!
 //! One is taken soon after the start (a Box that was off is behind), then one a period after the last ended, whoever asked
-//! for it. Boxes of a reserve do not all begin at the same moment: each wait is a little longer or shorter by chance.
+//! for it, and at once where part of the last is on no Box any more. Boxes of a reserve do not all begin at the same moment: each wait is a little longer or shorter by chance.
 
 use std::time::Duration;
 
@@ -25,16 +25,27 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 pub struct Schedule {
     /// When the last one ended in this run of the service, and whether it was taken.
     last: Option<(Moment, bool)>,
+    /// Part of the newest one is on no Box any more.
+    is_wanted: bool,
 }
 
 impl Schedule {
     /// One ended.
     pub fn ended(&mut self, at: Moment, was_taken: bool) {
         self.last = Some((at, was_taken));
+        self.is_wanted = false;
+    }
+
+    /// Part of the newest one is on no Box any more: only reading the files again brings it back.
+    pub fn want(&mut self) {
+        self.is_wanted = true;
     }
 
     /// When the next one is due. `chance` is random: it moves the wait by up to a tenth either way.
     pub fn due(&self, period: Duration, began: Moment, chance: u8) -> Moment {
+        if self.is_wanted {
+            return began;
+        }
         let (from, wait) = match self.last {
             None => (
                 began,
@@ -142,6 +153,16 @@ mod tests {
             schedule.due(HOUR, at(0), 200),
             "two Boxes do not begin together"
         );
+    }
+
+    #[test]
+    fn one_that_is_wanted_is_due_at_once_and_once() {
+        let mut schedule = Schedule::default();
+        schedule.ended(at(2000), true);
+        schedule.want();
+        assert!(schedule.due(HOUR, at(1000), 0) <= at(2000));
+        schedule.ended(at(2010), false);
+        assert!(schedule.due(HOUR, at(1000), 0) > at(2010));
     }
 
     #[test]

@@ -100,8 +100,15 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
     }
     if let Some(failure) = &facts.failure {
         let sentence = format!("The last snapshot was NOT taken: {failure}.");
+        let before = match facts.copies >= facts.factor_min {
+            true => format!("What was protected before is unchanged ({copies} elsewhere"),
+            false => format!(
+                "What was taken before is NOT safe either ({copies} elsewhere, {} are the minimum",
+                facts.factor_min
+            ),
+        };
         let todo = format!(
-            "What was protected before is unchanged ({copies} elsewhere, taken {}). Then: `reserve snapshot --wait`.",
+            "{before}, taken {}). Then: `reserve snapshot --wait`.",
             ago(facts.taken)
         );
         return (false, sentence, todo);
@@ -150,7 +157,7 @@ pub fn verdict(facts: &Facts, now_seconds: i64) -> (bool, String, String) {
         } else if !facts.refused.is_empty() {
             format!("{}.", facts.refused.join(". "))
         } else if facts.away.is_empty() {
-            "All Boxes are in reach; whoever lacks something is asked every half minute. Look at its own `reserve status`: is there room?".to_owned()
+            "All Boxes are in reach; whoever lacks something is asked again, within ten minutes. Look at its own `reserve status`: is there room? `reserve snapshot --wait` sends what no Box has any more.".to_owned()
         } else {
             format!("Out of reach: {away}. A Box confirms its copies when it returns.")
         };

@@ -23,8 +23,6 @@ use crate::snapshot::TreeSnapshot;
 
 /// Where what comes back is put.
 const BACK: &str = "/back";
-/// What stands behind the name of a Box that has what another one misses.
-pub const HAS_IT: &str = "has it";
 /// Whoever waits longer for a few files waits for ever.
 const RETRIEVAL_MAX: Duration = Duration::from_secs(1800);
 
@@ -200,7 +198,7 @@ impl Oracle {
         let holders = eye.holders(id).await?;
         for (at, house) in reserve.houses.iter().enumerate() {
             if at != on && house.key.is_some_and(|key| holders.contains(&key)) {
-                return Ok(Some(format!("{} {HAS_IT}", house.name())));
+                return Ok(Some(format!("{} has it", house.name())));
             }
         }
         for taken in self.protected() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{RECOVERY_MAX, START_MAX, Week};
-use crate::oracle::{HAS_IT, Oracle, Taken};
+use crate::oracle::{Oracle, Taken};
 use crate::secrets;
 
 /// So few files may be gone or rewritten, of however many: see `author/numbers`.
@@ -268,22 +268,22 @@ impl Week {
                 None => told.push(format!("{name} has no snapshot")),
             }
             // Damaged places whose names are lost too are judged by what is needed: all of it must have its copies, below.
-            for id in service.damaged_chunks_now().await {
+            // With one of two Boxes what is damaged or lost may be so for good; on a disk that lied, bytes lie about that no store knows of.
+            let (damaged, lost) = match self.has_spare() {
+                true => (service.damaged_chunks_now().await, service.lost_now()),
+                false => Default::default(),
+            };
+            for id in damaged {
                 match self.oracle.should_be_healed(&self.reserve, at, id).await {
                     Ok(None) => {}
-                    Ok(Some(why)) if self.has_spare() || why.ends_with(HAS_IT) => {
-                        told.push(format!("{name} still says that {id} is damaged, but {why}"));
+                    Ok(Some(why)) => {
+                        told.push(format!("{name} still says that {id} is damaged, but {why}"))
                     }
-                    Ok(Some(_)) => {}
-                    // With one of two Boxes whole indexes may be lost.
-                    Err(error) if self.has_spare() => {
-                        told.push(format!("{name} says that {id} is damaged: {error}"));
-                    }
-                    Err(_) => {}
+                    Err(error) => told.push(format!("{name} says that {id} is damaged: {error}")),
                 }
             }
             // Of what is told to be on no Box it is judged in the same way, no Box left out.
-            for id in service.lost_now() {
+            for id in lost {
                 let nobody = self.reserve.houses.len();
                 match self
                     .oracle
@@ -291,15 +291,8 @@ impl Week {
                     .await
                 {
                     Ok(None) => {}
-                    // With one of two Boxes what is needed may be gone for good.
-                    Ok(Some(why)) if self.has_spare() || why.ends_with(HAS_IT) => {
-                        told.push(format!("{name} says that {id} is lost, but {why}"));
-                    }
-                    Ok(Some(_)) => {}
-                    Err(error) if self.has_spare() => {
-                        told.push(format!("{name} says that {id} is lost: {error}"));
-                    }
-                    Err(_) => {}
+                    Ok(Some(why)) => told.push(format!("{name} says that {id} is lost, but {why}")),
+                    Err(error) => told.push(format!("{name} says that {id} is lost: {error}")),
                 }
             }
             let seen = [
