@@ -419,3 +419,28 @@ fn when_the_only_other_box_is_lost_a_new_one_takes_all_of_it_and_nobody_has_to_d
         .collect();
     assert!(asked.is_empty(), "{asked:#?}");
 }
+
+#[test]
+fn a_snapshot_that_waits_for_a_box_that_is_gone_goes_to_the_one_that_comes() {
+    let stage = Stage::new();
+    let files = stage.path("files");
+    make_tree(&files, 1);
+    let home = stage.first_box("home", &files);
+    let mut office = stage.joined_box("office", &home);
+    protected(&home);
+    office.destroy();
+    home.until(&["peers", "--json"], |peers| {
+        let mut peers = peers.as_array().unwrap().iter();
+        peers.any(|peer| peer["name"] == "office" && peer["connected"] == false)
+    });
+    std::fs::write(files.join("news"), stage::noise("news", 300 << 10)).unwrap();
+    home.succeeds(&["snapshot"]);
+    home.until(&["status", "--json"], |status| {
+        status["job"] != serde_json::Value::Null
+    });
+
+    home.succeeds(&["remove", "office", "--lost", "--even-if-copies-are-lost"]);
+    let _attic = stage.joined_box("attic", &home);
+    home.until(&["status", "--json"], |status| status["safe"] == true);
+    assert_eq!(home.json(&["status", "--json"])["latest"]["number"], 2);
+}

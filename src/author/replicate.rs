@@ -29,7 +29,7 @@ pub const LOST_MAX: usize = 4096;
 /// Whatever `changed` says, chunks without a keeper are tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Every keeper of a chunk refused it.
+/// Every keeper of a chunk refused it; or, as `OtherPlaces`, others are to keep it by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NobodyKeeps(pub Refusal);
 
@@ -304,6 +304,14 @@ impl<W: World, K: Keepers> Shared<W, K> {
         self.answered(flight);
     }
 
+    /// Nothing more lands.
+    fn end(&self, why: Refusal) {
+        self.fatal.set(Some(why));
+        self.window.close();
+        self.names.close();
+        self.landed.notify_one();
+    }
+
     /// One lane fewer to wait for; at the last one the flight lands, is lost, or waits for a keeper to come.
     fn answered(&self, flight: &Rc<Flight>) {
         flight.open.set(flight.open.get().saturating_sub(1));
@@ -320,9 +328,7 @@ impl<W: World, K: Keepers> Shared<W, K> {
                 lost.insert(flight.id);
             }
         } else if let (false, Some(refusal)) = (flight.hope.get(), flight.refused.get()) {
-            self.fatal.set(Some(refusal));
-            self.window.close();
-            self.names.close();
+            self.end(refusal);
         } else {
             self.orphans.borrow_mut().push(flight.clone());
             self.orphaned.notify_one();
@@ -456,7 +462,7 @@ async fn pull<W: World, K: Keepers>(
     }
 }
 
-/// Sends out again what no keeper has, whenever keepers come or go.
+/// Sends out again what no keeper has, whenever keepers come or go; when others belong to the reserve meanwhile it ends.
 async fn mind_orphans<W: World, K: Keepers>(shared: Rc<Shared<W, K>>) {
     loop {
         if shared.closed.get() {
@@ -473,6 +479,11 @@ async fn mind_orphans<W: World, K: Keepers>(shared: Rc<Shared<W, K>>) {
             .within(RETRY, shared.keepers.changed())
             .await;
         if shared.closed.get() {
+            return;
+        }
+        // Whom they wait for may belong no more, and whoever came has no lane: it all begins anew.
+        if shared.keepers.members() != shared.members {
+            shared.end(Refusal::OtherPlaces);
             return;
         }
         let orphans = std::mem::take(&mut *shared.orphans.borrow_mut());

@@ -32,8 +32,9 @@ use super::rot::Rotten;
 use super::seal::Sealer;
 use crate::format::encode;
 use crate::format::head::{Head, Manifest, SignedHead};
+use crate::format::message::Refusal;
 use crate::keeper::{Ask, AskError, Keepers};
-use crate::terms::limits::DATA_SETS_MAX;
+use crate::terms::limits::{DATA_SETS_MAX, MEMBERS_MAX};
 use crate::terms::{ChunkId, Kind, Stamp};
 use crate::world::{Clock, Disk, Entropy, World};
 
@@ -88,7 +89,8 @@ pub async fn publish<W: World, K: Keepers>(
     let rebuilt = Box::pin(rebuilding).await?;
     let mut distrusted = BTreeSet::new();
     let mut trusts_shelf = true;
-    for begun in 1..=BEGIN_MAX {
+    let (mut begun, mut moved) = (1, 0);
+    while begun <= BEGIN_MAX {
         let mut taking = Taking {
             world,
             keepers,
@@ -106,8 +108,14 @@ pub async fn publish<W: World, K: Keepers>(
             Ok(Ok(report)) => return Ok(report),
             Ok(Err(lost)) => distrusted.extend(lost),
             Err(SnapshotError::ShelfBroken) if trusts_shelf => trusts_shelf = false,
+            // Somebody came or went while it waited for somebody: nothing that was sent has to be sent again.
+            Err(SnapshotError::NobodyKeeps(Refusal::OtherPlaces)) if moved < MEMBERS_MAX => {
+                moved += 1;
+                continue;
+            }
             Err(error) => return Err(error),
         }
+        begun += 1;
     }
     Err(SnapshotError::Vanishing)
 }
