@@ -173,6 +173,8 @@ fn a_box_is_drained_before_it_leaves_and_its_snapshots_stay() {
             .unwrap()
             .contains("removed from its reserve")
     });
+    let again = office.run(&["join", "--name", "office", "reserve-x"]);
+    assert_eq!(again.status.code(), Some(1), "it is done with: {again:?}");
     assert_eq!(status["safe"], false);
     office.destroy();
     home.until(&["status", "--json"], |status| status["safe"] == true);

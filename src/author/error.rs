@@ -48,7 +48,7 @@ pub enum SnapshotError {
     Seal(#[from] SealError),
     /// Every keeper of a chunk refused it.
     #[error(
-        "no keeper took a chunk ({0}); the snapshot was not published; give the keepers more room"
+        "no keeper took a chunk ({0}); the snapshot was not published; look at `reserve status` on the keepers: at their room, and at their disks"
     )]
     NobodyKeeps(Refusal),
     /// It would not fit.

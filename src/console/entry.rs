@@ -179,6 +179,13 @@ impl Entry {
                 name,
             }));
         }
+        if there.roster.member(&there.identity.peer()).is_none() {
+            return Err(Fault::new(
+                format!("{} was removed from its reserve", self.config.name),
+                "Nothing was changed.",
+                "Take it in anew with an empty --dir: `reserve invite` there, `reserve join` here.",
+            ));
+        }
         text::tell(&format!(
             "{} belongs to its reserve already: done before, nothing was changed.",
             self.config.name
