@@ -136,6 +136,15 @@ pub(super) async fn until_helped<W: World, K: Keepers>(
     Ok(())
 }
 
+/// One Box alone protects nothing.
+pub(super) fn are_others<K: Keepers>(keepers: &K) -> Result<(), SnapshotError> {
+    let me = keepers.me();
+    match keepers.members().iter().all(|member| member.key == me) {
+        true => Err(SnapshotError::NoOtherBox),
+        false => Ok(()),
+    }
+}
+
 fn is_somebody_there<K: Keepers>(keepers: &K) -> bool {
     let me = keepers.me();
     let others = keepers.members().into_iter();

@@ -486,6 +486,8 @@ async fn mind_orphans<W: World, K: Keepers>(shared: Rc<Shared<W, K>>) {
             shared.end(Refusal::OtherPlaces);
             return;
         }
+        // From here on whoever comes is news, whether anybody is asked now or not.
+        let _ = shared.keepers.reach(shared.keepers.me());
         let orphans = std::mem::take(&mut *shared.orphans.borrow_mut());
         for flight in orphans {
             shared.dispatch(&flight);

@@ -23,7 +23,7 @@ use super::known_build;
 use super::numbers::{self, Loss, State};
 use super::patient::Patient;
 use super::read::Reader;
-use super::rebuild::{Rebuilt, rebuild, until_helped};
+use super::rebuild::{Rebuilt, are_others, rebuild, until_helped};
 use super::recall::{newest_heads, recall};
 use super::remembered::Remembered;
 use super::replicate::{LOST_MAX, Replicator};
@@ -79,10 +79,7 @@ pub async fn publish<W: World, K: Keepers>(
     {
         return Err(SnapshotError::BadDataSets);
     }
-    let me = identity.peer();
-    if keepers.members().iter().all(|member| member.key == me) {
-        return Err(SnapshotError::NoOtherBox);
-    }
+    are_others(keepers)?;
     until_helped(world, keepers, &data_sets).await?;
     // Rarely needed, and large: it is not to be part of every snapshot's future.
     let rebuilding = rebuild(world, keepers, identity, &data_sets, options.sizes);
@@ -110,6 +107,7 @@ pub async fn publish<W: World, K: Keepers>(
             Err(SnapshotError::ShelfBroken) if trusts_shelf => trusts_shelf = false,
             // Somebody came or went while it waited for somebody: nothing that was sent has to be sent again.
             Err(SnapshotError::NobodyKeeps(Refusal::OtherPlaces)) if moved < MEMBERS_MAX => {
+                are_others(keepers)?;
                 moved += 1;
                 continue;
             }
