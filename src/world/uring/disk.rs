@@ -10,10 +10,11 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::OFlags;
-use tokio_uring::fs::{File, OpenOptions};
+use tokio_uring::fs::OpenOptions;
 
 use super::buffer::{Pool, UringBuffer};
 use super::file::{Shared, UringFile};
+use super::opening::{only_reads, open_as, read_only, read_write};
 use super::small::{self, remove_if_there};
 use super::task::to_its_end;
 use crate::world::Disk;
@@ -287,49 +288,6 @@ fn some_percent(told: &str) -> Option<u8> {
         .find_map(|word| word.strip_prefix("avg10="))?;
     let (whole, _) = avg10.split_once('.')?;
     whole.parse().ok()
-}
-
-fn read_write() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
-}
-
-fn read_only() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    options
-}
-
-/// Opens a file, with direct I/O if that is wanted and to be had; `plain` is the file without it, if it is open already.
-async fn open_as(
-    how: fn() -> OpenOptions,
-    path: &Path,
-    (direct, plain): (bool, Option<File>),
-) -> io::Result<(File, bool)> {
-    if direct {
-        let flags = OFlags::DIRECT.bits().cast_signed();
-        match how().custom_flags(flags).open(path).await {
-            Err(error) if is_refusal(&error) => {}
-            opened => return Ok((opened?, true)),
-        }
-    }
-    match plain {
-        Some(file) => Ok((file, false)),
-        None => Ok((how().open(path).await?, false)),
-    }
-}
-
-/// Whether a file is there and may be read, but not written: its file system is read-only, or it is marked so.
-fn only_reads(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let error = Errno::from_io_error(error);
-    matches!(error, Some(Errno::ROFS | Errno::ACCESS | Errno::PERM))
-}
-
-/// Whether a file system said that it has no direct I/O.
-fn is_refusal(error: &io::Error) -> bool {
-    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::INVAL)
 }
 
 /// Whether the device below a path (or below what will be its parent) spins. Unknown is no.

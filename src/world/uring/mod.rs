@@ -24,6 +24,7 @@ mod file;
 mod listing;
 mod making;
 mod net;
+mod opening;
 mod paths;
 mod raw;
 mod reading;
