@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use stage::mounted::Mounted;
 use stage::trio::Trio;
 use stage::{BoxProcess, Stage, make_tree};
 
@@ -443,34 +444,6 @@ fn copy(from: &Path, to: &Path) -> bool {
     copying.unwrap().success()
 }
 
-/// A file system of its own for a Box.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn small(at: PathBuf, mebibytes: u32) -> Option<Self> {
-        fs::create_dir_all(&at).unwrap();
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o"])
-            .arg(format!("size={mebibytes}m"))
-            .arg("reserve-story")
-            .arg(&at)
-            .output();
-        match output {
-            Ok(output) if output.status.success() => Some(Self(at)),
-            why => {
-                eprintln!("skipped, because no file system can be mounted here: {why:?}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_disk_that_another_program_filled_refuses_and_takes_the_rest_when_there_is_room_without_a_restart()
  {
@@ -483,7 +456,7 @@ fn a_disk_that_another_program_filled_refuses_and_takes_the_rest_when_there_is_r
     let home = stage.first_box("home", &files);
     let office = stage.joined_box("office", &home);
     let _friend = stage.joined_box("friend", &home);
-    let filler = mounted.0.join("of another program");
+    let filler = mounted.path().join("of another program");
     fs::write(&filler, vec![7; 85 << 20]).unwrap();
     is_refused(&home, "its disk is full (it keeps ");
     fs::remove_file(&filler).unwrap();

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use stage::mounted::Mounted;
 use stage::{BoxProcess, Stage, make_tree, noise, program, signal};
 
 /// Whether a process has a handler for ctrl-C by now.
@@ -203,35 +204,11 @@ fn the_doctor_names_a_peer_out_of_reach_and_an_address_that_another_program_has(
     assert!(text.contains("its address is free"), "{text}");
 }
 
-/// A file system in memory, until the end of the story.
-struct InMemory(std::path::PathBuf);
-
-impl InMemory {
-    /// None where whoever runs this may not mount anything.
-    fn at(path: &std::path::Path) -> Option<Self> {
-        std::fs::create_dir(path).unwrap();
-        let made = mount(&["-t", "tmpfs", "-o", "size=64m", "reserve-story"], path);
-        made.then(|| Self(path.to_owned()))
-    }
-}
-
-impl Drop for InMemory {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn mount(how: &[&str], at: &std::path::Path) -> bool {
-    let mounted = Command::new("mount").args(how).arg(at).output();
-    mounted.is_ok_and(|mounted| mounted.status.success())
-}
-
 #[test]
 fn the_doctor_warns_of_a_state_directory_in_memory_and_of_one_that_cannot_be_written() {
     let stage = Stage::new();
     let home = stage.new_box("home");
-    let Some(_disk) = InMemory::at(&home.dir) else {
-        println!("nothing may be mounted here: there is no file system to look at");
+    let Some(disk) = Mounted::small(home.dir.clone(), 64) else {
         return;
     };
     home.succeeds(&[
@@ -252,7 +229,7 @@ fn the_doctor_warns_of_a_state_directory_in_memory_and_of_one_that_cannot_be_wri
         todo.as_str().unwrap().contains("empty after a restart"),
         "{directory}"
     );
-    assert!(mount(&["-o", "remount,ro"], &home.dir));
+    disk.remount("ro");
     let directory = &found(&home, "directory")[0];
     assert_eq!(directory["verdict"], "failure", "{directory}");
     assert!(

@@ -9,9 +9,9 @@
 mod stage;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use stage::mounted::Mounted;
 use stage::{BoxProcess, Stage, assert_same_trees, make_tree};
 
 fn lie_at(of: &BoxProcess, place: &Path) {
@@ -95,35 +95,10 @@ fn a_store_lies_where_it_is_told_and_nowhere_else() {
     );
 }
 
-/// A file system of its own for a store, until the end of the story.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    /// None where whoever runs this may not mount anything.
-    fn at(place: PathBuf) -> Option<Self> {
-        fs::create_dir(&place).unwrap();
-        let mounted = Self(place);
-        let made = mounted.mount(&["-t", "tmpfs", "-o", "size=300m", "reserve-story"]);
-        made.then_some(mounted)
-    }
-
-    fn mount(&self, how: &[&str]) -> bool {
-        let made = Command::new("mount").args(how).arg(&self.0).output();
-        made.is_ok_and(|made| made.status.success())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_store_whose_file_system_became_read_only_gives_all_it_has_and_takes_again_when_it_can() {
     let stage = Stage::new();
-    let Some(disk) = Mounted::at(stage.path("disk")) else {
-        println!("skipped, because no file system can be mounted here");
+    let Some(disk) = Mounted::small(stage.path("disk"), 300) else {
         return;
     };
     let files = stage.path("files");
@@ -132,13 +107,13 @@ fn a_store_whose_file_system_became_read_only_gives_all_it_has_and_takes_again_w
     let mut office = stage.new_box("office");
     let ticket = home.succeeds(&["invite"]);
     office.succeeds(&["join", "--name", "office", ticket.trim()]);
-    lie_at(&office, &disk.0.join("store"));
+    lie_at(&office, &disk.path().join("store"));
     office.start();
     home.until_met("office");
     assert_eq!(home.taken(&[]).0, Some(0));
 
     office.kill();
-    assert!(disk.mount(&["-o", "remount,ro"]));
+    disk.remount("ro");
     office.start();
     home.until_met("office");
     home.until(&["status", "--json"], |status| status["safe"] == true);
@@ -151,11 +126,11 @@ fn a_store_whose_file_system_became_read_only_gives_all_it_has_and_takes_again_w
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
 
     // Nobody starts it anew.
-    assert!(disk.mount(&["-o", "remount,rw"]));
+    disk.remount("rw");
     assert_eq!(home.taken(&[]).0, Some(0));
 
     office.kill();
-    assert!(disk.mount(&["-o", "remount,ro"]));
+    disk.remount("ro");
     office.start();
     let (mut home, back) = (home, stage.path("back"));
     home.destroy();

@@ -6,6 +6,7 @@
     clippy::unwrap_used
 )] // tests look at the machine themselves
 
+pub mod mounted;
 pub mod trio;
 
 use std::collections::BTreeMap;
